@@ -1,0 +1,53 @@
+#include "csrc/schedule/check.h"
+
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <stdexcept>
+
+namespace stepsize::detail {
+
+std::string format_number(double value) {
+  std::array<char, 32> buffer{};
+  const auto end =
+      std::to_chars(buffer.data(), buffer.data() + buffer.size(), value).ptr;
+  return std::string(buffer.data(), end);
+}
+
+void check(bool ok, std::string_view who, std::string_view rule, double value) {
+  if (!ok) {
+    throw std::invalid_argument(
+        std::string(who) + ": " + std::string(rule) + ", got " +
+        format_number(value));
+  }
+}
+
+void check_length(double value, std::string_view who, std::string_view what) {
+  check(
+      value >= 0 && std::isfinite(value),
+      who,
+      std::string(what) + " must be >= 0 and finite",
+      value);
+}
+
+void check_positive(double value, std::string_view who, std::string_view what) {
+  check(
+      value > 0 && std::isfinite(value),
+      who,
+      std::string(what) + " must be > 0 and finite",
+      value);
+}
+
+void check_factor(double value, std::string_view who, std::string_view what) {
+  check_length(value, who, what);
+}
+
+void check_share(double value, std::string_view who, std::string_view what) {
+  check(
+      value >= 0 && value <= 1,
+      who,
+      std::string(what) + " must be in [0, 1]",
+      value);
+}
+
+}  // namespace stepsize::detail

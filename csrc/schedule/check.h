@@ -1,0 +1,23 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace stepsize::detail {
+
+/// The shortest text that reads back as the same double, whatever the locale.
+std::string format_number(double value);
+
+/// Throws std::invalid_argument "<who>: <rule>, got <value>" unless `ok`.
+void check(bool ok, std::string_view who, std::string_view rule, double value);
+
+/// 0 <= value < infinity, for a duration that may be empty.
+void check_length(double value, std::string_view who, std::string_view what);
+/// 0 < value < infinity.
+void check_positive(double value, std::string_view who, std::string_view what);
+/// 0 <= value < infinity, for a factor.
+void check_factor(double value, std::string_view who, std::string_view what);
+/// 0 <= value <= 1.
+void check_share(double value, std::string_view who, std::string_view what);
+
+}  // namespace stepsize::detail

@@ -1,0 +1,203 @@
+#include <stepsize/schedule/cycle.h>
+
+#include "csrc/schedule/check.h"
+#include "csrc/schedule/cycles.h"
+#include "csrc/schedule/node.h"
+
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+#include <tuple>
+
+namespace stepsize {
+namespace detail {
+namespace {
+
+constexpr double kPi = 3.14159265358979323846;
+
+class CosineRestarts final : public KeyedNode<CosineRestarts> {
+ public:
+  CosineRestarts(double first, const CosineRestartsOptions& options)
+      : first_(first),
+        stretch_(options.stretch()),
+        peak_decay_(options.peak_decay()),
+        cycles_(options.cycles()),
+        floor_(options.floor()),
+        length_(
+            cycles_ == Schedule::kForever
+                ? kInfinity
+                : cycle_start(static_cast<double>(cycles_), first, stretch_)) {}
+
+  double value(double t) const override {
+    if (t >= length_) {
+      return floor_;
+    }
+    const CyclePosition cycle = locate_cycle(t, first_, stretch_);
+    const double peak =
+        std::max(floor_, std::pow(peak_decay_, cycle.index));
+    const double left = (cycle.length - cycle.offset) / cycle.length;
+    const double s = std::sin(kPi / 2 * left);
+    return peak * s * s + floor_ * (1 - s * s);
+  }
+  double length() const override { return length_; }
+  std::string text() const override {
+    std::string text = "cosine_restarts " + format_number(first_);
+    if (stretch_ != 1) {
+      text += " stretch " + format_number(stretch_);
+    }
+    if (peak_decay_ != 1) {
+      text += " decay " + format_number(peak_decay_);
+    }
+    if (cycles_ != Schedule::kForever) {
+      text += " cycles " + std::to_string(cycles_);
+    }
+    return floor_ == 0 ? text : text + " to " + format_number(floor_);
+  }
+  double floor() const override { return floor_; }
+  auto key() const {
+    return std::tie(first_, stretch_, peak_decay_, cycles_, floor_);
+  }
+
+ private:
+  double first_;
+  double stretch_;
+  double peak_decay_;
+  int64_t cycles_;
+  double floor_;
+  double length_;
+};
+
+enum class TriangleScale : std::uint8_t { kConstant, kHalved, kExponential };
+
+class Triangle final : public KeyedNode<Triangle> {
+ public:
+  Triangle(
+      TriangleScale scale, double up, double down, double floor, double gamma)
+      : scale_(scale), up_(up), down_(down), floor_(floor), gamma_(gamma) {}
+
+  double value(double t) const override {
+    const double period = up_ + down_;
+    const double offset = std::fmod(t, period);
+    double height = offset <= up_ ? offset / up_ : 1 - (offset - up_) / down_;
+    if (scale_ == TriangleScale::kHalved) {
+      height *= std::exp2(-std::round((t - offset) / period));
+    } else if (scale_ == TriangleScale::kExponential) {
+      height *= std::pow(gamma_, t);
+    }
+    return height + floor_ * (1 - height);
+  }
+  std::string text() const override {
+    std::string text = scale_ == TriangleScale::kConstant ? "triangular "
+                       : scale_ == TriangleScale::kHalved ? "triangular2 "
+                                                          : "exp_range ";
+    text += format_number(up_);
+    if (scale_ == TriangleScale::kExponential) {
+      text += " gamma " + format_number(gamma_);
+    }
+    if (down_ != up_) {
+      text += " down " + format_number(down_);
+    }
+    return text + " from " + format_number(floor_);
+  }
+  double floor() const override { return floor_; }
+  auto key() const { return std::tie(scale_, up_, down_, floor_, gamma_); }
+
+ private:
+  TriangleScale scale_;
+  double up_;
+  double down_;
+  double floor_;
+  double gamma_;
+};
+
+Schedule make_triangle(
+    const char* who,
+    TriangleScale scale,
+    double up,
+    const TriangularOptions& options,
+    double gamma = 1) {
+  check_positive(up, who, "up");
+  check(
+      gamma > 0 && gamma <= 1, who, "gamma must be in (0, 1]", gamma);
+  return make_schedule<Triangle>(
+      scale,
+      up,
+      options.down() > 0 ? options.down() : up,
+      options.floor(),
+      gamma);
+}
+
+}  // namespace
+}  // namespace detail
+
+CosineRestartsOptions& CosineRestartsOptions::stretch(double value) {
+  detail::check(
+      value >= 1 && std::isfinite(value),
+      "cosine_restarts",
+      "stretch must be >= 1 and finite",
+      value);
+  stretch_ = value;
+  return *this;
+}
+
+CosineRestartsOptions& CosineRestartsOptions::peak_decay(double value) {
+  detail::check(
+      value > 0 && value <= 1,
+      "cosine_restarts",
+      "peak_decay must be in (0, 1]",
+      value);
+  peak_decay_ = value;
+  return *this;
+}
+
+CosineRestartsOptions& CosineRestartsOptions::cycles(int64_t value) {
+  detail::check(
+      value >= 1 || value == Schedule::kForever,
+      "cosine_restarts",
+      "cycles must be >= 1 or Schedule::kForever",
+      static_cast<double>(value));
+  cycles_ = value;
+  return *this;
+}
+
+CosineRestartsOptions& CosineRestartsOptions::floor(double value) {
+  detail::check_share(value, "cosine_restarts", "floor");
+  floor_ = value;
+  return *this;
+}
+
+TriangularOptions& TriangularOptions::down(double value) {
+  detail::check_positive(value, "triangular", "down");
+  down_ = value;
+  return *this;
+}
+
+TriangularOptions& TriangularOptions::floor(double value) {
+  detail::check_share(value, "triangular", "floor");
+  floor_ = value;
+  return *this;
+}
+
+Schedule cosine_restarts(
+    double first_cycle, const CosineRestartsOptions& options) {
+  detail::check_positive(first_cycle, "cosine_restarts", "first_cycle");
+  return detail::make_schedule<detail::CosineRestarts>(first_cycle, options);
+}
+
+Schedule triangular(double up, const TriangularOptions& options) {
+  return detail::make_triangle(
+      "triangular", detail::TriangleScale::kConstant, up, options);
+}
+
+Schedule triangular2(double up, const TriangularOptions& options) {
+  return detail::make_triangle(
+      "triangular2", detail::TriangleScale::kHalved, up, options);
+}
+
+Schedule exp_range(
+    double up, double gamma, const TriangularOptions& options) {
+  return detail::make_triangle(
+      "exp_range", detail::TriangleScale::kExponential, up, options, gamma);
+}
+
+}  // namespace stepsize

@@ -1,0 +1,180 @@
+#include <stepsize/schedule/lint.h>
+
+#include "csrc/schedule/check.h"
+#include "csrc/schedule/node.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+
+namespace stepsize {
+namespace {
+
+using detail::kInfinity;
+
+// A difference that a person would see in a plot: relative to the greater of
+// two factors, or to the range of the run.
+constexpr double kVisible = 0.01;
+// Points of a run that are looked at.
+constexpr int64_t kSamples = 4096;
+
+// Four digits are enough for a person.
+std::string shown(double value) {
+  char buffer[32];
+  std::snprintf(buffer, sizeof(buffer), "%.4g", value);
+  return buffer;
+}
+
+struct Sample {
+  double t;
+  double factor;
+};
+
+// The factors of the run at whole steps, evenly spread, the last included.
+std::vector<Sample> sample_run(const Schedule& schedule, double last) {
+  std::vector<Sample> samples;
+  const double count = std::min<double>(kSamples, std::floor(last) + 1);
+  for (double i = 0; i < count; ++i) {
+    const double t =
+        count == 1 ? 0 : std::min(last, std::round(last * i / (count - 1)));
+    samples.push_back({t, schedule(t)});
+  }
+  return samples;
+}
+
+bool lower(const Sample& a, const Sample& b) { return a.factor < b.factor; }
+
+class Linter {
+ public:
+  Linter(const Schedule& schedule, double run_length)
+      : schedule_(schedule),
+        run_length_(run_length),
+        last_(std::max(0.0, std::ceil(run_length) - 1)),
+        samples_(sample_run(schedule, last_)) {
+    peak_ = *std::max_element(samples_.begin(), samples_.end(), lower);
+  }
+
+  std::vector<LintWarning> run() {
+    check_first_update();
+    check_joins();
+    check_rise();
+    check_floor();
+    check_length();
+    std::stable_sort(
+        warnings_.begin(),
+        warnings_.end(),
+        [](const LintWarning& a, const LintWarning& b) { return a.at < b.at; });
+    return std::move(warnings_);
+  }
+
+ private:
+  void warn(LintKind kind, double at, const std::string& message) {
+    warnings_.push_back({kind, at, message});
+  }
+
+  void check_first_update() {
+    if (samples_.front().factor == 0) {
+      warn(
+          LintKind::kFirstUpdateAtZero,
+          0,
+          "the rate is 0 at t = 0: the first update changes nothing");
+    }
+  }
+
+  void check_joins() {
+    std::vector<double> joins;
+    schedule_.node().joins(joins);
+    std::sort(joins.begin(), joins.end());
+    joins.erase(std::unique(joins.begin(), joins.end()), joins.end());
+    for (const double t : joins) {
+      if (!(t > 0 && t <= last_)) {
+        continue;
+      }
+      const double before = schedule_(std::nextafter(t, 0.0));
+      const double after = schedule_(t);
+      if (std::abs(after - before) > kVisible * std::max(after, before)) {
+        warn(
+            LintKind::kJumpAtJoin,
+            t,
+            "the factor jumps from " + shown(before) + " to " + shown(after) +
+                " where two curves join, at t = " + shown(t));
+      }
+    }
+  }
+
+  void check_rise() {
+    const auto peak =
+        std::max_element(samples_.begin(), samples_.end(), lower);
+    const auto low = std::min_element(peak, samples_.end(), lower);
+    const Sample& end = samples_.back();
+    if (end.factor - low->factor > 5 * kVisible * peak_.factor) {
+      warn(
+          LintKind::kRiseAfterEnd,
+          low->t,
+          "the factor came down to " + shown(low->factor) + " at t = " +
+              shown(low->t) + " and is up again at " + shown(end.factor) +
+              " when the run ends");
+    }
+  }
+
+  // Measured at the run's end, not at its last update: a curve that is just
+  // as long as the run gets to its floor there.
+  void check_floor() {
+    const double floor = schedule_.node().floor();
+    const auto low =
+        std::min_element(samples_.begin(), samples_.end(), lower);
+    const double lowest = std::min(low->factor, schedule_(run_length_));
+    if (lowest - floor > kVisible * (peak_.factor - floor) &&
+        lowest > floor) {
+      warn(
+          LintKind::kFloorNotReached,
+          run_length_,
+          "the lowest factor of the schedule, " + shown(floor) +
+              ", is never reached: the run's lowest is " + shown(lowest));
+    }
+  }
+
+  void check_length() {
+    const double length = schedule_.length();
+    if (run_length_ < length && length < kInfinity) {
+      warn(
+          LintKind::kRunShorter,
+          run_length_,
+          "the run ends at t = " + shown(run_length_) + ", at the factor " +
+              shown(schedule_(run_length_)) + "; the schedule goes on to t = " +
+              shown(length));
+    } else if (run_length_ > length && !ends_with_a_step()) {
+      const double held = schedule_(length);
+      warn(
+          LintKind::kRunLonger,
+          length,
+          "the schedule ends at t = " + shown(length) + ", the run at t = " +
+              shown(run_length_) + ": the factor " + shown(held) +
+              " is held for the rest" +
+              (held == 0 ? ", where no update changes anything" : ""));
+    }
+  }
+
+  // Then the last value is there to be held: the end of multi_step, say.
+  bool ends_with_a_step() const {
+    const double length = schedule_.length();
+    const double before = schedule_(std::nextafter(length, 0.0));
+    return std::abs(schedule_(length) - before) > kVisible * before;
+  }
+
+  const Schedule& schedule_;
+  double run_length_;
+  double last_;  // time of the last update
+  std::vector<Sample> samples_;
+  Sample peak_{};
+  std::vector<LintWarning> warnings_;
+};
+
+}  // namespace
+
+std::vector<LintWarning> lint(const Schedule& schedule, double run_length) {
+  detail::check_positive(run_length, "lint", "run_length");
+  return Linter(schedule, run_length).run();
+}
+
+}  // namespace stepsize

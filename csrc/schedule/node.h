@@ -1,0 +1,66 @@
+#pragma once
+
+#include <stepsize/schedule/schedule.h>
+
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <string>
+#include <typeinfo>
+#include <utility>
+#include <vector>
+
+namespace stepsize::detail {
+
+inline constexpr double kInfinity = std::numeric_limits<double>::infinity();
+inline constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+/// How tightly a node's text binds; a looser one needs a parenthesis inside a
+/// tighter one.
+enum class Binding : std::uint8_t { kSequence, kProduct, kAtom };
+
+/// One immutable vertex of a schedule's tree.
+class ScheduleNode {
+ public:
+  ScheduleNode() = default;
+  ScheduleNode(const ScheduleNode&) = delete;
+  ScheduleNode& operator=(const ScheduleNode&) = delete;
+  virtual ~ScheduleNode() = default;
+
+  /// The factor at t, where 0 <= t <= length().
+  virtual double value(double t) const = 0;
+  virtual double length() const { return kInfinity; }
+  virtual std::string text() const = 0;
+  virtual Binding binding() const { return Binding::kAtom; }
+  /// Whether `other`, a node of the same type, has the same content.
+  virtual bool equals(const ScheduleNode& other) const = 0;
+  /// Appends the times at which one curve gives way to the next.
+  virtual void joins(std::vector<double>& times) const { (void)times; }
+  /// The lowest factor that the schedule is after; NaN where it has none.
+  virtual double floor() const {
+    return length() < kInfinity ? value(length()) : kNaN;
+  }
+};
+
+/// A node whose content is what Derived::key() ties together.
+template <typename Derived>
+class KeyedNode : public ScheduleNode {
+ public:
+  bool equals(const ScheduleNode& other) const final {
+    return static_cast<const Derived&>(*this).key() ==
+           static_cast<const Derived&>(other).key();
+  }
+};
+
+template <typename Node, typename... Args>
+Schedule make_schedule(Args&&... args) {
+  return Schedule(std::make_shared<const Node>(std::forward<Args>(args)...));
+}
+
+/// The node of `schedule` if it is a Node, else nullptr.
+template <typename Node>
+const Node* node_as(const Schedule& schedule) {
+  return dynamic_cast<const Node*>(&schedule.node());
+}
+
+}  // namespace stepsize::detail

@@ -1,0 +1,309 @@
+#include <stepsize/schedule/parse.h>
+
+#include "csrc/schedule/check.h"
+#include "csrc/schedule/curves.h"
+#include "csrc/schedule/lexer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <string_view>
+
+namespace stepsize {
+namespace detail {
+namespace {
+
+// Deeper nesting than any person writes; a bound on the recursion.
+constexpr int kMaxDepth = 100;
+
+std::size_t edit_distance(const std::string& a, const std::string& b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  for (std::size_t j = 0; j <= b.size(); ++j) {
+    row[j] = j;
+  }
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t diagonal = row[0];
+    row[0] = i;
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t change = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = row[j];
+      row[j] = std::min({change, row[j] + 1, row[j - 1] + 1});
+    }
+  }
+  return row[b.size()];
+}
+
+std::string unknown_curve_message(const std::string& word) {
+  std::string names;
+  const char* nearest = nullptr;
+  std::size_t nearest_distance = 3;
+  for (const CurveSpec& spec : curve_specs()) {
+    names += (names.empty() ? "" : ", ") + std::string(spec.name);
+    const std::size_t distance = edit_distance(word, spec.name);
+    if (distance < nearest_distance) {
+      nearest = spec.name;
+      nearest_distance = distance;
+    }
+  }
+  return "'" + word + "' is no curve; " +
+         (nearest != nullptr ? "did you mean '" + std::string(nearest) + "'?"
+                             : "expected one of " + names);
+}
+
+bool contains(const std::vector<const char*>& words, const std::string& word) {
+  return std::any_of(words.begin(), words.end(), [&word](const char* known) {
+    return word == known;
+  });
+}
+
+// Curves of the shapes exclude each other; the other flags do not.
+bool is_shape(const std::string& flag) {
+  return flag != "staircase" && flag != "three_phase";
+}
+
+class Parser {
+ public:
+  Parser(const std::string& text, const ParseContext& context)
+      : text_(text), context_(context), tokens_(tokenize(text)) {}
+
+  Schedule parse() {
+    if (peek().kind == TokenKind::kEnd) {
+      fail("expected a curve, as in 'warmup 500 > cosine 9500'");
+    }
+    Schedule schedule = sequence(0);
+    if (peek().kind != TokenKind::kEnd) {
+      fail(
+          "unexpected '" + peek().text + "'; expected '>', '*'" +
+          (accepted_.empty() ? "" : ", " + accepted_) +
+          ", for, clamp, repeat, stretch_to, shift or the end");
+    }
+    return schedule;
+  }
+
+ private:
+  const Token& peek() const { return tokens_[at_]; }
+  Token take() { return tokens_[at_ + 1 < tokens_.size() ? at_++ : at_]; }
+  bool take_symbol(const char* symbol) {
+    const bool found =
+        peek().kind == TokenKind::kSymbol && peek().text == symbol;
+    at_ += found ? 1 : 0;
+    return found;
+  }
+  bool take_word(const char* word) {
+    const bool found = peek().kind == TokenKind::kWord && peek().text == word;
+    at_ += found ? 1 : 0;
+    return found;
+  }
+  [[noreturn]] void fail(const std::string& message) const {
+    throw_parse_error(text_, peek().column, message);
+  }
+
+  // Runs `make`, and moves what a factory refuses to the text's column.
+  template <typename Make>
+  Schedule at_column(std::size_t column, const Make& make) const {
+    try {
+      return make();
+    } catch (const ParseError&) {
+      throw;
+    } catch (const std::invalid_argument& error) {
+      throw_parse_error(text_, column, error.what());
+    }
+  }
+
+  // `elapsed` is the time at which the part begins, where that is known: what
+  // a curve without a length is measured from.
+  Schedule sequence(double elapsed) {
+    Schedule schedule = product(elapsed);
+    while (peek().kind == TokenKind::kSymbol && peek().text == ">") {
+      const std::size_t column = take().column;
+      if (!std::isfinite(schedule.length())) {
+        throw_parse_error(
+            text_,
+            column,
+            "'" + schedule.to_string() +
+                "' has no end, so that nothing can follow it; expected an end "
+                "before, as in '" +
+                schedule.to_string() + " for 100'");
+      }
+      const Schedule next = product(elapsed + schedule.length());
+      schedule = at_column(column, [&] { return schedule.then(next); });
+    }
+    return schedule;
+  }
+
+  Schedule product(double elapsed) {
+    Schedule schedule = modified(elapsed);
+    while (take_symbol("*")) {
+      schedule = schedule.times(modified(elapsed));
+    }
+    return schedule;
+  }
+
+  Schedule modified(double elapsed) {
+    Schedule schedule = primary(elapsed);
+    while (peek().kind == TokenKind::kWord) {
+      const std::size_t column = peek().column;
+      if (take_word("for")) {
+        const double length = duration("for");
+        schedule = at_column(column, [&] { return schedule.limit(length); });
+      } else if (take_word("stretch_to")) {
+        const double length = duration("stretch_to");
+        schedule =
+            at_column(column, [&] { return schedule.stretch_to(length); });
+      } else if (take_word("shift")) {
+        const double delay = duration("shift");
+        schedule = at_column(column, [&] { return schedule.shift(delay); });
+      } else if (take_word("clamp")) {
+        const double low = number("the low bound of clamp");
+        const double high = number("the high bound of clamp");
+        schedule = at_column(column, [&] { return schedule.clamp(low, high); });
+      } else if (take_word("repeat")) {
+        schedule = repeat(schedule, column);
+      } else {
+        break;
+      }
+    }
+    return schedule;
+  }
+
+  Schedule repeat(const Schedule& schedule, std::size_t column) {
+    Call call(text_, context_, 0, tokens_[at_ - 1]);
+    if (peek().kind == TokenKind::kNumber) {
+      call.values.emplace_back(call.name(), take());
+    }
+    const CurveSpec spec{
+        "repeat",
+        "repeat [COUNT] [stretch S] [decay D]",
+        0,
+        {"stretch", "decay"},
+        {},
+        nullptr};
+    read_keywords(call, spec);
+    return at_column(column, [&] {
+      return schedule.repeat(
+          call.whole_or("repeat", Schedule::kForever),
+          call.value_or("stretch", 1),
+          call.value_or("decay", 1));
+    });
+  }
+
+  Schedule primary(double elapsed) {
+    if (take_symbol("(")) {
+      if (++depth_ > kMaxDepth) {
+        fail("too many parentheses inside each other");
+      }
+      Schedule inner = sequence(elapsed);
+      if (!take_symbol(")")) {
+        fail("expected ')'");
+      }
+      --depth_;
+      accepted_.clear();
+      return inner;
+    }
+    if (peek().kind != TokenKind::kWord) {
+      fail("expected a curve, such as 'cosine', or '('");
+    }
+    const Token name = take();
+    for (const CurveSpec& spec : curve_specs()) {
+      if (name.text == spec.name) {
+        return curve(spec, name, elapsed);
+      }
+    }
+    throw_parse_error(text_, name.column, unknown_curve_message(name.text));
+  }
+
+  Schedule curve(const CurveSpec& spec, const Token& name, double elapsed) {
+    Call call(text_, context_, elapsed, name);
+    while (peek().kind == TokenKind::kNumber) {
+      const Token number = take();
+      if (std::string_view(spec.name) == "piecewise") {
+        if (!take_symbol(":")) {
+          fail("expected ':' and a factor, as in 'piecewise 0:0.1 500:1'");
+        }
+        if (peek().kind != TokenKind::kNumber) {
+          fail("expected the factor of this point");
+        }
+        call.points.emplace_back(number, take());
+      } else if (call.numbers.size() < spec.max_numbers) {
+        call.numbers.push_back(number);
+      } else {
+        throw_parse_error(
+            text_,
+            number.column,
+            "one number too many; expected " + std::string(spec.usage));
+      }
+    }
+    read_keywords(call, spec);
+    return at_column(name.column, [&] { return spec.build(call); });
+  }
+
+  void read_keywords(Call& call, const CurveSpec& spec) {
+    accepted_.clear();
+    for (const auto& words : {spec.keywords, spec.flags}) {
+      for (const char* word : words) {
+        accepted_ += (accepted_.empty() ? "" : ", ") + std::string(word);
+      }
+    }
+    while (peek().kind == TokenKind::kWord) {
+      const Token word = peek();
+      if (contains(spec.flags, word.text)) {
+        for (const Token& flag : call.flags) {
+          if (flag.text == word.text ||
+              (is_shape(flag.text) && is_shape(word.text))) {
+            fail("'" + flag.text + "' has been said already");
+          }
+        }
+        call.flags.push_back(take());
+      } else if (contains(spec.keywords, word.text)) {
+        for (const auto& [seen, value] : call.values) {
+          if (seen.text == word.text) {
+            fail("'" + word.text + "' has been said already");
+          }
+        }
+        take();
+        if (peek().kind != TokenKind::kNumber) {
+          fail("expected a number after '" + word.text + "'");
+        }
+        call.values.emplace_back(word, take());
+      } else {
+        return;
+      }
+    }
+  }
+
+  Token number_token(const std::string& what) {
+    if (peek().kind != TokenKind::kNumber) {
+      fail("expected " + what);
+    }
+    return take();
+  }
+  double number(const std::string& what) {
+    return Call(text_, context_, 0, peek()).resolve_number(number_token(what));
+  }
+  double duration(const std::string& word) {
+    return Call(text_, context_, 0, peek())
+        .resolve_duration(number_token("a duration after '" + word + "'"));
+  }
+
+  const std::string& text_;
+  const ParseContext& context_;
+  std::vector<Token> tokens_;
+  std::size_t at_ = 0;
+  int depth_ = 0;
+  std::string accepted_;  // keywords that the last curve could still take
+};
+
+void check_context(double value, const char* what) {
+  check_length(value, "ParseContext", what);
+}
+
+}  // namespace
+}  // namespace detail
+
+Schedule parse(const std::string& text, const ParseContext& context) {
+  detail::check_context(context.steps_per_epoch, "steps_per_epoch");
+  detail::check_context(context.run_length, "run_length");
+  return detail::Parser(text, context).parse();
+}
+
+}  // namespace stepsize

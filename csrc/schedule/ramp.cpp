@@ -1,0 +1,264 @@
+#include <stepsize/schedule/ramp.h>
+
+#include "csrc/schedule/check.h"
+#include "csrc/schedule/ramp_node.h"
+
+#include <cmath>
+
+namespace stepsize {
+namespace detail {
+namespace {
+
+constexpr double kPi = 3.14159265358979323846;
+
+// cos^2(pi x/2) = (1 + cos(pi x))/2 without the cancellation near x = 1:
+// relative accuracy down to the floor, and exactly 0 at x = 1.
+double cosine_fall(double x) {
+  const double s = std::sin(kPi / 2 * (x < 0.5 ? x : 1 - x));
+  return x < 0.5 ? 1 - s * s : s * s;
+}
+
+RampShape ramp_shape(WarmupShape shape) {
+  switch (shape) {
+    case WarmupShape::kCosine:
+      return RampShape::kCosine;
+    case WarmupShape::kExponential:
+      return RampShape::kGeometric;
+    case WarmupShape::kSqrt:
+      return RampShape::kSqrtUp;
+    case WarmupShape::kLinear:
+      break;
+  }
+  return RampShape::kLinear;
+}
+
+RampShape ramp_shape(CooldownShape shape) {
+  switch (shape) {
+    case CooldownShape::kCosine:
+      return RampShape::kCosine;
+    case CooldownShape::kSqrt:
+      return RampShape::kSqrt;
+    case CooldownShape::kSquare:
+      return RampShape::kSquare;
+    case CooldownShape::kExponential:
+      return RampShape::kGeometric;
+    case CooldownShape::kLinear:
+      break;
+  }
+  return RampShape::kLinear;
+}
+
+// k-decay's exponent where the curve is a cosine.
+double first_parameter(RampShape shape) {
+  return shape == RampShape::kCosine ? 1.0 : 0.0;
+}
+
+// What the text says of the curve before its end points: a rise to 1 from
+// below is a warm-up wherever a warm-up has that curve.
+struct RampName {
+  const char* name;
+  const char* word;  // behind the length
+};
+
+RampName ramp_name(RampShape shape, bool is_warmup) {
+  switch (shape) {
+    case RampShape::kLinear:
+      return {is_warmup ? "warmup" : "linear", ""};
+    case RampShape::kCosine:
+      return is_warmup ? RampName{"warmup", " cosine"} : RampName{"cosine", ""};
+    case RampShape::kGeometric:
+      return is_warmup ? RampName{"warmup", " exponential"}
+                       : RampName{"geometric", ""};
+    case RampShape::kPolynomial:
+      return {"polynomial", ""};
+    case RampShape::kRex:
+      return {"rex", ""};
+    case RampShape::kTanh:
+      return {"tanh", ""};
+    case RampShape::kSqrt:
+      return {"cooldown", " sqrt"};
+    case RampShape::kSqrtUp:
+      return {"warmup", " sqrt"};
+    case RampShape::kSquare:
+      break;
+  }
+  return {"cooldown", " square"};
+}
+
+}  // namespace
+
+double default_warmup_start(double length) { return 1 / (length + 1); }
+
+std::string Constant::text() const {
+  return "constant " + format_number(factor_);
+}
+
+double Ramp::remaining(double t) const {
+  const double done = t / length_;
+  const double left = (length_ - t) / length_;
+  switch (shape_) {
+    case RampShape::kLinear:
+    case RampShape::kGeometric:
+      return left;
+    case RampShape::kCosine:
+      return cosine_fall(p1_ == 1 ? done : std::pow(done, p1_));
+    case RampShape::kPolynomial:
+      return std::pow(left, p1_);
+    case RampShape::kRex:
+      return left / (1 - done / 2);
+    case RampShape::kTanh:
+      return (1 - std::tanh(p1_ * left + p2_ * done)) / 2;
+    case RampShape::kSqrt:
+      return 1 - std::sqrt(done);
+    case RampShape::kSqrtUp:
+      return std::sqrt(left);
+    case RampShape::kSquare:
+      break;
+  }
+  return 1 - done * done;
+}
+
+double Ramp::value(double t) const {
+  // The tanh curve alone does not arrive at its end value.
+  if (length_ == 0 || (t >= length_ && shape_ != RampShape::kTanh)) {
+    return to_;
+  }
+  const double rest = remaining(t);
+  if (shape_ == RampShape::kGeometric) {
+    return std::pow(from_, rest) * std::pow(to_, 1 - rest);
+  }
+  return from_ * rest + to_ * (1 - rest);
+}
+
+std::string Ramp::text() const {
+  const bool is_warmup = to_ == 1 && (from_ < 1 || length_ == 0) &&
+                         p1_ == first_parameter(shape_);
+  const RampName name = ramp_name(shape_, is_warmup);
+  const bool prints_warmup = std::string(name.name) == "warmup";
+  std::string text =
+      std::string(name.name) + " " + format_number(length_) + name.word;
+  const auto add = [&text](const char* keyword, double value, double standard) {
+    if (value != standard) {
+      text += std::string(" ") + keyword + " " + format_number(value);
+    }
+  };
+  if (shape_ == RampShape::kPolynomial) {
+    add("power", p1_, 1);
+  } else if (shape_ == RampShape::kTanh) {
+    add("lower", p1_, -6);
+    add("upper", p2_, 3);
+  }
+  if (prints_warmup) {
+    add("from", from_, default_warmup_start(length_));
+    return text;
+  }
+  // A geometric ramp has no default end.
+  add("from", from_, 1);
+  add("to", to_, shape_ == RampShape::kGeometric ? kNaN : 0);
+  if (shape_ == RampShape::kCosine) {
+    add("k", p1_, 1);
+  }
+  return text;
+}
+
+Schedule make_ramp(
+    const char* who,
+    RampShape shape,
+    double length,
+    double from,
+    double to,
+    double p1,
+    double p2) {
+  check_length(length, who, "length");
+  if (shape == RampShape::kGeometric) {
+    check_positive(from, who, "from");
+    check_positive(to, who, "to");
+  } else {
+    check_factor(from, who, "from");
+    check_factor(to, who, "to");
+  }
+  if (shape == RampShape::kCosine) {
+    check_positive(p1, who, "k");
+  } else if (shape == RampShape::kPolynomial) {
+    check_positive(p1, who, "power");
+  } else if (shape == RampShape::kTanh) {
+    check(
+        std::isfinite(p1) && std::isfinite(p2) && p1 < p2,
+        who,
+        "lower must be below upper and both finite, upper " +
+            format_number(p2),
+        p1);
+  }
+  return make_schedule<Ramp>(shape, length, from, to, p1, p2);
+}
+
+}  // namespace detail
+
+using detail::make_ramp;
+using detail::RampShape;
+
+Schedule constant(double factor) {
+  detail::check_factor(factor, "constant", "factor");
+  return detail::make_schedule<detail::Constant>(factor);
+}
+
+Schedule linear(double length, double from, double to) {
+  return make_ramp("linear", RampShape::kLinear, length, from, to);
+}
+
+Schedule warmup(double length, WarmupShape shape) {
+  detail::check_length(length, "warmup", "length");
+  return warmup(length, shape, detail::default_warmup_start(length));
+}
+
+Schedule warmup(double length, WarmupShape shape, double from) {
+  const bool exponential = shape == WarmupShape::kExponential;
+  detail::check(
+      from <= 1 && (exponential ? from > 0 : from >= 0),
+      "warmup",
+      exponential ? "from must be in (0, 1]" : "from must be in [0, 1]",
+      from);
+  const RampShape ramp = detail::ramp_shape(shape);
+  return make_ramp(
+      "warmup", ramp, length, from, 1, detail::first_parameter(ramp));
+}
+
+Schedule cooldown(double length, CooldownShape shape, double floor) {
+  const bool exponential = shape == CooldownShape::kExponential;
+  detail::check(
+      floor <= 1 && (exponential ? floor > 0 : floor >= 0),
+      "cooldown",
+      exponential ? "floor must be in (0, 1]" : "floor must be in [0, 1]",
+      floor);
+  const RampShape ramp = detail::ramp_shape(shape);
+  return make_ramp(
+      "cooldown", ramp, length, 1, floor, detail::first_parameter(ramp));
+}
+
+Schedule cosine(double length, double floor, double k) {
+  detail::check_share(floor, "cosine", "floor");
+  return make_ramp("cosine", RampShape::kCosine, length, 1, floor, k);
+}
+
+Schedule polynomial(double length, double power, double floor) {
+  detail::check_share(floor, "polynomial", "floor");
+  return make_ramp(
+      "polynomial", RampShape::kPolynomial, length, 1, floor, power);
+}
+
+Schedule geometric(double length, double from, double to) {
+  return make_ramp("geometric", RampShape::kGeometric, length, from, to);
+}
+
+Schedule rex(double length, double floor) {
+  detail::check_share(floor, "rex", "floor");
+  return make_ramp("rex", RampShape::kRex, length, 1, floor);
+}
+
+Schedule tanh_decay(double length, double lower, double upper, double floor) {
+  detail::check_share(floor, "tanh_decay", "floor");
+  return make_ramp(
+      "tanh_decay", RampShape::kTanh, length, 1, floor, lower, upper);
+}
+
+}  // namespace stepsize

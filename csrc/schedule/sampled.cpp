@@ -1,0 +1,144 @@
+#include <stepsize/schedule/decay.h>
+
+#include "csrc/schedule/check.h"
+#include "csrc/schedule/node.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <stdexcept>
+#include <tuple>
+
+namespace stepsize {
+namespace detail {
+namespace {
+
+constexpr double kPi = 3.14159265358979323846;
+
+class Piecewise final : public KeyedNode<Piecewise> {
+ public:
+  Piecewise(std::vector<SchedulePoint> points, Interpolation interpolation)
+      : points_(std::move(points)), interpolation_(interpolation) {}
+
+  double value(double t) const override {
+    const auto right = std::upper_bound(
+        points_.begin(),
+        points_.end(),
+        t,
+        [](double time, const SchedulePoint& point) { return time < point.t; });
+    if (right == points_.begin()) {
+      return right->factor;
+    }
+    const SchedulePoint& left = *(right - 1);
+    if (right == points_.end()) {
+      return left.factor;
+    }
+    double x = (t - left.t) / (right->t - left.t);
+    if (interpolation_ == Interpolation::kCosine) {
+      const double s = std::sin(kPi / 2 * x);
+      x = s * s;
+    }
+    return left.factor * (1 - x) + right->factor * x;
+  }
+  double length() const override { return points_.back().t; }
+  std::string text() const override {
+    std::string text = "piecewise";
+    for (const SchedulePoint& point : points_) {
+      text += " " + format_number(point.t) + ":" + format_number(point.factor);
+    }
+    return text + (interpolation_ == Interpolation::kCosine ? " cosine" : "");
+  }
+  auto key() const { return std::tie(points_, interpolation_); }
+
+ private:
+  std::vector<SchedulePoint> points_;
+  Interpolation interpolation_;
+};
+
+// SplitMix64 (Steele, Lea & Flood 2014): a counter in, well mixed bits out.
+std::uint64_t mix(std::uint64_t x) {
+  x += 0x9e3779b97f4a7c15U;
+  x = (x ^ (x >> 30U)) * 0xbf58476d1ce4e5b9U;
+  x = (x ^ (x >> 27U)) * 0x94d049bb133111ebU;
+  return x ^ (x >> 31U);
+}
+
+// In (0, 1]: the logarithm below stays finite.
+double uniform(std::uint64_t bits) {
+  return (static_cast<double>(bits >> 11U) + 1) * 0x1p-53;
+}
+
+class Noise final : public KeyedNode<Noise> {
+ public:
+  Noise(double stddev, std::uint64_t seed, double limit, double period)
+      : stddev_(stddev), seed_(seed), limit_(limit), period_(period) {}
+
+  double value(double t) const override {
+    const double draw = std::round((t - std::fmod(t, period_)) / period_);
+    std::uint64_t state =
+        mix(mix(seed_) ^ static_cast<std::uint64_t>(draw));
+    while (true) {
+      const double radius =
+          stddev_ * std::sqrt(-2 * std::log(uniform(mix(state))));
+      const double z = radius * std::cos(2 * kPi * uniform(mix(state + 1)));
+      if (std::abs(z) <= limit_) {
+        return 1 + z;
+      }
+      state = mix(state + 2);
+    }
+  }
+  std::string text() const override {
+    return "noise " + format_number(stddev_) +
+           (limit_ == 0.5 ? "" : " limit " + format_number(limit_)) +
+           (seed_ == 0 ? "" : " seed " + std::to_string(seed_)) +
+           (period_ == 1 ? "" : " every " + format_number(period_));
+  }
+  auto key() const { return std::tie(stddev_, seed_, limit_, period_); }
+
+ private:
+  double stddev_;
+  std::uint64_t seed_;
+  double limit_;
+  double period_;
+};
+
+}  // namespace
+}  // namespace detail
+
+Schedule piecewise(
+    std::vector<SchedulePoint> points, Interpolation interpolation) {
+  if (points.empty()) {
+    throw std::invalid_argument("piecewise: needs at least one point");
+  }
+  double previous = -1;
+  for (const SchedulePoint& point : points) {
+    detail::check_length(point.t, "piecewise", "t");
+    detail::check_factor(point.factor, "piecewise", "factor");
+    detail::check(
+        point.t > previous,
+        "piecewise",
+        "t must increase, " + detail::format_number(previous) +
+            " comes before",
+        point.t);
+    previous = point.t;
+  }
+  return detail::make_schedule<detail::Piecewise>(
+      std::move(points), interpolation);
+}
+
+Schedule noise(
+    double stddev, std::uint64_t seed, double limit, double period) {
+  detail::check(
+      limit > 0 && limit <= 1, "noise", "limit must be in (0, 1]", limit);
+  // Within one standard deviation two draws in three are kept; a narrower
+  // limit would be a waste of draws and hardly normal.
+  detail::check(
+      stddev >= 0 && stddev <= limit,
+      "noise",
+      "stddev must be in [0, limit], limit " + detail::format_number(limit),
+      stddev);
+  detail::check_positive(period, "noise", "period");
+  return detail::make_schedule<detail::Noise>(stddev, seed, limit, period);
+}
+
+}  // namespace stepsize
