@@ -127,7 +127,15 @@ int64_t Call::whole_or(const std::string& keyword, int64_t standard) const {
   if (token == nullptr) {
     return standard;
   }
-  if (token->unit != Unit::kNone || token->number != std::floor(token->number) ||
+  // Not by way of a double where it has more digits than that holds.
+  int64_t whole = 0;
+  const char* last = token->text.data() + token->text.size();
+  const auto result = std::from_chars(token->text.data(), last, whole);
+  if (result.ec == std::errc() && result.ptr == last) {
+    return whole;
+  }
+  if (token->unit != Unit::kNone ||
+      token->number != std::floor(token->number) ||
       !(std::abs(token->number) <= 0x1p53)) {
     fail(token->column, "expected a whole number");
   }

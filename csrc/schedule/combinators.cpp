@@ -40,19 +40,27 @@ void append_parts(const Schedule& schedule, std::vector<Schedule>& parts) {
   }
 }
 
-void append_shifted_joins(
-    const Schedule& schedule, double offset, std::vector<double>& times) {
-  const std::size_t first = times.size();
-  schedule.node().joins(times);
-  for (std::size_t i = first; i < times.size(); ++i) {
-    times[i] += offset;
-  }
+// The joins of a schedule, each passed through `change`.
+template <typename Change>
+std::vector<Join> changed_joins(
+    const Schedule& schedule, const Change& change) {
+  std::vector<Join> joins = schedule.node().joins();
+  std::for_each(joins.begin(), joins.end(), change);
+  return joins;
 }
 
-// The time t of a curve of length `from` on the same curve of length `to`.
-// The product comes before the division: exact where all are whole.
+// The time t of a curve of length `from` on the same curve of length `to`. The
+// product comes before the division, and its rounding is made good after: a
+// whole answer is exact.
 double rescale(double t, double from, double to) {
-  return from == to ? t : t * to / from;
+  const double product = t * to;
+  if (from == to || !std::isfinite(product)) {
+    return from == to ? t : t / from * to;
+  }
+  const double quotient = product / from;
+  const double rest =
+      std::fma(t, to, -product) - std::fma(quotient, from, -product);
+  return quotient + rest / from;
 }
 
 class Sequence final : public KeyedNode<Sequence> {
@@ -67,6 +75,10 @@ class Sequence final : public KeyedNode<Sequence> {
   }
 
   double value(double t) const override {
+    // t - start may round to less than the last part's length.
+    if (t >= length_) {
+      return parts_.back()(parts_.back().length());
+    }
     const auto next = std::upper_bound(starts_.begin(), starts_.end(), t);
     const auto i = static_cast<std::size_t>(next - starts_.begin()) - 1;
     return parts_[i](t - starts_[i]);
@@ -76,13 +88,24 @@ class Sequence final : public KeyedNode<Sequence> {
     return joined_text(parts_, " > ", Binding::kProduct);
   }
   Binding binding() const override { return Binding::kSequence; }
-  void joins(std::vector<double>& times) const override {
+  std::vector<Join> joins() const override {
+    std::vector<Join> joins;
+    const Schedule* previous = nullptr;
     for (std::size_t i = 0; i < parts_.size(); ++i) {
-      if (i > 0) {
-        times.push_back(starts_[i]);
+      const Schedule& part = parts_[i];
+      const double start = starts_[i];
+      if (part.length() == 0 && i + 1 < parts_.size()) {
+        continue;  // never played
       }
-      append_shifted_joins(parts_[i], starts_[i], times);
+      if (previous != nullptr) {
+        joins.push_back({start, (*previous)(previous->length()), part(0)});
+      }
+      previous = &part;
+      const std::vector<Join> inner =
+          changed_joins(part, [start](Join& join) { join.t += start; });
+      joins.insert(joins.end(), inner.begin(), inner.end());
     }
+    return joins;
   }
   double floor() const override { return parts_.back().node().floor(); }
 
@@ -121,10 +144,19 @@ class Product final : public KeyedNode<Product> {
     return joined_text(parts_, " * ", Binding::kAtom);
   }
   Binding binding() const override { return Binding::kProduct; }
-  void joins(std::vector<double>& times) const override {
+  std::vector<Join> joins() const override {
+    std::vector<Join> joins;
     for (const Schedule& part : parts_) {
-      part.node().joins(times);
+      for (Join join : part.node().joins()) {
+        for (const Schedule& other : parts_) {
+          const double factor = &other == &part ? 1 : other(join.t);
+          join.before *= factor;
+          join.after *= factor;
+        }
+        joins.push_back(join);
+      }
     }
+    return joins;
   }
   double floor() const override {
     double product = 1;
@@ -155,8 +187,11 @@ class Clamp final : public KeyedNode<Clamp> {
     return parenthesized(inner_, Binding::kAtom) + " clamp " +
            format_number(low_) + " " + format_number(high_);
   }
-  void joins(std::vector<double>& times) const override {
-    inner_.node().joins(times);
+  std::vector<Join> joins() const override {
+    return changed_joins(inner_, [this](Join& join) {
+      join.before = std::clamp(join.before, low_, high_);
+      join.after = std::clamp(join.after, low_, high_);
+    });
   }
   double floor() const override {
     const double floor = inner_.node().floor();
@@ -181,9 +216,7 @@ class Repeat final : public KeyedNode<Repeat> {
             count == Schedule::kForever
                 ? kInfinity
                 : cycle_start(
-                      static_cast<double>(count),
-                      inner_.length(),
-                      stretch)) {}
+                      static_cast<double>(count), inner_.length(), stretch)) {}
 
   double value(double t) const override {
     if (t >= length_) {
@@ -210,9 +243,7 @@ class Repeat final : public KeyedNode<Repeat> {
   }
   // The way back to the start is meant to be a jump; the joins inside are
   // looked at once.
-  void joins(std::vector<double>& times) const override {
-    inner_.node().joins(times);
-  }
+  std::vector<Join> joins() const override { return inner_.node().joins(); }
   double floor() const override {
     return count_ == Schedule::kForever && decay_ < 1 ? kNaN
                                                       : inner_.node().floor();
@@ -241,12 +272,10 @@ class Stretch final : public KeyedNode<Stretch> {
     return parenthesized(inner_, Binding::kAtom) + " stretch_to " +
            format_number(length_);
   }
-  void joins(std::vector<double>& times) const override {
-    const std::size_t first = times.size();
-    inner_.node().joins(times);
-    for (std::size_t i = first; i < times.size(); ++i) {
-      times[i] *= length_ / inner_.length();
-    }
+  std::vector<Join> joins() const override {
+    return changed_joins(inner_, [this](Join& join) {
+      join.t = rescale(join.t, inner_.length(), length_);
+    });
   }
   auto key() const { return std::tie(inner_, length_); }
 
@@ -261,7 +290,8 @@ class Shift final : public KeyedNode<Shift> {
       : inner_(std::move(inner)), delay_(delay) {}
 
   double value(double t) const override {
-    return inner_(std::max(0.0, t - delay_));
+    // t - delay may round to less than the curve's length.
+    return inner_(t >= length() ? inner_.length() : std::max(0.0, t - delay_));
   }
   double length() const override {
     return std::max(0.0, inner_.length() + delay_);
@@ -270,13 +300,9 @@ class Shift final : public KeyedNode<Shift> {
     return parenthesized(inner_, Binding::kAtom) + " shift " +
            format_number(delay_);
   }
-  void joins(std::vector<double>& times) const override {
-    std::vector<double> inner;
-    append_shifted_joins(inner_, delay_, inner);
-    std::copy_if(
-        inner.begin(), inner.end(), std::back_inserter(times), [](double t) {
-          return t > 0;
-        });
+  // What a negative delay moves before 0 is not played.
+  std::vector<Join> joins() const override {
+    return changed_joins(inner_, [this](Join& join) { join.t += delay_; });
   }
   double floor() const override { return inner_.node().floor(); }
   auto key() const { return std::tie(inner_, delay_); }
@@ -297,13 +323,15 @@ class Limit final : public KeyedNode<Limit> {
     return parenthesized(inner_, Binding::kAtom) + " for " +
            format_number(length_);
   }
-  void joins(std::vector<double>& times) const override {
-    std::vector<double> inner;
-    inner_.node().joins(inner);
-    std::copy_if(
-        inner.begin(), inner.end(), std::back_inserter(times), [this](double t) {
-          return t < length_;
-        });
+  std::vector<Join> joins() const override {
+    std::vector<Join> joins = inner_.node().joins();
+    joins.erase(
+        std::remove_if(
+            joins.begin(),
+            joins.end(),
+            [this](const Join& join) { return join.t >= length_; }),
+        joins.end());
+    return joins;
   }
   auto key() const { return std::tie(inner_, length_); }
 
@@ -329,22 +357,47 @@ void check_not_empty(const Schedule& schedule, const char* who) {
       schedule.length());
 }
 
+// Nodes of the same kind among the parts give way to their own parts.
+template <typename Node>
+Schedule flattened(const std::vector<Schedule>& parts) {
+  if (parts.size() == 1) {
+    return parts.front();
+  }
+  std::vector<Schedule> flat;
+  for (const Schedule& part : parts) {
+    append_parts<Node>(part, flat);
+  }
+  return make_schedule<Node>(std::move(flat));
+}
+
 }  // namespace
+
+Schedule join(const std::vector<Schedule>& parts) {
+  double start = 0;
+  for (std::size_t i = 0; i + 1 < parts.size(); ++i) {
+    check_finite(parts[i], "then");
+    start += parts[i].length();
+  }
+  check(
+      std::isfinite(start),
+      "then",
+      "the lengths must have a finite sum",
+      start);
+  return flattened<Sequence>(parts);
+}
+
+Schedule multiply(const std::vector<Schedule>& parts) {
+  return flattened<Product>(parts);
+}
+
 }  // namespace detail
 
 Schedule Schedule::then(const Schedule& next) const {
-  detail::check_finite(*this, "then");
-  std::vector<Schedule> parts;
-  detail::append_parts<detail::Sequence>(*this, parts);
-  detail::append_parts<detail::Sequence>(next, parts);
-  return detail::make_schedule<detail::Sequence>(std::move(parts));
+  return detail::join({*this, next});
 }
 
 Schedule Schedule::times(const Schedule& other) const {
-  std::vector<Schedule> parts;
-  detail::append_parts<detail::Product>(*this, parts);
-  detail::append_parts<detail::Product>(other, parts);
-  return detail::make_schedule<detail::Product>(std::move(parts));
+  return detail::multiply({*this, other});
 }
 
 Schedule Schedule::clamp(double low, double high) const {

@@ -7,6 +7,7 @@
 
 #include "csrc/schedule/ramp_node.h"
 
+#include <cmath>
 #include <limits>
 
 namespace stepsize::detail {
@@ -42,8 +43,9 @@ Schedule build_warmup(const Call& call) {
                                 ? WarmupShape::kExponential
                             : call.has_flag("sqrt") ? WarmupShape::kSqrt
                                                     : WarmupShape::kLinear;
-  return warmup(
-      length, shape, call.value_or("from", default_warmup_start(length)));
+  // No number in a text is NaN.
+  const double from = call.value_or("from", kNaN);
+  return std::isnan(from) ? warmup(length, shape) : warmup(length, shape, from);
 }
 
 CooldownShape cooldown_shape(const Call& call) {
@@ -104,8 +106,8 @@ Schedule build_cosine_restarts(const Call& call) {
 TriangularOptions triangular_options(const Call& call) {
   TriangularOptions options;
   options.floor(call.value_or("from", options.floor()));
-  return options.down(
-      call.duration_value_or("down", call.duration(0, "rising half")));
+  const double down = call.duration_value_or("down", kNaN);
+  return std::isnan(down) ? options : options.down(down);
 }
 
 Schedule build_one_cycle(const Call& call) {

@@ -33,8 +33,7 @@ class CosineRestarts final : public KeyedNode<CosineRestarts> {
       return floor_;
     }
     const CyclePosition cycle = locate_cycle(t, first_, stretch_);
-    const double peak =
-        std::max(floor_, std::pow(peak_decay_, cycle.index));
+    const double peak = std::max(floor_, std::pow(peak_decay_, cycle.index));
     const double left = (cycle.length - cycle.offset) / cycle.length;
     const double s = std::sin(kPi / 2 * left);
     return peak * s * s + floor_ * (1 - s * s);
@@ -117,8 +116,7 @@ Schedule make_triangle(
     const TriangularOptions& options,
     double gamma = 1) {
   check_positive(up, who, "up");
-  check(
-      gamma > 0 && gamma <= 1, who, "gamma must be in (0, 1]", gamma);
+  check(gamma > 0 && gamma <= 1, who, "gamma must be in (0, 1]", gamma);
   return make_schedule<Triangle>(
       scale,
       up,
@@ -194,8 +192,7 @@ Schedule triangular2(double up, const TriangularOptions& options) {
       "triangular2", detail::TriangleScale::kHalved, up, options);
 }
 
-Schedule exp_range(
-    double up, double gamma, const TriangularOptions& options) {
+Schedule exp_range(double up, double gamma, const TriangularOptions& options) {
   return detail::make_triangle(
       "exp_range", detail::TriangleScale::kExponential, up, options, gamma);
 }

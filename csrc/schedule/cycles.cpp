@@ -7,24 +7,26 @@
 namespace stepsize::detail {
 namespace {
 
-// stretch^index - 1 over stretch - 1: the sum of a geometric series. For a
-// whole stretch repeated squaring keeps each term a whole number; otherwise
-// expm1 keeps the digits that the subtraction would lose near stretch = 1.
+// A whole stretch keeps every term a whole number, so that each sum is exact
+// up to 2^53; otherwise expm1 keeps the digits that a subtraction would lose
+// near stretch = 1.
 double geometric_sum(double stretch, double index) {
   if (std::floor(stretch) != stretch) {
     return std::expm1(index * std::log(stretch)) / (stretch - 1);
   }
+  double sum = 0;
   double power = 1;
-  double square = stretch;
-  // 2^1100 overflows already.
-  for (auto n = static_cast<std::uint64_t>(std::min(index, 1100.0)); n != 0;
-       n /= 2) {
-    if (n % 2 == 1) {
-      power *= square;
-    }
-    square *= square;
+  for (double i = 0; i < index && std::isfinite(sum); ++i) {
+    sum += power;
+    power *= stretch;
   }
-  return (power - 1) / (stretch - 1);
+  return sum;
+}
+
+// Where cycle `index` is the one around t. Rounding may put t a hair outside.
+CyclePosition position(double t, double index, double start, double length) {
+  length = std::min(length, std::numeric_limits<double>::max());
+  return {index, std::clamp(t - start, 0.0, length), length};
 }
 
 }  // namespace
@@ -38,17 +40,37 @@ CyclePosition locate_cycle(double t, double first, double stretch) {
     const double offset = std::fmod(t, first);
     return {std::round((t - offset) / first), offset, first};
   }
-  // The logarithm is only a guess; the boundaries decide.
-  double index =
-      std::floor(std::log1p(t / first * (stretch - 1)) / std::log(stretch));
-  while (index > 0 && cycle_start(index, first, stretch) > t) {
-    --index;
+  if (std::floor(stretch) == stretch) {
+    double index = 0;
+    double sum = 0;
+    double power = 1;
+    while (first * (sum + power) <= t) {
+      sum += power;
+      power *= stretch;
+      ++index;
+    }
+    return position(t, index, first * sum, first * power);
   }
-  while (cycle_start(index + 1, first, stretch) <= t) {
-    ++index;
+  // The logarithm is only a guess, a cycle or two out; the boundaries decide.
+  // Past 2^53 cycles their number is itself rounded and the guess stands.
+  const double scaled = t / first * (stretch - 1);
+  const double ratio = std::isfinite(scaled) ? std::log1p(scaled)
+                                             : std::log(t) - std::log(first) +
+                                                   std::log(stretch - 1);
+  double index = std::floor(ratio / std::log(stretch));
+  if (index < 0x1p53) {
+    while (index > 0 && cycle_start(index, first, stretch) > t) {
+      --index;
+    }
+    while (cycle_start(index + 1, first, stretch) <= t) {
+      ++index;
+    }
   }
-  const double start = cycle_start(index, first, stretch);
-  return {index, t - start, cycle_start(index + 1, first, stretch) - start};
+  return position(
+      t,
+      index,
+      cycle_start(index, first, stretch),
+      first * std::pow(stretch, index));
 }
 
 }  // namespace stepsize::detail

@@ -17,12 +17,10 @@ class StepDecay final : public KeyedNode<StepDecay> {
   StepDecay(double period, double gamma) : period_(period), gamma_(gamma) {}
   double value(double t) const override {
     // fmod is exact where t / period would round up to the next whole number.
-    return std::pow(
-        gamma_, std::round((t - std::fmod(t, period_)) / period_));
+    return std::pow(gamma_, std::round((t - std::fmod(t, period_)) / period_));
   }
   std::string text() const override {
-    return "step " + format_number(period_) + " gamma " +
-           format_number(gamma_);
+    return "step " + format_number(period_) + " gamma " + format_number(gamma_);
   }
   auto key() const { return std::tie(period_, gamma_); }
 
@@ -38,8 +36,7 @@ class MultiStep final : public KeyedNode<MultiStep> {
   double value(double t) const override {
     const auto passed =
         std::upper_bound(milestones_.begin(), milestones_.end(), t);
-    return std::pow(
-        gamma_, static_cast<double>(passed - milestones_.begin()));
+    return std::pow(gamma_, static_cast<double>(passed - milestones_.begin()));
   }
   double length() const override { return milestones_.back(); }
   std::string text() const override {
@@ -77,7 +74,8 @@ class InverseTime final : public KeyedNode<InverseTime> {
     const double periods =
         staircase_ ? std::round((t - std::fmod(t, period_)) / period_)
                    : t / period_;
-    return 1 / (1 + k_ * periods);
+    // 0 times an overflow of `periods` would be NaN.
+    return k_ == 0 ? 1 : 1 / (1 + k_ * periods);
   }
   std::string text() const override {
     return "inverse_time " + format_number(k_) +

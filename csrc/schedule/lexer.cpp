@@ -33,7 +33,8 @@ class Lexer {
       return token;
     }
     const char c = text_[at_];
-    if (is_digit(c) || c == '.' || ((c == '-' || c == '+') && digit_follows())) {
+    if (is_digit(c) || c == '.' ||
+        ((c == '-' || c == '+') && digit_follows())) {
       read_number(token);
     } else if (is_letter(c)) {
       read_word(token);
@@ -57,9 +58,8 @@ class Lexer {
 
   void read_word(Token& token) {
     token.kind = TokenKind::kWord;
-    while (at_ < text_.size() &&
-           (is_letter(text_[at_]) || is_digit(text_[at_]) ||
-            text_[at_] == '-')) {
+    while (at_ < text_.size() && (is_letter(text_[at_]) ||
+                                  is_digit(text_[at_]) || text_[at_] == '-')) {
       token.text += text_[at_] == '-' ? '_' : text_[at_];
       ++at_;
     }
@@ -77,7 +77,8 @@ class Lexer {
     const char* last = text_.data() + text_.size();
     const auto result = std::from_chars(first, last, token.number);
     if (result.ec == std::errc::result_out_of_range) {
-      throw_parse_error(text_, token.column, "this number is out of range");
+      throw_parse_error(
+          text_, token.column, "expected a number in the range of a double");
     }
     if (result.ec != std::errc()) {
       throw_parse_error(text_, token.column, "expected a number");
@@ -134,8 +135,7 @@ void throw_parse_error(
   }
   throw ParseError(
       "schedule, column " + std::to_string(column) + ": " + message + "\n  " +
-          text.substr(line_start, line_end - line_start) + "\n  " + caret +
-          "^",
+          text.substr(line_start, line_end - line_start) + "\n  " + caret + "^",
       column);
 }
 

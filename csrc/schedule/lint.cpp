@@ -4,8 +4,9 @@
 #include "csrc/schedule/node.h"
 
 #include <algorithm>
+#include <array>
+#include <charconv>
 #include <cmath>
-#include <cstdio>
 
 namespace stepsize {
 namespace {
@@ -18,12 +19,22 @@ constexpr double kVisible = 0.01;
 // Points of a run that are looked at.
 constexpr int64_t kSamples = 4096;
 
-// Four digits are enough for a person.
-std::string shown(double value) {
-  char buffer[32];
-  std::snprintf(buffer, sizeof(buffer), "%.4g", value);
-  return buffer;
+// What is left of 0 by rounding, relative to the peak of the run.
+constexpr double kRounding = 1e-9;
+
+// Four digits of a factor are enough for a person; a time is needed in full.
+std::string shown(double factor) {
+  std::array<char, 32> buffer{};
+  const auto end = std::to_chars(
+                       buffer.data(),
+                       buffer.data() + buffer.size(),
+                       factor,
+                       std::chars_format::general,
+                       4)
+                       .ptr;
+  return std::string(buffer.data(), end);
 }
+using detail::format_number;
 
 struct Sample {
   double t;
@@ -81,51 +92,63 @@ class Linter {
     }
   }
 
+  bool is_jump(double before, double after) const {
+    return std::abs(after - before) >
+           std::max(
+               kVisible * std::max(after, before), kRounding * peak_.factor);
+  }
+
   void check_joins() {
-    std::vector<double> joins;
-    schedule_.node().joins(joins);
-    std::sort(joins.begin(), joins.end());
-    joins.erase(std::unique(joins.begin(), joins.end()), joins.end());
-    for (const double t : joins) {
-      if (!(t > 0 && t <= last_)) {
+    double last = 0;
+    for (const detail::Join& join : sorted_joins()) {
+      if (!(join.t > last && join.t <= last_) ||
+          !is_jump(join.before, join.after)) {
         continue;
       }
-      const double before = schedule_(std::nextafter(t, 0.0));
-      const double after = schedule_(t);
-      if (std::abs(after - before) > kVisible * std::max(after, before)) {
-        warn(
-            LintKind::kJumpAtJoin,
-            t,
-            "the factor jumps from " + shown(before) + " to " + shown(after) +
-                " where two curves join, at t = " + shown(t));
-      }
+      last = join.t;
+      warn(
+          LintKind::kJumpAtJoin,
+          join.t,
+          "the factor jumps from " + shown(join.before) + " to " +
+              shown(join.after) +
+              " where two curves join, at t = " + format_number(join.t));
     }
+  }
+
+  std::vector<detail::Join> sorted_joins() const {
+    std::vector<detail::Join> joins = schedule_.node().joins();
+    std::stable_sort(
+        joins.begin(),
+        joins.end(),
+        [](const detail::Join& a, const detail::Join& b) { return a.t < b.t; });
+    return joins;
   }
 
   void check_rise() {
-    const auto peak =
-        std::max_element(samples_.begin(), samples_.end(), lower);
+    const auto peak = std::max_element(samples_.begin(), samples_.end(), lower);
     const auto low = std::min_element(peak, samples_.end(), lower);
-    const Sample& end = samples_.back();
-    if (end.factor - low->factor > 5 * kVisible * peak_.factor) {
+    // A curve may be back down just when the run is over, or up just then.
+    const double end = std::min(samples_.back().factor, schedule_(run_length_));
+    if (end - low->factor > 5 * kVisible * peak_.factor) {
       warn(
           LintKind::kRiseAfterEnd,
           low->t,
-          "the factor came down to " + shown(low->factor) + " at t = " +
-              shown(low->t) + " and is up again at " + shown(end.factor) +
-              " when the run ends");
+          "the factor came down to " + shown(low->factor) +
+              " at t = " + format_number(low->t) + " and is up again at " +
+              shown(end) + " when the run ends");
     }
   }
 
-  // Measured at the run's end, not at its last update: a curve that is just
-  // as long as the run gets to its floor there.
+  // Measured at the run's end too, not only at its updates: a curve that is
+  // just as long as the run gets to its floor there, a cycle just before.
   void check_floor() {
     const double floor = schedule_.node().floor();
-    const auto low =
-        std::min_element(samples_.begin(), samples_.end(), lower);
-    const double lowest = std::min(low->factor, schedule_(run_length_));
-    if (lowest - floor > kVisible * (peak_.factor - floor) &&
-        lowest > floor) {
+    const auto low = std::min_element(samples_.begin(), samples_.end(), lower);
+    const double lowest = std::min(
+        {low->factor,
+         schedule_(run_length_),
+         schedule_(std::nextafter(run_length_, 0.0))});
+    if (lowest - floor > kVisible * (peak_.factor - floor) && lowest > floor) {
       warn(
           LintKind::kFloorNotReached,
           run_length_,
@@ -140,17 +163,17 @@ class Linter {
       warn(
           LintKind::kRunShorter,
           run_length_,
-          "the run ends at t = " + shown(run_length_) + ", at the factor " +
-              shown(schedule_(run_length_)) + "; the schedule goes on to t = " +
-              shown(length));
+          "the run ends at t = " + format_number(run_length_) +
+              ", at the factor " + shown(schedule_(run_length_)) +
+              "; the schedule goes on to t = " + format_number(length));
     } else if (run_length_ > length && !ends_with_a_step()) {
       const double held = schedule_(length);
       warn(
           LintKind::kRunLonger,
           length,
-          "the schedule ends at t = " + shown(length) + ", the run at t = " +
-              shown(run_length_) + ": the factor " + shown(held) +
-              " is held for the rest" +
+          "the schedule ends at t = " + format_number(length) +
+              ", the run at t = " + format_number(run_length_) +
+              ": the factor " + shown(held) + " is held for the rest" +
               (held == 0 ? ", where no update changes anything" : ""));
     }
   }
@@ -159,7 +182,7 @@ class Linter {
   bool ends_with_a_step() const {
     const double length = schedule_.length();
     const double before = schedule_(std::nextafter(length, 0.0));
-    return std::abs(schedule_(length) - before) > kVisible * before;
+    return is_jump(before, schedule_(length));
   }
 
   const Schedule& schedule_;

@@ -19,6 +19,13 @@ inline constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 /// tighter one.
 enum class Binding : std::uint8_t { kSequence, kProduct, kAtom };
 
+/// Where one curve of a sequence gives way to the next.
+struct Join {
+  double t;
+  double before;  ///< the factor at which the one ends
+  double after;   ///< the factor at which the other begins
+};
+
 /// One immutable vertex of a schedule's tree.
 class ScheduleNode {
  public:
@@ -34,8 +41,7 @@ class ScheduleNode {
   virtual Binding binding() const { return Binding::kAtom; }
   /// Whether `other`, a node of the same type, has the same content.
   virtual bool equals(const ScheduleNode& other) const = 0;
-  /// Appends the times at which one curve gives way to the next.
-  virtual void joins(std::vector<double>& times) const { (void)times; }
+  virtual std::vector<Join> joins() const { return {}; }
   /// The lowest factor that the schedule is after; NaN where it has none.
   virtual double floor() const {
     return length() < kInfinity ? value(length()) : kNaN;
@@ -56,6 +62,13 @@ template <typename Node, typename... Args>
 Schedule make_schedule(Args&&... args) {
   return Schedule(std::make_shared<const Node>(std::forward<Args>(args)...));
 }
+
+/// The parts one after the other; all but the last must have an end. At least
+/// one part; the only one comes back as it is.
+Schedule join(const std::vector<Schedule>& parts);
+
+/// The pointwise product of at least one part.
+Schedule multiply(const std::vector<Schedule>& parts);
 
 /// The node of `schedule` if it is a Node, else nullptr.
 template <typename Node>

@@ -3,6 +3,7 @@
 #include "csrc/schedule/check.h"
 #include "csrc/schedule/curves.h"
 #include "csrc/schedule/lexer.h"
+#include "csrc/schedule/node.h"
 
 #include <algorithm>
 #include <cmath>
@@ -15,6 +16,9 @@ namespace {
 
 // Deeper nesting than any person writes; a bound on the recursion.
 constexpr int kMaxDepth = 100;
+// So many of `for`, `clamp` and the like behind one curve: each is a level of
+// the tree, which is walked by recursion as well.
+constexpr int kMaxModifiers = 20;
 
 std::size_t edit_distance(const std::string& a, const std::string& b) {
   std::vector<std::size_t> row(b.size() + 1);
@@ -113,36 +117,41 @@ class Parser {
   // `elapsed` is the time at which the part begins, where that is known: what
   // a curve without a length is measured from.
   Schedule sequence(double elapsed) {
-    Schedule schedule = product(elapsed);
+    const std::size_t column = peek().column;
+    std::vector<Schedule> parts = {product(elapsed)};
     while (peek().kind == TokenKind::kSymbol && peek().text == ">") {
-      const std::size_t column = take().column;
-      if (!std::isfinite(schedule.length())) {
-        throw_parse_error(
-            text_,
-            column,
-            "'" + schedule.to_string() +
-                "' has no end, so that nothing can follow it; expected an end "
-                "before, as in '" +
-                schedule.to_string() + " for 100'");
+      const Schedule& before = parts.back();
+      if (!std::isfinite(before.length())) {
+        fail(
+            "'" + before.to_string() +
+            "' has no end, so that nothing can follow it; expected an end "
+            "before, as in '" +
+            before.to_string() + " for 100'");
       }
-      const Schedule next = product(elapsed + schedule.length());
-      schedule = at_column(column, [&] { return schedule.then(next); });
+      take();
+      elapsed += before.length();
+      parts.push_back(product(elapsed));
     }
-    return schedule;
+    return at_column(column, [&] { return join(parts); });
   }
 
   Schedule product(double elapsed) {
-    Schedule schedule = modified(elapsed);
+    std::vector<Schedule> parts = {modified(elapsed)};
     while (take_symbol("*")) {
-      schedule = schedule.times(modified(elapsed));
+      parts.push_back(modified(elapsed));
     }
-    return schedule;
+    return multiply(parts);
   }
 
   Schedule modified(double elapsed) {
     Schedule schedule = primary(elapsed);
-    while (peek().kind == TokenKind::kWord) {
+    for (int count = 0; peek().kind == TokenKind::kWord; ++count) {
       const std::size_t column = peek().column;
+      if (count == kMaxModifiers) {
+        fail(
+            "expected '>', '*' or the end after " +
+            std::to_string(kMaxModifiers) + " changes to one curve");
+      }
       if (take_word("for")) {
         const double length = duration("for");
         schedule = at_column(column, [&] { return schedule.limit(length); });
@@ -190,7 +199,9 @@ class Parser {
   Schedule primary(double elapsed) {
     if (take_symbol("(")) {
       if (++depth_ > kMaxDepth) {
-        fail("too many parentheses inside each other");
+        fail(
+            "expected at most " + std::to_string(kMaxDepth) +
+            " parentheses inside each other");
       }
       Schedule inner = sequence(elapsed);
       if (!take_symbol(")")) {

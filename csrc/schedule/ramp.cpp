@@ -11,11 +11,11 @@ namespace {
 
 constexpr double kPi = 3.14159265358979323846;
 
-// cos^2(pi x/2) = (1 + cos(pi x))/2 without the cancellation near x = 1:
-// relative accuracy down to the floor, and exactly 0 at x = 1.
-double cosine_fall(double x) {
-  const double s = std::sin(kPi / 2 * (x < 0.5 ? x : 1 - x));
-  return x < 0.5 ? 1 - s * s : s * s;
+// cos^2(pi x/2) = (1 + cos(pi x))/2 at x = done without the cancellation near
+// x = 1: relative accuracy down to the floor, and exactly 0 where left = 0.
+double cosine_fall(double done, double left) {
+  const double s = std::sin(kPi / 2 * (done < 0.5 ? done : left));
+  return done < 0.5 ? 1 - s * s : s * s;
 }
 
 RampShape ramp_shape(WarmupShape shape) {
@@ -100,8 +100,10 @@ double Ramp::remaining(double t) const {
     case RampShape::kLinear:
     case RampShape::kGeometric:
       return left;
-    case RampShape::kCosine:
-      return cosine_fall(p1_ == 1 ? done : std::pow(done, p1_));
+    case RampShape::kCosine: {
+      const double bent = p1_ == 1 ? done : std::pow(done, p1_);
+      return cosine_fall(bent, p1_ == 1 ? left : 1 - bent);
+    }
     case RampShape::kPolynomial:
       return std::pow(left, p1_);
     case RampShape::kRex:
@@ -131,7 +133,8 @@ double Ramp::value(double t) const {
 }
 
 std::string Ramp::text() const {
-  const bool is_warmup = to_ == 1 && (from_ < 1 || length_ == 0) &&
+  const bool is_warmup = to_ == 1 &&
+                         (from_ < 1 || (from_ == 1 && length_ == 0)) &&
                          p1_ == first_parameter(shape_);
   const RampName name = ramp_name(shape_, is_warmup);
   const bool prints_warmup = std::string(name.name) == "warmup";
@@ -185,8 +188,7 @@ Schedule make_ramp(
     check(
         std::isfinite(p1) && std::isfinite(p2) && p1 < p2,
         who,
-        "lower must be below upper and both finite, upper " +
-            format_number(p2),
+        "lower must be below upper and both finite, upper " + format_number(p2),
         p1);
   }
   return make_schedule<Ramp>(shape, length, from, to, p1, p2);

@@ -27,10 +27,10 @@ enum class RampShape : std::uint8_t {
   kGeometric,   // equal ratios
   kPolynomial,  // p1: power
   kRex,
-  kTanh,     // p1, p2: lower and upper argument
-  kSqrt,     // share done sqrt(x): fast start
-  kSqrtUp,   // share done 1 - sqrt(1 - x): slow start
-  kSquare,   // share done x^2
+  kTanh,    // p1, p2: lower and upper argument
+  kSqrt,    // share done sqrt(x): fast start
+  kSqrtUp,  // share done 1 - sqrt(1 - x): slow start
+  kSquare,  // share done x^2
 };
 
 /// A finite curve between two factors. Bodies of the factories in ramp.h and
@@ -55,9 +55,7 @@ class Ramp final : public KeyedNode<Ramp> {
   double value(double t) const override;
   double length() const override { return length_; }
   std::string text() const override;
-  auto key() const {
-    return std::tie(shape_, length_, from_, to_, p1_, p2_);
-  }
+  auto key() const { return std::tie(shape_, length_, from_, to_, p1_, p2_); }
 
  private:
   // The share of the way still to go at time t, in [0, 1].

@@ -68,11 +68,15 @@ Schedule warmup_stable_decay(
     double decay_length,
     CooldownShape shape,
     double floor) {
-  detail::check_length(
-      warmup_length, "warmup_stable_decay", "warmup_length");
-  detail::check_length(
-      stable_length, "warmup_stable_decay", "stable_length");
+  detail::check_length(warmup_length, "warmup_stable_decay", "warmup_length");
+  detail::check_length(stable_length, "warmup_stable_decay", "stable_length");
   detail::check_length(decay_length, "warmup_stable_decay", "decay_length");
+  const bool exponential = shape == CooldownShape::kExponential;
+  detail::check(
+      floor <= 1 && (exponential ? floor > 0 : floor >= 0),
+      "warmup_stable_decay",
+      exponential ? "floor must be in (0, 1]" : "floor must be in [0, 1]",
+      floor);
   return warmup(warmup_length)
       .then(constant().limit(stable_length))
       .then(cooldown(decay_length, shape, floor));
@@ -111,6 +115,7 @@ Schedule tri_stage(
 Schedule flat_cosine(double length, double flat_share, double floor) {
   detail::check_length(length, "flat_cosine", "length");
   detail::check_share(flat_share, "flat_cosine", "flat_share");
+  detail::check_share(floor, "flat_cosine", "floor");
   const double flat = flat_share * length;
   return constant().limit(flat).then(cosine(length - flat, floor));
 }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <stdexcept>
 #include <tuple>
 
@@ -75,8 +76,10 @@ class Noise final : public KeyedNode<Noise> {
 
   double value(double t) const override {
     const double draw = std::round((t - std::fmod(t, period_)) / period_);
-    std::uint64_t state =
-        mix(mix(seed_) ^ static_cast<std::uint64_t>(draw));
+    // The bits of the number, since it may be too large for an integer.
+    std::uint64_t bits = 0;
+    std::memcpy(&bits, &draw, sizeof(bits));
+    std::uint64_t state = mix(mix(seed_) ^ bits);
     while (true) {
       const double radius =
           stddev_ * std::sqrt(-2 * std::log(uniform(mix(state))));
@@ -117,8 +120,7 @@ Schedule piecewise(
     detail::check(
         point.t > previous,
         "piecewise",
-        "t must increase, " + detail::format_number(previous) +
-            " comes before",
+        "t must increase, " + detail::format_number(previous) + " comes before",
         point.t);
     previous = point.t;
   }
@@ -126,8 +128,7 @@ Schedule piecewise(
       std::move(points), interpolation);
 }
 
-Schedule noise(
-    double stddev, std::uint64_t seed, double limit, double period) {
+Schedule noise(double stddev, std::uint64_t seed, double limit, double period) {
   detail::check(
       limit > 0 && limit <= 1, "noise", "limit must be in (0, 1]", limit);
   // Within one standard deviation two draws in three are kept; a narrower

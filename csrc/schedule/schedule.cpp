@@ -5,6 +5,8 @@
 #include "csrc/schedule/check.h"
 #include "csrc/schedule/node.h"
 
+#include <algorithm>
+#include <cmath>
 #include <stdexcept>
 #include <utility>
 
@@ -23,8 +25,12 @@ double Schedule::operator()(double t) const {
   if (!(t >= 0)) {
     detail::check(false, "Schedule", "t must be >= 0", t);
   }
-  const double end = node_->length();
-  return node_->value(t < end ? t : end);
+  const double time = std::min(t, node_->length());
+  if (std::isinf(time)) {
+    detail::check(
+        false, "Schedule", "t must be finite where there is no end", t);
+  }
+  return node_->value(time);
 }
 
 double Schedule::length() const { return node_->length(); }
@@ -32,8 +38,10 @@ double Schedule::length() const { return node_->length(); }
 std::string Schedule::to_string() const { return node_->text(); }
 
 bool operator==(const Schedule& a, const Schedule& b) {
-  return a.node_ == b.node_ || (typeid(*a.node_) == typeid(*b.node_) &&
-                                a.node_->equals(*b.node_));
+  const detail::ScheduleNode& left = *a.node_;
+  const detail::ScheduleNode& right = *b.node_;
+  return &left == &right ||
+         (typeid(left) == typeid(right) && left.equals(right));
 }
 
 }  // namespace stepsize

@@ -34,7 +34,7 @@ class Schedule {
   Schedule();
 
   /// Factor of the base rate at time t >= 0. Throws std::invalid_argument for
-  /// a negative or NaN t.
+  /// a negative or NaN t, and for an infinite one where there is no end.
   double operator()(double t) const;
 
   /// Time from which the factor is held; infinity where there is no end

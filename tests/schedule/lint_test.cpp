@@ -1,0 +1,159 @@
+#include <stepsize/schedule/lint.h>
+
+#include <stepsize/schedule/cycle.h>
+#include <stepsize/schedule/decay.h>
+#include <stepsize/schedule/parse.h>
+#include <stepsize/schedule/ramp.h>
+#include <stepsize/schedule/recipe.h>
+
+#include "tests/schedule/refusal.h"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+#include <ostream>
+#include <string>
+#include <vector>
+
+namespace stepsize {
+
+// For GoogleTest's messages.
+void PrintTo(const LintWarning& warning, std::ostream* out) {
+  *out << static_cast<int>(warning.kind) << " at " << warning.at << ": "
+       << warning.message;
+}
+
+namespace {
+
+constexpr double kInf = std::numeric_limits<double>::infinity();
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+
+std::vector<LintWarning> lint_text(const std::string& text, double run) {
+  ParseContext context;
+  context.run_length = run;
+  return lint(parse(text, context), run);
+}
+
+struct Finding {
+  LintKind kind;
+  double at;
+};
+
+struct LintCase {
+  std::string text;
+  double run;
+  std::vector<Finding> expected;
+};
+
+void expect_findings(const LintCase& c) {
+  const std::vector<LintWarning> found = lint_text(c.text, c.run);
+  ASSERT_EQ(found.size(), c.expected.size())
+      << c.text << ": " << ::testing::PrintToString(found);
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    EXPECT_EQ(found[i].kind, c.expected[i].kind) << c.text;
+    EXPECT_NEAR(found[i].at, c.expected[i].at, 1e-9 * c.run) << c.text;
+    EXPECT_FALSE(found[i].message.empty());
+    EXPECT_EQ(found[i].message.find('\n'), std::string::npos);
+  }
+}
+
+TEST(Lint, FindsTheMistakes) {
+  const LintCase cases[] = {
+      {"warmup 10 from 0 > cosine 90",
+       100,
+       {{LintKind::kFirstUpdateAtZero, 0}}},
+      {"constant 0.5 for 50 > cosine 50", 100, {{LintKind::kJumpAtJoin, 50}}},
+      {"warmup 10 > cosine 90 from 0.9", 100, {{LintKind::kJumpAtJoin, 10}}},
+      {"(constant 0.5 for 5 > linear 5) stretch_to 99.9",
+       99.9,
+       {{LintKind::kJumpAtJoin, 49.95}}},
+      {"constant 1e-3 for 50 > constant 1e-4 for 50",
+       100,
+       {{LintKind::kJumpAtJoin, 50}}},
+      {"cosine 200",
+       100,
+       {{LintKind::kFloorNotReached, 100}, {LintKind::kRunShorter, 100}}},
+      {"cosine 50 > linear 50 from 0 to 1",
+       100,
+       {{LintKind::kRiseAfterEnd, 50}}},
+      {"warmup 200", 100, {{LintKind::kRunShorter, 100}}},
+      {"cosine 100 to 0.1", 200, {{LintKind::kRunLonger, 100}}},
+      {"cosine 100", 200, {{LintKind::kRunLonger, 100}}},
+      {"linear 100", 200, {{LintKind::kRunLonger, 100}}},
+      {"warmup 10 > rex 90", 200, {{LintKind::kRunLonger, 100}}}};
+  for (const LintCase& c : cases) {
+    expect_findings(c);
+  }
+}
+
+TEST(Lint, PassesWhatIsSound) {
+  const char* const texts[] = {
+      "warmup 10% > cosine 90%",
+      "warmup 10% > cosine",
+      "warmup 7.3% > constant for 61.1% > cooldown sqrt",
+      "warmup 0 > cosine to 0.1",
+      "(warmup 10% > cosine) * noise 0.05",
+      "wsd 5% 80% 15% exponential to 0.01",
+      "one_cycle",
+      "one_cycle three_phase",
+      "flat_cosine",
+      "slanted_triangular",
+      "tri_stage 10% 20% 70%",
+      "multi_step 30% 60% 90%",
+      "step 10%",
+      "exponential 0.999",
+      "warmup 10% > inverse_sqrt 10%",
+      "constant",
+      "constant 0.5",
+      "tanh",
+      "triangular 10%",
+      "triangular 10% for 100%",
+      "cosine_restarts 10%",
+      "cosine_restarts 10% cycles 10 to 0.1",
+      "linear for 100% clamp 0.2 0.8",
+      "linear 50% > linear 50% from 0 to 0"};
+  for (const char* text : texts) {
+    for (const double run : {100.0, 12345.0, 1e6, 1e12}) {
+      const std::vector<LintWarning> found = lint_text(text, run);
+      EXPECT_TRUE(found.empty())
+          << text << ", " << run << ": " << ::testing::PrintToString(found);
+    }
+  }
+}
+
+TEST(Lint, SaysTheNumbers) {
+  const std::vector<LintWarning> found =
+      lint_text("constant 0.5 for 123456 > cosine", 200000);
+  ASSERT_EQ(found.size(), 1U);
+  for (const char* words : {"0.5", "1", "123456"}) {
+    EXPECT_NE(found[0].message.find(words), std::string::npos)
+        << found[0].message;
+  }
+}
+
+TEST(Lint, OrdersByTime) {
+  const std::vector<LintWarning> found =
+      lint_text("linear 10 from 0 to 0.5 > constant for 40 > cosine 25", 100);
+  ASSERT_EQ(found.size(), 3U) << ::testing::PrintToString(found);
+  EXPECT_EQ(found[0].kind, LintKind::kFirstUpdateAtZero);
+  EXPECT_EQ(found[1].kind, LintKind::kJumpAtJoin);
+  EXPECT_EQ(found[2].kind, LintKind::kRunLonger);
+  EXPECT_EQ(found[2].at, 75);
+}
+
+TEST(Lint, TakesARunOfAnyLength) {
+  for (const double run : {0.5, 1.0, 2.0, 5000.5, 1e15, 1e300}) {
+    EXPECT_TRUE(lint(constant(), run).empty()) << run;
+    EXPECT_TRUE(lint(multi_step({run / 2}), run).empty()) << run;
+  }
+}
+
+TEST(Lint, RefusesARunThatIsNone) {
+  for (const double bad : {0.0, -1.0, kInf, kNan}) {
+    EXPECT_TRUE(testing::is_refused(
+        {[bad] { lint(constant(), bad); }, {"lint", "run_length", "> 0"}}));
+  }
+}
+
+}  // namespace
+}  // namespace stepsize

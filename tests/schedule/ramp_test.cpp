@@ -1,0 +1,268 @@
+#include <stepsize/schedule/ramp.h>
+
+#include "tests/schedule/refusal.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <ostream>
+#include <string>
+
+namespace stepsize {
+namespace {
+
+using testing::is_refused;
+
+constexpr double kInf = std::numeric_limits<double>::infinity();
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+const double kPi = std::acos(-1.0);
+
+// A ramp, and its formula as the papers write it, of the share x done.
+struct RampCase {
+  std::string name;
+  std::function<Schedule(double)> make;  // of the length
+  std::function<double(double)> formula;
+  double first;
+  double last;
+  friend std::ostream& operator<<(std::ostream& out, const RampCase& ramp) {
+    return out << ramp.name;
+  }
+};
+
+const WarmupShape kUpLinear = WarmupShape::kLinear;
+const WarmupShape kUpCosine = WarmupShape::kCosine;
+const WarmupShape kUpExponential = WarmupShape::kExponential;
+const WarmupShape kUpSqrt = WarmupShape::kSqrt;
+const CooldownShape kDownLinear = CooldownShape::kLinear;
+const CooldownShape kDownCosine = CooldownShape::kCosine;
+const CooldownShape kDownSqrt = CooldownShape::kSqrt;
+const CooldownShape kDownSquare = CooldownShape::kSquare;
+const CooldownShape kDownExponential = CooldownShape::kExponential;
+
+const RampCase kRamps[] = {
+    {"linear",
+     [](double n) { return linear(n, 0.25, 3); },
+     [](double x) { return 0.25 + 2.75 * x; },
+     0.25,
+     3},
+    {"linear_by_default",
+     [](double n) { return linear(n); },
+     [](double x) { return 1 - x; },
+     1,
+     0},
+    {"warmup_linear",
+     [](double n) { return warmup(n, kUpLinear, 0.125); },
+     [](double x) { return 0.125 + 0.875 * x; },
+     0.125,
+     1},
+    {"warmup_cosine",
+     [](double n) { return warmup(n, kUpCosine, 0.1); },
+     [](double x) { return 0.1 + 0.9 * (1 - std::cos(kPi * x)) / 2; },
+     0.1,
+     1},
+    {"warmup_exponential",
+     [](double n) { return warmup(n, kUpExponential, 1e-3); },
+     [](double x) { return std::exp(std::log(1e-3) * (1 - x)); },
+     1e-3,
+     1},
+    {"warmup_sqrt",
+     [](double n) { return warmup(n, kUpSqrt, 0); },
+     [](double x) { return 1 - std::sqrt(1 - x); },
+     0,
+     1},
+    {"cooldown_linear",
+     [](double n) { return cooldown(n, kDownLinear, 0.2); },
+     [](double x) { return 0.2 + 0.8 * (1 - x); },
+     1,
+     0.2},
+    {"cooldown_cosine",
+     [](double n) { return cooldown(n, kDownCosine, 0.2); },
+     [](double x) { return 0.2 + 0.8 * (1 + std::cos(kPi * x)) / 2; },
+     1,
+     0.2},
+    {"cooldown_sqrt",
+     [](double n) { return cooldown(n, kDownSqrt, 0.2); },
+     [](double x) { return 0.2 + 0.8 * (1 - std::sqrt(x)); },
+     1,
+     0.2},
+    {"cooldown_square",
+     [](double n) { return cooldown(n, kDownSquare, 0.2); },
+     [](double x) { return 0.2 + 0.8 * (1 - x * x); },
+     1,
+     0.2},
+    {"cooldown_exponential",
+     [](double n) { return cooldown(n, kDownExponential, 1e-4); },
+     [](double x) { return std::pow(1e-4, x); },
+     1,
+     1e-4},
+    {"cosine",
+     [](double n) { return cosine(n); },
+     [](double x) { return (1 + std::cos(kPi * x)) / 2; },
+     1,
+     0},
+    {"cosine_k_decay",
+     [](double n) { return cosine(n, 0.1, 2.5); },
+     [](double x) {
+       return 0.1 + 0.9 * (1 + std::cos(kPi * std::pow(x, 2.5))) / 2;
+     },
+     1,
+     0.1},
+    {"cosine_k_below_one",
+     [](double n) { return cosine(n, 0.1, 0.5); },
+     [](double x) {
+       return 0.1 + 0.9 * (1 + std::cos(kPi * std::sqrt(x))) / 2;
+     },
+     1,
+     0.1},
+    {"polynomial",
+     [](double n) { return polynomial(n, 3, 0.1); },
+     [](double x) { return 0.1 + 0.9 * (1 - x) * (1 - x) * (1 - x); },
+     1,
+     0.1},
+    {"geometric_up",
+     [](double n) { return geometric(n, 1e-5, 10); },
+     [](double x) { return std::pow(10, -5 + 6 * x); },
+     1e-5,
+     10},
+    {"rex",
+     [](double n) { return rex(n, 0.1); },
+     [](double x) { return 0.1 + 0.9 * (1 - x) / (0.5 + 0.5 * (1 - x)); },
+     1,
+     0.1}};
+
+class EveryRamp : public ::testing::TestWithParam<RampCase> {};
+
+TEST_P(EveryRamp, FollowsItsFormula) {
+  for (const double length : {1.0, 7.0, 100.0, 12345.678, 1e6, 1e15}) {
+    const Schedule schedule = GetParam().make(length);
+    ASSERT_EQ(schedule.length(), length);
+    for (int i = 0; i <= 64; ++i) {
+      const double x = i / 64.0;
+      const double expected = GetParam().formula(x);
+      EXPECT_NEAR(schedule(x * length), expected, 4e-15 * (1 + expected))
+          << "length " << length << ", share " << x;
+    }
+  }
+}
+
+TEST_P(EveryRamp, HasExactEndsAndHoldsTheLast) {
+  for (const double length : {1.0, 3.0, 0.1, 1e15}) {
+    const Schedule schedule = GetParam().make(length);
+    EXPECT_EQ(schedule(0), GetParam().first);
+    for (const double t : {length, length * 1.5, 1e15, 1e300, kInf}) {
+      EXPECT_EQ(schedule(t), GetParam().last) << t;
+    }
+  }
+}
+
+TEST_P(EveryRamp, IsMonotoneAndWithinItsEnds) {
+  const Schedule schedule = GetParam().make(1000.0 / 3);
+  const auto [low, high] = std::minmax(GetParam().first, GetParam().last);
+  const double direction = GetParam().last > GetParam().first ? 1 : -1;
+  // Rounding may be felt in the last place only.
+  const double slack = 2e-16 * high;
+  double previous = schedule(0);
+  for (double t = 0; t < 340; t += 0.125) {
+    const double factor = schedule(t);
+    EXPECT_GE((factor - previous) * direction, -slack) << t;
+    EXPECT_GE(factor, low - slack) << t;
+    EXPECT_LE(factor, high + slack) << t;
+    previous = factor;
+  }
+}
+
+TEST_P(EveryRamp, OfLengthZeroIsItsEnd) {
+  EXPECT_EQ(GetParam().make(0)(0), GetParam().last);
+  EXPECT_EQ(GetParam().make(0)(5), GetParam().last);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Ramp, EveryRamp, ::testing::ValuesIn(kRamps), [](const auto& param_info) {
+      return param_info.param.name;
+    });
+
+TEST(Ramp, GivesValuesWorkedOutByHand) {
+  const double half_root = std::sqrt(0.5);
+  EXPECT_DOUBLE_EQ(cosine(4)(1), (1 + half_root) / 2);
+  EXPECT_DOUBLE_EQ(cosine(4)(2), 0.5);
+  EXPECT_DOUBLE_EQ(cosine(4)(3), (1 - half_root) / 2);
+  EXPECT_DOUBLE_EQ(cosine(4, 0, 2)(2), (1 + half_root) / 2);
+  EXPECT_DOUBLE_EQ(cooldown(4, kDownSqrt)(1), 0.5);
+  EXPECT_DOUBLE_EQ(cooldown(4, kDownSquare)(2), 0.75);
+  EXPECT_DOUBLE_EQ(warmup(4, kUpSqrt, 0)(3), 0.5);
+  EXPECT_DOUBLE_EQ(rex(4)(2), 2.0 / 3);
+  EXPECT_DOUBLE_EQ(polynomial(4, 2)(1), 9.0 / 16);
+  EXPECT_DOUBLE_EQ(geometric(2, 0.01, 100)(1), 1);
+}
+
+TEST(Warmup, ClimbsInEqualIncrementsFromAboveZeroByDefault) {
+  for (int t = 0; t <= 4; ++t) {
+    EXPECT_DOUBLE_EQ(warmup(4)(t), (t + 1) / 5.0);
+  }
+  EXPECT_EQ(warmup(4, kUpCosine)(0), 0.2);
+  EXPECT_EQ(warmup(4, kUpExponential)(0), 0.2);
+  EXPECT_EQ(warmup(4, kUpSqrt)(0), 0.2);
+}
+
+TEST(Cosine, IsAccurateJustBeforeItsEnd) {
+  // (1 + cos(pi (1 - e)))/2 is (pi e/2)^2 to within e^4.
+  for (const double length : {1e3, 1e6, 1e9, 1e12}) {
+    const double expected = std::pow(kPi / 2 / length, 2);
+    EXPECT_NEAR(cosine(length)(length - 1) / expected, 1, 2e-6) << length;
+  }
+}
+
+TEST(TanhDecay, FollowsThePaperAtBothEndsAndBetween) {
+  const Schedule schedule = tanh_decay(300, -6, 3);
+  EXPECT_DOUBLE_EQ(schedule(0), (1 + std::tanh(6)) / 2);
+  EXPECT_DOUBLE_EQ(schedule(200), 0.5);
+  EXPECT_NEAR(schedule(300), (1 - std::tanh(3)) / 2, 1e-15);
+  EXPECT_EQ(schedule(1e15), schedule(300));
+  EXPECT_DOUBLE_EQ(tanh_decay(300, -4, 4, 0.2)(150), 0.2 + 0.8 * 0.5);
+  EXPECT_EQ(tanh_decay(0, -6, 3, 0.2)(0), 0.2);
+}
+
+TEST(Constant, IsTheSameAtEveryTime) {
+  EXPECT_EQ(constant()(0), 1);
+  EXPECT_EQ(constant(0.3)(1e15), 0.3);
+  EXPECT_EQ(constant(0)(3), 0);
+  EXPECT_EQ(constant().length(), kInf);
+}
+
+TEST(Ramp, RefusesBadArguments) {
+  const testing::Refusal refusals[] = {
+      {[] { constant(-1); }, {"constant", "factor", ">= 0", "-1"}},
+      {[] { constant(kNan); }, {"constant", "factor", "nan"}},
+      {[] { constant(kInf); }, {"constant", "finite", "inf"}},
+      {[] { linear(-2); }, {"linear", "length", ">= 0", "-2"}},
+      {[] { linear(kInf); }, {"linear", "length", "finite", "inf"}},
+      {[] { linear(9, -0.5); }, {"linear", "from", ">= 0", "-0.5"}},
+      {[] { linear(9, 1, kNan); }, {"linear", "to", "nan"}},
+      {[] { warmup(-1); }, {"warmup", "length", ">= 0", "-1"}},
+      {[] { warmup(kNan, kUpCosine); }, {"warmup", "length", "nan"}},
+      {[] { warmup(9, kUpLinear, 1.5); }, {"warmup", "[0, 1]", "1.5"}},
+      {[] { warmup(9, kUpExponential, 0); }, {"warmup", "(0, 1]", "got 0"}},
+      {[] { cooldown(-1); }, {"cooldown", "length", "-1"}},
+      {[] { cooldown(9, kDownSqrt, -0.1); }, {"cooldown", "[0, 1]", "-0.1"}},
+      {[] { cooldown(9, kDownExponential); }, {"cooldown", "(0, 1]", "0"}},
+      {[] { cosine(9, 1.5); }, {"cosine", "floor", "[0, 1]", "1.5"}},
+      {[] { cosine(9, 0, 0); }, {"cosine", "k", "> 0", "got 0"}},
+      {[] { cosine(9, 0, kInf); }, {"cosine", "k", "finite", "inf"}},
+      {[] { polynomial(9, -2); }, {"polynomial", "power", "> 0", "-2"}},
+      {[] { polynomial(9, 1, kNan); }, {"polynomial", "floor", "nan"}},
+      {[] { geometric(9, 0, 1); }, {"geometric", "from", "> 0", "got 0"}},
+      {[] { geometric(9, 1, 0); }, {"geometric", "to", "> 0", "got 0"}},
+      {[] { rex(9, 2); }, {"rex", "floor", "[0, 1]", "2"}},
+      {[] { tanh_decay(9, 3, 3); }, {"tanh_decay", "below", "3"}},
+      {[] { tanh_decay(9, -kInf); }, {"tanh_decay", "finite", "inf"}},
+      {[] { tanh_decay(9, -6, 3, -1); }, {"tanh_decay", "floor", "-1"}}};
+  for (const testing::Refusal& refusal : refusals) {
+    EXPECT_TRUE(is_refused(refusal));
+  }
+}
+
+}  // namespace
+}  // namespace stepsize
