@@ -122,24 +122,28 @@ double Call::duration_value_or(
   return token == nullptr ? standard : resolve_duration(*token);
 }
 
-int64_t Call::whole_or(const std::string& keyword, int64_t standard) const {
+int64_t Call::count_or_forever(const std::string& keyword) const {
   const Token* token = find(keyword);
   if (token == nullptr) {
-    return standard;
+    return Schedule::kForever;
   }
   // Not by way of a double where it has more digits than that holds.
-  int64_t whole = 0;
+  int64_t count = 0;
   const char* last = token->text.data() + token->text.size();
-  const auto result = std::from_chars(token->text.data(), last, whole);
-  if (result.ec == std::errc() && result.ptr == last) {
-    return whole;
+  const auto result = std::from_chars(token->text.data(), last, count);
+  if (result.ec != std::errc() || result.ptr != last) {
+    const double number = token->number;
+    const bool whole = token->unit == Unit::kNone &&
+                       number == std::floor(number) &&
+                       std::abs(number) <= 0x1p53;
+    count = whole ? static_cast<int64_t>(number) : 0;
   }
-  if (token->unit != Unit::kNone ||
-      token->number != std::floor(token->number) ||
-      !(std::abs(token->number) <= 0x1p53)) {
-    fail(token->column, "expected a whole number");
+  if (count < 1) {
+    fail(
+        token->column,
+        "expected a whole number >= 1, or no number to go on for ever");
   }
-  return static_cast<int64_t>(token->number);
+  return count;
 }
 
 std::uint64_t Call::seed() const {

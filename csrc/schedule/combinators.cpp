@@ -1,5 +1,4 @@
 #include "csrc/schedule/check.h"
-#include "csrc/schedule/cycles.h"
 #include "csrc/schedule/node.h"
 #include "csrc/schedule/ramp_node.h"
 
@@ -11,11 +10,6 @@
 namespace stepsize {
 namespace detail {
 namespace {
-
-std::string parenthesized(const Schedule& schedule, Binding tightest) {
-  const std::string text = schedule.to_string();
-  return schedule.node().binding() < tightest ? "(" + text + ")" : text;
-}
 
 std::string joined_text(
     const std::vector<Schedule>& parts,
@@ -38,29 +32,6 @@ void append_parts(const Schedule& schedule, std::vector<Schedule>& parts) {
   } else {
     parts.push_back(schedule);
   }
-}
-
-// The joins of a schedule, each passed through `change`.
-template <typename Change>
-std::vector<Join> changed_joins(
-    const Schedule& schedule, const Change& change) {
-  std::vector<Join> joins = schedule.node().joins();
-  std::for_each(joins.begin(), joins.end(), change);
-  return joins;
-}
-
-// The time t of a curve of length `from` on the same curve of length `to`. The
-// product comes before the division, and its rounding is made good after: a
-// whole answer is exact.
-double rescale(double t, double from, double to) {
-  const double product = t * to;
-  if (from == to || !std::isfinite(product)) {
-    return from == to ? t : t / from * to;
-  }
-  const double quotient = product / from;
-  const double rest =
-      std::fma(t, to, -product) - std::fma(quotient, from, -product);
-  return quotient + rest / from;
 }
 
 class Sequence final : public KeyedNode<Sequence> {
@@ -205,158 +176,6 @@ class Clamp final : public KeyedNode<Clamp> {
   double high_;
 };
 
-class Repeat final : public KeyedNode<Repeat> {
- public:
-  Repeat(Schedule inner, int64_t count, double stretch, double decay)
-      : inner_(std::move(inner)),
-        count_(count),
-        stretch_(stretch),
-        decay_(decay),
-        length_(
-            count == Schedule::kForever
-                ? kInfinity
-                : cycle_start(
-                      static_cast<double>(count), inner_.length(), stretch)) {}
-
-  double value(double t) const override {
-    if (t >= length_) {
-      return inner_(inner_.length()) *
-             std::pow(decay_, static_cast<double>(count_ - 1));
-    }
-    const CyclePosition cycle = locate_cycle(t, inner_.length(), stretch_);
-    return inner_(rescale(cycle.offset, cycle.length, inner_.length())) *
-           std::pow(decay_, cycle.index);
-  }
-  double length() const override { return length_; }
-  std::string text() const override {
-    std::string text = parenthesized(inner_, Binding::kAtom) + " repeat";
-    if (count_ != Schedule::kForever) {
-      text += " " + std::to_string(count_);
-    }
-    if (stretch_ != 1) {
-      text += " stretch " + format_number(stretch_);
-    }
-    if (decay_ != 1) {
-      text += " decay " + format_number(decay_);
-    }
-    return text;
-  }
-  // The way back to the start is meant to be a jump; the joins inside are
-  // looked at once.
-  std::vector<Join> joins() const override { return inner_.node().joins(); }
-  double floor() const override {
-    return count_ == Schedule::kForever && decay_ < 1 ? kNaN
-                                                      : inner_.node().floor();
-  }
-  auto key() const { return std::tie(inner_, count_, stretch_, decay_); }
-
- private:
-  Schedule inner_;
-  int64_t count_;
-  double stretch_;
-  double decay_;
-  double length_;
-};
-
-class Stretch final : public KeyedNode<Stretch> {
- public:
-  Stretch(Schedule inner, double length)
-      : inner_(std::move(inner)), length_(length) {}
-
-  double value(double t) const override {
-    return t >= length_ ? inner_(inner_.length())
-                        : inner_(rescale(t, length_, inner_.length()));
-  }
-  double length() const override { return length_; }
-  std::string text() const override {
-    return parenthesized(inner_, Binding::kAtom) + " stretch_to " +
-           format_number(length_);
-  }
-  std::vector<Join> joins() const override {
-    return changed_joins(inner_, [this](Join& join) {
-      join.t = rescale(join.t, inner_.length(), length_);
-    });
-  }
-  auto key() const { return std::tie(inner_, length_); }
-
- private:
-  Schedule inner_;
-  double length_;
-};
-
-class Shift final : public KeyedNode<Shift> {
- public:
-  Shift(Schedule inner, double delay)
-      : inner_(std::move(inner)), delay_(delay) {}
-
-  double value(double t) const override {
-    // t - delay may round to less than the curve's length.
-    return inner_(t >= length() ? inner_.length() : std::max(0.0, t - delay_));
-  }
-  double length() const override {
-    return std::max(0.0, inner_.length() + delay_);
-  }
-  std::string text() const override {
-    return parenthesized(inner_, Binding::kAtom) + " shift " +
-           format_number(delay_);
-  }
-  // What a negative delay moves before 0 is not played.
-  std::vector<Join> joins() const override {
-    return changed_joins(inner_, [this](Join& join) { join.t += delay_; });
-  }
-  double floor() const override { return inner_.node().floor(); }
-  auto key() const { return std::tie(inner_, delay_); }
-
- private:
-  Schedule inner_;
-  double delay_;
-};
-
-class Limit final : public KeyedNode<Limit> {
- public:
-  Limit(Schedule inner, double length)
-      : inner_(std::move(inner)), length_(length) {}
-
-  double value(double t) const override { return inner_(t); }
-  double length() const override { return length_; }
-  std::string text() const override {
-    return parenthesized(inner_, Binding::kAtom) + " for " +
-           format_number(length_);
-  }
-  std::vector<Join> joins() const override {
-    std::vector<Join> joins = inner_.node().joins();
-    joins.erase(
-        std::remove_if(
-            joins.begin(),
-            joins.end(),
-            [this](const Join& join) { return join.t >= length_; }),
-        joins.end());
-    return joins;
-  }
-  auto key() const { return std::tie(inner_, length_); }
-
- private:
-  Schedule inner_;
-  double length_;
-};
-
-void check_finite(const Schedule& schedule, const char* who) {
-  if (!(schedule.length() < kInfinity)) {
-    throw std::invalid_argument(
-        std::string(who) + ": '" + schedule.to_string() +
-        "' has no end; cut it with limit() first (`for` in text)");
-  }
-}
-
-void check_not_empty(const Schedule& schedule, const char* who) {
-  check_finite(schedule, who);
-  check(
-      schedule.length() > 0,
-      who,
-      "the schedule's length must be > 0",
-      schedule.length());
-}
-
 // Nodes of the same kind among the parts give way to their own parts.
 template <typename Node>
 Schedule flattened(const std::vector<Schedule>& parts) {
@@ -371,6 +190,19 @@ Schedule flattened(const std::vector<Schedule>& parts) {
 }
 
 }  // namespace
+
+std::string parenthesized(const Schedule& schedule, Binding tightest) {
+  const std::string text = schedule.to_string();
+  return schedule.node().binding() < tightest ? "(" + text + ")" : text;
+}
+
+void check_finite(const Schedule& schedule, const char* who) {
+  if (!(schedule.length() < kInfinity)) {
+    throw std::invalid_argument(
+        std::string(who) + ": '" + schedule.to_string() +
+        "' has no end; cut it with limit() first (`for` in text)");
+  }
+}
 
 Schedule join(const std::vector<Schedule>& parts) {
   double start = 0;
@@ -404,43 +236,6 @@ Schedule Schedule::clamp(double low, double high) const {
   detail::check_factor(low, "clamp", "low");
   detail::check(high >= low, "clamp", "high must be >= low", high);
   return detail::make_schedule<detail::Clamp>(*this, low, high);
-}
-
-Schedule Schedule::repeat(int64_t count, double stretch, double decay) const {
-  detail::check_not_empty(*this, "repeat");
-  detail::check(
-      count == kForever || count >= 1,
-      "repeat",
-      "count must be >= 1 or kForever",
-      static_cast<double>(count));
-  detail::check(
-      stretch >= 1 && std::isfinite(stretch),
-      "repeat",
-      "stretch must be >= 1 and finite",
-      stretch);
-  detail::check(
-      decay > 0 && decay <= 1, "repeat", "decay must be in (0, 1]", decay);
-  return detail::make_schedule<detail::Repeat>(*this, count, stretch, decay);
-}
-
-Schedule Schedule::stretch_to(double length) const {
-  detail::check_not_empty(*this, "stretch_to");
-  detail::check_positive(length, "stretch_to", "length");
-  return detail::make_schedule<detail::Stretch>(*this, length);
-}
-
-Schedule Schedule::shift(double delay) const {
-  detail::check(
-      std::isfinite(delay) && -delay <= length(),
-      "shift",
-      "delay must be finite, and a negative one no longer than the schedule",
-      delay);
-  return detail::make_schedule<detail::Shift>(*this, delay);
-}
-
-Schedule Schedule::limit(double length) const {
-  detail::check_length(length, "limit", "length");
-  return detail::make_schedule<detail::Limit>(*this, length);
 }
 
 }  // namespace stepsize

@@ -99,7 +99,7 @@ Schedule build_cosine_restarts(const Call& call) {
       CosineRestartsOptions()
           .stretch(call.value_or("stretch", 1))
           .peak_decay(call.value_or("decay", 1))
-          .cycles(call.whole_or("cycles", Schedule::kForever))
+          .cycles(call.count_or_forever("cycles"))
           .floor(call.value_or("to", 0)));
 }
 

@@ -42,8 +42,8 @@ class Call {
   double value_or(const std::string& keyword, double standard) const;
   double value(const std::string& keyword) const;
   double duration_value_or(const std::string& keyword, double standard) const;
-  /// A whole number behind a keyword.
-  int64_t whole_or(const std::string& keyword, int64_t standard) const;
+  /// A count >= 1 behind a keyword; without the keyword kForever.
+  int64_t count_or_forever(const std::string& keyword) const;
   std::uint64_t seed() const;
 
   double resolve_duration(const Token& token) const;

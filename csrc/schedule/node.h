@@ -2,6 +2,7 @@
 
 #include <stepsize/schedule/schedule.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <memory>
@@ -74,6 +75,21 @@ Schedule multiply(const std::vector<Schedule>& parts);
 template <typename Node>
 const Node* node_as(const Schedule& schedule) {
   return dynamic_cast<const Node*>(&schedule.node());
+}
+
+/// The text of `schedule`, in parentheses where it binds less tightly.
+std::string parenthesized(const Schedule& schedule, Binding tightest);
+
+/// Throws std::invalid_argument where `schedule` has no end.
+void check_finite(const Schedule& schedule, const char* who);
+
+/// The joins of a schedule, each passed through `change`.
+template <typename Change>
+std::vector<Join> changed_joins(
+    const Schedule& schedule, const Change& change) {
+  std::vector<Join> joins = schedule.node().joins();
+  std::for_each(joins.begin(), joins.end(), change);
+  return joins;
 }
 
 }  // namespace stepsize::detail

@@ -190,7 +190,7 @@ class Parser {
     read_keywords(call, spec);
     return at_column(column, [&] {
       return schedule.repeat(
-          call.whole_or("repeat", Schedule::kForever),
+          call.count_or_forever("repeat"),
           call.value_or("stretch", 1),
           call.value_or("decay", 1));
     });

@@ -65,7 +65,9 @@ TEST(ParseError, PointsAtTheColumnAndSaysWhatWasExpected) {
       {"cosine 100 for", 15, "expected a duration after 'for'"},
       {"cosine 100 clamp 0", 19, "expected the high bound of clamp"},
       {"cosine 100 clamp 2ep 3", 18, "expected a plain number"},
-      {"cosine 100 repeat 1.5", 19, "expected a whole number"},
+      {"cosine 100 repeat 1.5", 19, "expected a whole number >= 1"},
+      {"cosine 100 repeat -1", 19, "expected a whole number >= 1"},
+      {"cosine_restarts 9 cycles 0", 26, "expected a whole number >= 1"},
       {"cosine 100 >", 13, "expected a curve"},
       {"> cosine 100", 1, "expected a curve"},
       {"cosine 100 * > rex 9", 14, "expected a curve"},
@@ -91,7 +93,6 @@ TEST(ParseError, PointsAtTheColumnAndSaysWhatWasExpected) {
       {"cosine 100 \xc2\xb5", 12, "expected a curve, a number"},
       {"noise 0.1 seed -1", 16, "expected a whole number from 0"},
       {"noise 0.1 seed 18446744073709551616", 16, "from 0 to 2^64 - 1"},
-      {"cosine_restarts 9 cycles 0", 1, "cycles must be >= 1"},
       {"cosine 2ep", 8, "steps in an epoch"},
       {"cosine 5%", 8, "length of the run"}};
   for (const BadText& bad : texts) {
