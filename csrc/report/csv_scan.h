@@ -1,0 +1,22 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace stepsize {
+namespace report {
+
+/// What must be known of a CSV file in order to continue it.
+struct CsvScan {
+  /// The cells of the first row, without their quotes.
+  std::vector<std::string> header;
+  bool ends_in_line_end = false;
+  bool ends_in_quotes = false;
+};
+
+/// Reads the file once. Throws std::runtime_error, in the name of `who`, if it
+/// cannot be read.
+CsvScan scan_csv(const std::string& who, const std::string& path);
+
+}  // namespace report
+}  // namespace stepsize
