@@ -1,0 +1,103 @@
+#include "csrc/lr_scheduler/archive.h"
+
+#include <torch/serialize/archive.h>
+
+#include <cmath>
+
+namespace stepsize {
+namespace detail {
+
+using torch::serialize::InputArchive;
+using torch::serialize::OutputArchive;
+
+void write_int(OutputArchive& archive, const std::string& key, int64_t value) {
+  archive.write(key, c10::IValue(value));
+}
+
+void write_double(
+    OutputArchive& archive, const std::string& key, double value) {
+  archive.write(key, c10::IValue(value));
+}
+
+void write_string(
+    OutputArchive& archive, const std::string& key, const std::string& value) {
+  archive.write(key, c10::IValue(value));
+}
+
+void write_doubles(
+    OutputArchive& archive,
+    const std::string& key,
+    const std::vector<double>& values) {
+  archive.write(key, c10::IValue(values));
+}
+
+bool has_string(InputArchive& archive, const std::string& key) {
+  c10::IValue value;
+  return archive.try_read(key, value) && value.isString();
+}
+
+namespace {
+
+c10::IValue read(
+    InputArchive& archive, const std::string& kind, const std::string& key) {
+  c10::IValue value;
+  TORCH_CHECK(
+      archive.try_read(key, value), kind, ": the archive has no '", key, "'");
+  return value;
+}
+
+void check_type(
+    bool holds,
+    const std::string& kind,
+    const std::string& key,
+    const char* expected) {
+  TORCH_CHECK(holds, kind, ": '", key, "' of the archive is not ", expected);
+}
+
+}  // namespace
+
+int64_t read_int(
+    InputArchive& archive, const std::string& kind, const std::string& key) {
+  const c10::IValue value = read(archive, kind, key);
+  check_type(value.isInt(), kind, key, "an integer");
+  return value.toInt();
+}
+
+double read_double(
+    InputArchive& archive, const std::string& kind, const std::string& key) {
+  const c10::IValue value = read(archive, kind, key);
+  check_type(value.isDouble(), kind, key, "a number");
+  return value.toDouble();
+}
+
+std::string read_string(
+    InputArchive& archive, const std::string& kind, const std::string& key) {
+  const c10::IValue value = read(archive, kind, key);
+  check_type(value.isString(), kind, key, "a string");
+  return value.toStringRef();
+}
+
+std::vector<double> read_doubles(
+    InputArchive& archive, const std::string& kind, const std::string& key) {
+  const c10::IValue value = read(archive, kind, key);
+  check_type(value.isDoubleList(), kind, key, "a list of numbers");
+  return value.toDoubleVector();
+}
+
+void check_finite(
+    const std::string& kind,
+    const std::string& key,
+    const std::vector<double>& values) {
+  for (const double value : values) {
+    TORCH_CHECK(
+        std::isfinite(value),
+        kind,
+        ": '",
+        key,
+        "' of the archive must be finite, got ",
+        value);
+  }
+}
+
+}  // namespace detail
+}  // namespace stepsize

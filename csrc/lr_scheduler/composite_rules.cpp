@@ -1,0 +1,125 @@
+#include <algorithm>
+#include <cstddef>
+#include <memory>
+#include <utility>
+
+#include "csrc/lr_scheduler/rule_node.h"
+#include "csrc/lr_scheduler/rules.h"
+
+namespace stepsize {
+namespace detail {
+namespace {
+
+class CompositeNode : public LRRuleNode {
+ public:
+  CompositeNode(std::string kind, std::string text, std::vector<LRRule> rules)
+      : LRRuleNode(std::move(kind), std::move(text)),
+        rules_(std::move(rules)) {}
+
+  void check_group_count(int64_t groups) const override {
+    for (const LRRule& rule : rules_) rule.check_group_count(groups);
+  }
+
+  const MomentumAccess* momentum_access() const override {
+    for (const LRRule& rule : rules_) {
+      if (rule.momentum_access() != nullptr) return rule.momentum_access();
+    }
+    return nullptr;
+  }
+
+ protected:
+  const std::vector<LRRule>& rules() const { return rules_; }
+
+ private:
+  std::vector<LRRule> rules_;
+};
+
+class SequentialRule final : public CompositeNode {
+ public:
+  SequentialRule(
+      std::string kind,
+      std::string text,
+      std::vector<LRRule> rules,
+      std::vector<int64_t> milestones)
+      : CompositeNode(std::move(kind), std::move(text), std::move(rules)),
+        starts_{0.0} {
+    starts_.insert(starts_.end(), milestones.begin(), milestones.end());
+  }
+
+  GroupRate at(const LRGroup& group, double t) const override {
+    const auto next = std::upper_bound(starts_.begin() + 1, starts_.end(), t);
+    const auto active = static_cast<std::size_t>(next - starts_.begin()) - 1;
+    GroupRate rate = rules()[active](group, t - starts_[active]);
+    // A momentum stays where the last rule that cycled it has left it, and
+    // must be found without having been there, or a seek would differ.
+    for (std::size_t i = active; i-- > 0 && !rate.momentum;) {
+      const double played = starts_[i + 1] - starts_[i];
+      if (rules()[i].momentum_access() == nullptr || played == 0) continue;
+      rate.momentum = rules()[i](group, played).momentum;
+    }
+    return rate;
+  }
+
+  double length() const override {
+    return starts_.back() + rules().back().length();
+  }
+
+ private:
+  std::vector<double> starts_;
+};
+
+class ChainedRule final : public CompositeNode {
+ public:
+  using CompositeNode::CompositeNode;
+
+  GroupRate at(const LRGroup& group, double t) const override {
+    LRGroup stage = group;
+    GroupRate rate{group.base_lr, std::nullopt};
+    for (const LRRule& rule : rules()) {
+      const GroupRate next = rule(stage, t);
+      rate.lr = next.lr;
+      if (next.momentum) rate.momentum = next.momentum;
+      stage.base_lr = next.lr;
+    }
+    return rate;
+  }
+
+  double length() const override {
+    double longest = 0;
+    for (const LRRule& rule : rules()) {
+      longest = std::max(longest, rule.length());
+    }
+    return longest;
+  }
+};
+
+}  // namespace
+
+LRRule make_sequential_rule(
+    std::string kind,
+    std::string text,
+    std::vector<LRRule> rules,
+    std::vector<int64_t> milestones) {
+  return LRRule(std::make_shared<const SequentialRule>(
+      std::move(kind),
+      std::move(text),
+      std::move(rules),
+      std::move(milestones)));
+}
+
+std::string rules_text(const std::vector<LRRule>& rules) {
+  std::string text = "[";
+  for (std::size_t i = 0; i < rules.size(); ++i) {
+    text += (i == 0 ? "" : ", ") + rules[i].describe();
+  }
+  return text + "]";
+}
+
+LRRule make_chained_rule(
+    std::string kind, std::string text, std::vector<LRRule> rules) {
+  return LRRule(std::make_shared<const ChainedRule>(
+      std::move(kind), std::move(text), std::move(rules)));
+}
+
+}  // namespace detail
+}  // namespace stepsize

@@ -1,0 +1,143 @@
+#include <c10/util/Exception.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <limits>
+#include <memory>
+#include <mutex>
+#include <utility>
+
+#include "csrc/lr_scheduler/option_text.h"
+#include "csrc/lr_scheduler/rule_node.h"
+#include "csrc/lr_scheduler/rules.h"
+
+namespace stepsize {
+namespace detail {
+namespace {
+
+using Function = std::function<double(double)>;
+
+double checked_factor(const Function& function, double t, const char* kind) {
+  const double factor = function(t);
+  TORCH_CHECK(
+      std::isfinite(factor) && factor >= 0,
+      kind,
+      ": lr_lambda must return a finite number >= 0, got ",
+      factor,
+      " at t = ",
+      t);
+  return factor;
+}
+
+/// Functions of the user's: one for all groups, or one a group.
+class FunctionsNode : public LRRuleNode {
+ public:
+  FunctionsNode(
+      std::string kind,
+      std::string text,
+      std::vector<Function> functions,
+      bool is_list)
+      : LRRuleNode(std::move(kind), std::move(text)),
+        functions_(std::move(functions)),
+        is_list_(is_list) {}
+
+  double length() const override {
+    return std::numeric_limits<double>::infinity();
+  }
+
+  void check_group_count(int64_t groups) const override {
+    if (!is_list_) return;
+    check_list_length(kind(), "lr_lambda", functions_.size(), groups);
+  }
+
+ protected:
+  /// Which function speaks for a group; the last one for those joined later.
+  std::size_t index_of(const LRGroup& group) const {
+    return std::min(
+        static_cast<std::size_t>(group.index), functions_.size() - 1);
+  }
+  double factor(std::size_t index, double t) const {
+    return checked_factor(functions_[index], t, kind().c_str());
+  }
+  std::size_t function_count() const { return functions_.size(); }
+
+ private:
+  std::vector<Function> functions_;
+  bool is_list_;
+};
+
+class FunctionRule final : public FunctionsNode {
+ public:
+  using FunctionsNode::FunctionsNode;
+
+  GroupRate at(const LRGroup& group, double t) const override {
+    return {group.base_lr * factor(index_of(group), t), std::nullopt};
+  }
+};
+
+class ProductRule final : public FunctionsNode {
+ public:
+  ProductRule(
+      std::string kind,
+      std::string text,
+      std::vector<Function> functions,
+      bool is_list)
+      : FunctionsNode(
+            std::move(kind), std::move(text), std::move(functions), is_list),
+        reached_(function_count()) {}
+
+  GroupRate at(const LRGroup& group, double t) const override {
+    return {group.base_lr * product(index_of(group), t), std::nullopt};
+  }
+
+ private:
+  struct Reached {
+    double k = 0;
+    double product = 1;
+  };
+
+  // The last product found is kept, so that stepping costs one call a step;
+  // it is a memory of a pure function, and going back starts it anew.
+  double product(std::size_t index, double t) const {
+    const double last = std::floor(t);
+    Reached now;
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      if (reached_[index].k <= last) now = reached_[index];
+    }
+    while (now.k < last) {
+      now.k += 1;
+      now.product *= factor(index, now.k);
+    }
+    const std::lock_guard<std::mutex> lock(mutex_);
+    reached_[index] = now;
+    return now.product;
+  }
+
+  mutable std::mutex mutex_;
+  mutable std::vector<Reached> reached_;
+};
+
+}  // namespace
+
+LRRule make_function_rule(
+    std::string kind,
+    std::string text,
+    std::vector<Function> functions,
+    bool is_list) {
+  return LRRule(std::make_shared<const FunctionRule>(
+      std::move(kind), std::move(text), std::move(functions), is_list));
+}
+
+LRRule make_product_rule(
+    std::string kind,
+    std::string text,
+    std::vector<Function> functions,
+    bool is_list) {
+  return LRRule(std::make_shared<const ProductRule>(
+      std::move(kind), std::move(text), std::move(functions), is_list));
+}
+
+}  // namespace detail
+}  // namespace stepsize

@@ -1,0 +1,35 @@
+#include <stepsize/lr_scheduler/lr_rule.h>
+
+#include "csrc/lr_scheduler/rule_node.h"
+#include "csrc/lr_scheduler/rules.h"
+
+namespace stepsize {
+
+LRRule::LRRule(const Schedule& schedule)
+    : LRRule(detail::make_affine_rule(
+          {"ScheduleLR",
+           "ScheduleLR(" + schedule.to_string() + ")",
+           schedule})) {}
+
+LRRule::LRRule(std::shared_ptr<const detail::LRRuleNode> node)
+    : node_(std::move(node)) {}
+
+GroupRate LRRule::operator()(const LRGroup& group, double t) const {
+  return node_->at(group, t);
+}
+
+double LRRule::length() const { return node_->length(); }
+
+const std::string& LRRule::kind() const { return node_->kind(); }
+
+const std::string& LRRule::describe() const { return node_->text(); }
+
+const MomentumAccess* LRRule::momentum_access() const {
+  return node_->momentum_access();
+}
+
+void LRRule::check_group_count(int64_t groups) const {
+  node_->check_group_count(groups);
+}
+
+}  // namespace stepsize

@@ -1,0 +1,164 @@
+#include "csrc/lr_scheduler/option_text.h"
+
+#include <c10/util/Exception.h>
+
+#include <array>
+#include <charconv>
+#include <cmath>
+
+namespace stepsize {
+namespace detail {
+
+std::string number_text(double value) {
+  std::array<char, 32> buffer{};
+  const auto result =
+      std::to_chars(buffer.data(), buffer.data() + buffer.size(), value);
+  return std::string(buffer.data(), result.ptr);
+}
+
+OptionText& OptionText::add(const std::string& name, const std::string& value) {
+  if (!first_) text_ += ", ";
+  first_ = false;
+  text_ += name + "=" + value;
+  return *this;
+}
+
+OptionText& OptionText::add(const std::string& name, const char* value) {
+  return add(name, std::string(value));
+}
+
+OptionText& OptionText::add(const std::string& name, double value) {
+  return add(name, number_text(value));
+}
+
+OptionText& OptionText::add(const std::string& name, int64_t value) {
+  return add(name, std::to_string(value));
+}
+
+OptionText& OptionText::add(const std::string& name, bool value) {
+  return add(name, value ? "true" : "false");
+}
+
+OptionText& OptionText::add(const std::string& name, const PerGroup& value) {
+  return add(name, value.to_string());
+}
+
+OptionText& OptionText::add(
+    const std::string& name, const std::vector<int64_t>& values) {
+  std::string list = "[";
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    list += (i == 0 ? "" : ", ") + std::to_string(values[i]);
+  }
+  return add(name, list + "]");
+}
+
+std::string lambda_text(
+    const std::string& kind,
+    const std::vector<std::function<double(double)>>& functions,
+    bool is_list) {
+  TORCH_CHECK(
+      !functions.empty(),
+      kind,
+      ": lr_lambda must have one function a parameter group, got an empty "
+      "list");
+  std::string text;
+  for (const auto& function : functions) {
+    TORCH_CHECK(
+        function != nullptr, kind, ": lr_lambda must be callable, got nothing");
+    text += text.empty() ? "callable" : ", callable";
+  }
+  if (is_list) text = "[" + text + "]";
+  return OptionText(kind).add("lr_lambda", text).str();
+}
+
+void check_option(
+    bool holds,
+    const std::string& kind,
+    const std::string& option,
+    const std::string& rule,
+    double value) {
+  TORCH_CHECK(
+      holds,
+      kind,
+      ": ",
+      option,
+      " must be ",
+      rule,
+      ", got ",
+      number_text(value));
+}
+
+void check_option(
+    bool holds,
+    const std::string& kind,
+    const std::string& option,
+    const std::string& rule,
+    int64_t value) {
+  TORCH_CHECK(holds, kind, ": ", option, " must be ", rule, ", got ", value);
+}
+
+namespace {
+
+void check_not_empty(
+    const std::string& kind, const std::string& option, const PerGroup& value) {
+  TORCH_CHECK(
+      !value.values().empty(),
+      kind,
+      ": ",
+      option,
+      " must have one value a parameter group, got an empty list");
+}
+
+}  // namespace
+
+void check_rates(
+    const std::string& kind, const std::string& option, const PerGroup& value) {
+  check_not_empty(kind, option, value);
+  for (const double rate : value.values()) {
+    check_option(
+        std::isfinite(rate) && rate >= 0,
+        kind,
+        option,
+        "finite and >= 0",
+        rate);
+  }
+}
+
+void check_momenta(
+    const std::string& kind, const std::string& option, const PerGroup& value) {
+  check_not_empty(kind, option, value);
+  for (const double momentum : value.values()) {
+    check_option(
+        momentum >= 0 && momentum < 1, kind, option, "in [0, 1)", momentum);
+  }
+}
+
+void check_list_length(
+    const std::string& kind,
+    const std::string& option,
+    std::size_t entries,
+    int64_t groups) {
+  TORCH_CHECK(
+      static_cast<int64_t>(entries) == groups,
+      kind,
+      ": ",
+      option,
+      " has ",
+      entries,
+      " values, expected ",
+      groups,
+      " (the parameter groups)");
+}
+
+}  // namespace detail
+
+std::string PerGroup::to_string() const {
+  if (!is_list_) return detail::number_text(values_.front());
+  std::string text = "[";
+  for (std::size_t i = 0; i < values_.size(); ++i) {
+    text += (i == 0 ? "" : ", ") + detail::number_text(values_[i]);
+  }
+  return text + "]";
+}
+
+}  // namespace stepsize

@@ -1,0 +1,141 @@
+#include <stepsize/lr_scheduler/reduce_lr_on_plateau.h>
+
+#include <c10/util/Exception.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <limits>
+#include <utility>
+
+#include "csrc/lr_scheduler/archive.h"
+#include "csrc/lr_scheduler/option_text.h"
+
+namespace stepsize {
+namespace {
+
+constexpr char kKind[] = "ReduceLROnPlateau";
+
+double worst(PlateauMode mode) {
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  return mode == PlateauMode::kMin ? kInfinity : -kInfinity;
+}
+
+}  // namespace
+
+std::string ReduceLROnPlateauOptions::describe() const {
+  using detail::check_option;
+  check_option(
+      factor_ >= 0 && factor_ < 1, kKind, "factor", "in [0, 1)", factor_);
+  check_option(patience_ >= 0, kKind, "patience", ">= 0", patience_);
+  detail::check_rates(kKind, "threshold", threshold_);
+  const bool is_min = mode_ == PlateauMode::kMin;
+  const bool is_rel = threshold_mode_ == ThresholdMode::kRel;
+  check_option(
+      !(is_min && is_rel) || threshold_ < 1,
+      kKind,
+      "threshold",
+      "below 1 where it is relative and the mode is kMin",
+      threshold_);
+  check_option(cooldown_ >= 0, kKind, "cooldown", ">= 0", cooldown_);
+  detail::check_rates(kKind, "min_lr", min_lr_);
+  detail::check_rates(kKind, "eps", eps_);
+  return detail::OptionText(kKind)
+      .add("mode", is_min ? "min" : "max")
+      .add("factor", factor_)
+      .add("patience", patience_)
+      .add("threshold", threshold_)
+      .add("threshold_mode", is_rel ? "rel" : "abs")
+      .add("cooldown", cooldown_)
+      .add("min_lr", min_lr_)
+      .add("eps", eps_)
+      .str();
+}
+
+ReduceLROnPlateau::ReduceLROnPlateau(
+    torch::optim::Optimizer& optimizer, const ReduceLROnPlateauOptions& options)
+    : StatefulLR(optimizer, kKind, options.describe()),
+      options_(options),
+      best_(worst(options.mode())) {
+  if (options_.min_lr().is_list()) {
+    detail::check_list_length(
+        kKind,
+        "min_lr",
+        options_.min_lr().values().size(),
+        static_cast<int64_t>(optimizer.param_groups().size()));
+  }
+  commit(0, lrs_in_force());
+}
+
+std::vector<double> ReduceLROnPlateau::get_lrs() {
+  commit(last_epoch() + 1, lrs_in_force());
+  return get_last_lr();
+}
+
+bool ReduceLROnPlateau::is_better(double metric) const {
+  const double threshold = options_.threshold();
+  const bool is_rel = options_.threshold_mode() == ThresholdMode::kRel;
+  // A NaN compares false: no improvement.
+  if (options_.mode() == PlateauMode::kMin) {
+    return metric < (is_rel ? best_ * (1.0 - threshold) : best_ - threshold);
+  }
+  return metric > (is_rel ? best_ * (threshold + 1.0) : best_ + threshold);
+}
+
+void ReduceLROnPlateau::step(double metric) {
+  if (is_better(metric)) {
+    best_ = metric;
+    num_bad_epochs_ = 0;
+  } else {
+    ++num_bad_epochs_;
+  }
+  if (cooldown_counter_ > 0) {
+    --cooldown_counter_;
+    num_bad_epochs_ = 0;
+  }
+  if (num_bad_epochs_ > options_.patience()) {
+    cut();
+    cooldown_counter_ = options_.cooldown();
+    num_bad_epochs_ = 0;
+  }
+  commit(last_epoch() + 1, lrs_in_force());
+}
+
+void ReduceLROnPlateau::cut() {
+  std::vector<double> lrs = lrs_in_force();
+  for (std::size_t i = 0; i < lrs.size(); ++i) {
+    const double least = options_.min_lr()[static_cast<int64_t>(i)];
+    const double lr = std::max(lrs[i] * options_.factor(), least);
+    if (lrs[i] - lr > options_.eps()) lrs[i] = lr;
+  }
+  set_lrs(lrs);
+}
+
+void ReduceLROnPlateau::save_state(
+    torch::serialize::OutputArchive& archive) const {
+  detail::write_double(archive, "best", best_);
+  detail::write_int(archive, "num_bad_epochs", num_bad_epochs_);
+  detail::write_int(archive, "cooldown_counter", cooldown_counter_);
+}
+
+void ReduceLROnPlateau::load_state(
+    torch::serialize::InputArchive& archive,
+    const std::vector<double>& /*last_lrs*/) {
+  const double best = detail::read_double(archive, kKind, "best");
+  const int64_t bad = detail::read_int(archive, kKind, "num_bad_epochs");
+  const int64_t cooldown = detail::read_int(archive, kKind, "cooldown_counter");
+  TORCH_CHECK(
+      !std::isnan(best) && bad >= 0 && cooldown >= 0,
+      kKind,
+      ": the counters of the archive must be >= 0 and best a number, got ",
+      bad,
+      ", ",
+      cooldown,
+      " and ",
+      best);
+  best_ = best;
+  num_bad_epochs_ = bad;
+  cooldown_counter_ = cooldown;
+}
+
+}  // namespace stepsize

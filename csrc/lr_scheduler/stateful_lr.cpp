@@ -1,0 +1,109 @@
+#include <stepsize/lr_scheduler/stateful_lr.h>
+
+#include <torch/serialize/archive.h>
+
+#include <cstddef>
+#include <utility>
+
+#include "csrc/lr_scheduler/archive.h"
+
+namespace stepsize {
+namespace {
+
+constexpr int64_t kFormat = 1;
+constexpr char kFormatKey[] = "stepsize_lr_format";
+
+}  // namespace
+
+StatefulLR::StatefulLR(
+    torch::optim::Optimizer& optimizer,
+    std::string kind,
+    std::string fingerprint)
+    : LRScheduler(optimizer),
+      optimizer_(&optimizer),
+      kind_(std::move(kind)),
+      fingerprint_(std::move(fingerprint)) {}
+
+std::vector<double> StatefulLR::lrs_in_force() const {
+  std::vector<double> lrs;
+  const auto& groups = optimizer().param_groups();
+  lrs.reserve(groups.size());
+  for (const auto& group : groups) lrs.push_back(group.options().get_lr());
+  return lrs;
+}
+
+void StatefulLR::commit(int64_t last_epoch, std::vector<double> lrs) {
+  last_epoch_ = last_epoch;
+  last_lrs_ = std::move(lrs);
+}
+
+void StatefulLR::set_lrs(const std::vector<double>& lrs) {
+  auto& groups = optimizer().param_groups();
+  for (std::size_t i = 0; i < groups.size(); ++i) {
+    groups[i].options().set_lr(lrs[i]);
+  }
+}
+
+torch::serialize::OutputArchive& operator<<(
+    torch::serialize::OutputArchive& archive, const StatefulLR& scheduler) {
+  detail::write_int(archive, kFormatKey, kFormat);
+  detail::write_string(archive, "kind", scheduler.kind_);
+  detail::write_string(archive, "fingerprint", scheduler.fingerprint_);
+  detail::write_int(archive, "last_epoch", scheduler.last_epoch_);
+  detail::write_doubles(archive, "last_lrs", scheduler.lrs_to_save());
+  scheduler.save_state(archive);
+  return archive;
+}
+
+torch::serialize::InputArchive& operator>>(
+    torch::serialize::InputArchive& archive, StatefulLR& scheduler) {
+  const std::string& kind = scheduler.kind_;
+  c10::IValue format;
+  TORCH_CHECK(
+      archive.try_read(kFormatKey, format) && format.isInt(),
+      kind,
+      ": the archive holds no scheduler of stepsize");
+  TORCH_CHECK(
+      format.toInt() == kFormat,
+      kind,
+      ": the archive has format ",
+      format.toInt(),
+      ", this version reads format ",
+      kFormat);
+  const std::string fingerprint =
+      detail::read_string(archive, kind, "fingerprint");
+  TORCH_CHECK(
+      detail::read_string(archive, kind, "kind") == kind,
+      kind,
+      ": the archive holds a ",
+      fingerprint);
+  TORCH_CHECK(
+      fingerprint == scheduler.fingerprint_,
+      kind,
+      ": the archive holds a ",
+      fingerprint,
+      ", this is a ",
+      scheduler.fingerprint_);
+  const int64_t last_epoch = detail::read_int(archive, kind, "last_epoch");
+  TORCH_CHECK(
+      last_epoch >= 0,
+      kind,
+      ": last_epoch of the archive must be >= 0, got ",
+      last_epoch);
+  std::vector<double> lrs = detail::read_doubles(archive, kind, "last_lrs");
+  detail::check_finite(kind, "last_lrs", lrs);
+  const std::size_t groups = scheduler.optimizer().param_groups().size();
+  TORCH_CHECK(
+      lrs.size() == groups,
+      kind,
+      ": the archive has ",
+      lrs.size(),
+      " parameter groups, the optimizer ",
+      groups);
+  scheduler.load_state(archive, lrs);
+  scheduler.set_lrs(lrs);
+  scheduler.commit(last_epoch, std::move(lrs));
+  return archive;
+}
+
+}  // namespace stepsize

@@ -1,0 +1,148 @@
+#include <stepsize/lr_scheduler/warmup_stable_decay_lr.h>
+
+#include <c10/util/Exception.h>
+#include <stepsize/schedule/recipe.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <string>
+#include <utility>
+
+#include "csrc/lr_scheduler/archive.h"
+#include "csrc/lr_scheduler/option_text.h"
+#include "csrc/lr_scheduler/rules.h"
+
+namespace stepsize {
+namespace {
+
+constexpr char kKind[] = "WarmupStableDecayLR";
+constexpr char kCooldownsKey[] = "cooldowns";
+
+const char* shape_text(CooldownShape shape) {
+  switch (shape) {
+    case CooldownShape::kCosine:
+      return "cosine";
+    case CooldownShape::kSqrt:
+      return "sqrt";
+    case CooldownShape::kSquare:
+      return "square";
+    case CooldownShape::kExponential:
+      return "exponential";
+    case CooldownShape::kLinear:
+      break;
+  }
+  return "linear";
+}
+
+Schedule schedule_of(const WarmupStableDecayLROptions& options) {
+  using detail::check_option;
+  const auto check_steps = [](const char* name, int64_t steps) {
+    check_option(steps >= 0, kKind, name, ">= 0", steps);
+    return static_cast<double>(steps);
+  };
+  const double up = check_steps("warmup_steps", options.warmup_steps());
+  const double stable = check_steps("stable_steps", options.stable_steps());
+  const double down = check_steps("decay_steps", options.decay_steps());
+  const double floor = options.floor();
+  check_option(floor >= 0 && floor <= 1, kKind, "floor", "in [0, 1]", floor);
+  check_option(
+      options.cooldown_shape() != CooldownShape::kExponential || floor > 0,
+      kKind,
+      "floor",
+      "> 0 with the exponential cooldown_shape",
+      floor);
+  return warmup_stable_decay(up, stable, down, options.cooldown_shape(), floor);
+}
+
+}  // namespace
+
+LRRule WarmupStableDecayLROptions::rule() const {
+  const Schedule schedule = schedule_of(*this);
+  return detail::make_affine_rule(
+      {kKind,
+       detail::OptionText(kKind)
+           .add("warmup_steps", warmup_steps_)
+           .add("stable_steps", stable_steps_)
+           .add("decay_steps", decay_steps_)
+           .add("cooldown_shape", shape_text(cooldown_shape_))
+           .add("floor", floor_)
+           .str(),
+       schedule});
+}
+
+WarmupStableDecayLR::WarmupStableDecayLR(
+    torch::optim::Optimizer& optimizer,
+    const WarmupStableDecayLROptions& options)
+    : RuleLR(optimizer, options.rule()),
+      shape_(options.cooldown_shape()),
+      floor_(options.floor()),
+      schedule_(schedule_of(options)) {}
+
+void WarmupStableDecayLR::begin_cooldown(int64_t steps) {
+  detail::check_option(
+      steps > 0, kKind, "the steps of begin_cooldown", "> 0", steps);
+  const double start = rule_time(last_epoch());
+  const Cooldown cooldown{start, static_cast<double>(steps), factor_at(start)};
+  run_at_clock_pace();
+  while (!cooldowns_.empty() && cooldowns_.back().start >= start) {
+    cooldowns_.pop_back();
+  }
+  cooldowns_.push_back(cooldown);
+}
+
+double WarmupStableDecayLR::cooled(const Cooldown& cooldown, double u) const {
+  const double end = std::min(floor_, cooldown.from);
+  const double passed = u - cooldown.start;
+  if (passed >= cooldown.length || cooldown.from == 0) return end;
+  return cooldown.from *
+         stepsize::cooldown(
+             cooldown.length, shape_, end / cooldown.from)(passed);
+}
+
+double WarmupStableDecayLR::factor_at(double u) const {
+  for (auto it = cooldowns_.rbegin(); it != cooldowns_.rend(); ++it) {
+    if (u >= it->start) return cooled(*it, u);
+  }
+  return schedule_(u);
+}
+
+GroupRate WarmupStableDecayLR::rate_at(const LRGroup& group, double u) const {
+  return {group.base_lr * factor_at(u), std::nullopt};
+}
+
+double WarmupStableDecayLR::end() const {
+  if (cooldowns_.empty()) return RuleLR::end();
+  return cooldowns_.back().start + cooldowns_.back().length;
+}
+
+void WarmupStableDecayLR::save_state(
+    torch::serialize::OutputArchive& archive) const {
+  RuleLR::save_state(archive);
+  std::vector<double> flat;
+  for (const Cooldown& cooldown : cooldowns_) {
+    flat.insert(flat.end(), {cooldown.start, cooldown.length, cooldown.from});
+  }
+  detail::write_doubles(archive, kCooldownsKey, flat);
+}
+
+void WarmupStableDecayLR::load_state(
+    torch::serialize::InputArchive& archive,
+    const std::vector<double>& last_lrs) {
+  const auto flat = detail::read_doubles(archive, kKind, kCooldownsKey);
+  detail::check_finite(kKind, kCooldownsKey, flat);
+  std::vector<Cooldown> cooldowns;
+  bool valid = flat.size() % 3 == 0;
+  for (std::size_t i = 0; valid && i < flat.size(); i += 3) {
+    cooldowns.push_back({flat[i], flat[i + 1], flat[i + 2]});
+    const Cooldown& last = cooldowns.back();
+    valid = last.start >= 0 && last.length > 0 && last.from >= 0 &&
+            (i == 0 || last.start > flat[i - 3]);
+  }
+  TORCH_CHECK(
+      valid, kKind, ": 'cooldowns' of the archive are no list of cooldowns");
+  RuleLR::load_state(archive, last_lrs);
+  cooldowns_ = std::move(cooldowns);
+}
+
+}  // namespace stepsize

@@ -1,0 +1,91 @@
+#pragma once
+
+#include <stepsize/lr_scheduler/per_group.h>
+#include <stepsize/lr_scheduler/stateful_lr.h>
+#include <torch/arg.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace stepsize {
+
+/// Whether a metric is to fall or to rise.
+enum class PlateauMode : std::uint8_t { kMin, kMax };
+
+/// By how much a metric must beat the best one to count.
+enum class ThresholdMode : std::uint8_t {
+  kRel,  ///< below best (1 - threshold), or above best (1 + threshold)
+  kAbs,  ///< below best - threshold, or above best + threshold
+};
+
+/// Options of ReduceLROnPlateau. All defaults are Python's.
+class ReduceLROnPlateauOptions {
+ public:
+  TORCH_ARG(PlateauMode, mode) = PlateauMode::kMin;
+  /// Factor of the rate at each cut; in [0, 1).
+  TORCH_ARG(double, factor) = 0.1;
+  /// Steps without improvement to sit through: the cut comes at the next
+  /// one; >= 0.
+  TORCH_ARG(int64_t, patience) = 10;
+  /// What the best metric must be beaten by; finite and >= 0.
+  TORCH_ARG(double, threshold) = 1e-4;
+  TORCH_ARG(ThresholdMode, threshold_mode) = ThresholdMode::kRel;
+  /// Steps after a cut in which a bad metric does not count; >= 0.
+  TORCH_ARG(int64_t, cooldown) = 0;
+  /// The least rate, for all groups or one a group; finite and >= 0.
+  TORCH_ARG(PerGroup, min_lr) = 0.0;
+  /// A cut by no more than this is left out; finite and >= 0.
+  TORCH_ARG(double, eps) = 1e-8;
+
+ public:
+  /// The options as text; throws c10::Error where one is out of its range.
+  std::string describe() const;
+};
+
+/// Cuts the rates when a metric has stopped improving. Python:
+/// torch.optim.lr_scheduler.ReduceLROnPlateau.
+///
+///     scheduler.step(validation_loss);
+///
+/// It works on the rates in force, so that it goes together with others. It
+/// knows no schedule and thus no seek() and extend(). A NaN counts as no
+/// improvement; negative metrics are treated as Python treats them.
+class ReduceLROnPlateau : public StatefulLR {
+ public:
+  explicit ReduceLROnPlateau(
+      torch::optim::Optimizer& optimizer,
+      const ReduceLROnPlateauOptions& options = {});
+
+  /// Looks at a metric, and cuts the rates where it is time to.
+  void step(double metric);
+  /// A step without a metric, as through a pointer to the base: keeps the
+  /// rates and what is known of the metric, and counts in last_epoch().
+  using torch::optim::LRScheduler::step;
+
+  /// Bad steps in a row.
+  int64_t num_bad_epochs() const { return num_bad_epochs_; }
+  /// Best metric so far; infinite before the first.
+  double best() const { return best_; }
+  /// Steps of cooldown left.
+  int64_t cooldown_counter() const { return cooldown_counter_; }
+
+ protected:
+  std::vector<double> get_lrs() override;
+  std::vector<double> lrs_to_save() const override { return lrs_in_force(); }
+  void save_state(torch::serialize::OutputArchive& archive) const override;
+  void load_state(
+      torch::serialize::InputArchive& archive,
+      const std::vector<double>& last_lrs) override;
+
+ private:
+  bool is_better(double metric) const;
+  void cut();
+
+  ReduceLROnPlateauOptions options_;
+  double best_;
+  int64_t num_bad_epochs_ = 0;
+  int64_t cooldown_counter_ = 0;
+};
+
+}  // namespace stepsize

@@ -1,0 +1,89 @@
+#pragma once
+
+#include <stepsize/lr_scheduler/lr_rule.h>
+#include <stepsize/lr_scheduler/stateful_lr.h>
+
+#include <cstdint>
+#include <vector>
+
+namespace stepsize {
+
+/// A scheduler that follows an LRRule; the base of every scheduler here but
+/// ReduceLROnPlateau.
+///
+/// Its constructor applies the rates of t = 0, and n calls of step() (through
+/// a pointer to the base too) those of t = n, which is Python's timeline.
+/// Rates come from the groups' base rates and the clock, never from the rate
+/// in force, so that an outside write of a rate has gone at the next step. A
+/// group added to the optimizer later joins at the next step, its own rate as
+/// its base. Where a callable of the user's throws, nothing has changed.
+class RuleLR : public StatefulLR {
+ public:
+  /// A point of the map from the clock t to the rule's time u.
+  struct Knot {
+    double t;
+    double u;
+  };
+
+  /// Checks the rule against the optimizer, then applies t = 0. Throws
+  /// c10::Error, the optimizer untouched, where a list of the rule has not
+  /// one entry a group, or the rule cycles a momentum that the optimizer's
+  /// options do not have.
+  RuleLR(torch::optim::Optimizer& optimizer, LRRule rule);
+
+  /// The rates at time t >= 0; changes nothing.
+  std::vector<double> lr_at(int64_t t) const;
+
+  /// Jumps to time t in [0, 2^53] and applies its rates.
+  void seek(int64_t t);
+
+  /// From the present time on, squeezes or stretches what is left of the
+  /// schedule so that it ends at new_length > last_epoch(). The rate goes on
+  /// without a jump. A schedule that has ended already holds its last rate.
+  /// Throws c10::Error where the schedule has no end.
+  virtual void extend(int64_t new_length);
+
+  /// The rate that each group brought along when it joined.
+  const std::vector<double>& base_lrs() const { return base_lrs_; }
+
+  const LRRule& rule() const { return rule_; }
+
+ protected:
+  /// When a group's rate becomes its base.
+  enum class BaseRate { kAtConstruction, kAtFirstStep };
+
+  RuleLR(torch::optim::Optimizer& optimizer, LRRule rule, BaseRate base_rate);
+
+  std::vector<double> get_lrs() override;
+  void save_state(torch::serialize::OutputArchive& archive) const override;
+  void load_state(
+      torch::serialize::InputArchive& archive,
+      const std::vector<double>& last_lrs) override;
+
+  /// The rule's answer at its own time u, for a subclass to bend.
+  virtual GroupRate rate_at(const LRGroup& group, double u) const;
+  /// The rule's time from which nothing changes.
+  virtual double end() const { return rule_.length(); }
+
+  /// The rule's time at clock t.
+  double rule_time(int64_t t) const;
+  /// From the present time on, lets the rule's time run at the clock's pace.
+  void run_at_clock_pace();
+
+ private:
+  struct Plan;  // what a step to some time would set
+  Plan plan(int64_t t) const;
+  void take_over(int64_t t, Plan plan);
+  void pin_present();
+
+  LRRule rule_;
+  BaseRate base_rate_;
+  bool started_ = false;      // the clock has left 0 once
+  int64_t bound_groups_ = 0;  // those that the options speak of
+  std::vector<double> base_lrs_;
+  std::vector<double> base_momenta_;  // empty where none is cycled
+  std::vector<double> last_momenta_;
+  std::vector<Knot> knots_;
+};
+
+}  // namespace stepsize

@@ -1,0 +1,77 @@
+#pragma once
+
+#include <torch/optim/optimizer.h>
+#include <torch/optim/schedulers/lr_scheduler.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace stepsize {
+
+/// What all schedulers here have in common: a 64-bit clock, the last rates,
+/// and a state that `torch::save` and `torch::load` keep.
+///
+/// The state carries the scheduler's kind and its options. Loading it into
+/// another kind, other options, or an optimizer with another number of groups
+/// throws c10::Error and changes nothing; a successful load also sets the
+/// rates (and momenta) that were in force in the optimizer. The optimizer must
+/// outlive the scheduler.
+class StatefulLR : public torch::optim::LRScheduler {
+ public:
+  /// The rates that the last step (or the constructor) has set, one a group.
+  std::vector<double> get_last_lr() const { return last_lrs_; }
+
+  /// How many steps were made: 0 after construction.
+  int64_t last_epoch() const { return last_epoch_; }
+
+  /// Name of the class: "CosineAnnealingLR".
+  const std::string& kind() const { return kind_; }
+
+  /// Kind and options, as LRRule::describe() has them.
+  const std::string& describe() const { return fingerprint_; }
+
+  friend torch::serialize::OutputArchive& operator<<(
+      torch::serialize::OutputArchive& archive, const StatefulLR& scheduler);
+  friend torch::serialize::InputArchive& operator>>(
+      torch::serialize::InputArchive& archive, StatefulLR& scheduler);
+
+ protected:
+  StatefulLR(
+      torch::optim::Optimizer& optimizer,
+      std::string kind,
+      std::string fingerprint);
+
+  /// Writes what a subclass adds to the state.
+  virtual void save_state(torch::serialize::OutputArchive& archive) const = 0;
+
+  /// Reads and checks all that a subclass has written, and only then takes it
+  /// over. `last_lrs` is checked already.
+  virtual void load_state(
+      torch::serialize::InputArchive& archive,
+      const std::vector<double>& last_lrs) = 0;
+
+  /// The rates to save: those of the last step.
+  virtual std::vector<double> lrs_to_save() const { return last_lrs_; }
+
+  torch::optim::Optimizer& optimizer() { return *optimizer_; }
+  const torch::optim::Optimizer& optimizer() const { return *optimizer_; }
+
+  /// The rates in force, one a group.
+  std::vector<double> lrs_in_force() const;
+
+  /// Notes a clock and the rates that hold at it.
+  void commit(int64_t last_epoch, std::vector<double> lrs);
+
+  /// Sets the rates in the optimizer.
+  void set_lrs(const std::vector<double>& lrs);
+
+ private:
+  torch::optim::Optimizer* optimizer_;
+  std::string kind_;
+  std::string fingerprint_;
+  int64_t last_epoch_ = 0;
+  std::vector<double> last_lrs_;
+};
+
+}  // namespace stepsize

@@ -1,0 +1,153 @@
+#include <gtest/gtest.h>
+#include <stepsize/lr_scheduler/cyclic_lr.h>
+#include <stepsize/lr_scheduler/exponential_lr.h>
+#include <stepsize/lr_scheduler/one_cycle_lr.h>
+#include <stepsize/lr_scheduler/sequential_lr.h>
+#include <torch/torch.h>
+
+#include <memory>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "tests/lr_scheduler/support/spec.h"
+
+namespace stepsize {
+namespace test {
+namespace {
+
+/// Options of an optimizer that is not LibTorch's.
+struct CustomOptions : torch::optim::OptimizerCloneableOptions<CustomOptions> {
+  explicit CustomOptions(double rate = 0.1) : lr(rate) {}
+  double get_lr() const override { return lr; }
+  void set_lr(const double value) override { lr = value; }
+  double lr;
+  double friction = 0.25;
+};
+
+class CustomOptimizer : public torch::optim::Optimizer {
+ public:
+  CustomOptimizer()
+      : Optimizer(
+            {torch::optim::OptimizerParamGroup({torch::zeros({1})})},
+            std::make_unique<CustomOptions>()) {}
+  torch::Tensor step(LossClosure) override { return {}; }
+  CustomOptions& options() {
+    return dynamic_cast<CustomOptions&>(param_groups()[0].options());
+  }
+};
+
+/// The momentum is 1 - friction.
+const MomentumAccess kFriction = MomentumAccess::of<CustomOptions>(
+    [](const CustomOptions& o) { return 1 - o.friction; },
+    [](CustomOptions& o, double momentum) { o.friction = 1 - momentum; });
+
+OneCycleLROptions one_cycle_options() {
+  return OneCycleLROptions(0.1).total_steps(11).pct_start(0.5);
+}
+
+TEST(Momentum, CyclesForEveryOptimizerOfLibTorchThatHasOne) {
+  for (const char* name : {"SGD", "RMSprop", "Adam", "AdamW"}) {
+    SCOPED_TRACE(name);
+    const auto optimizer = make_optimizer(name, {0.1});
+    CyclicLR scheduler(*optimizer, CyclicLROptions(0.1, 1.0).step_size_up(4));
+    EXPECT_EQ(momenta_of(*optimizer)[0], 0.9);
+    for (int i = 0; i < 4; ++i) scheduler.step();
+    EXPECT_EQ(momenta_of(*optimizer)[0], 0.8);
+    EXPECT_EQ(lrs_of(*optimizer)[0], 1.0);
+  }
+}
+
+TEST(Momentum, LeavesBeta2Alone) {
+  const auto optimizer = make_optimizer("Adam", {0.1});
+  OneCycleLR scheduler(*optimizer, one_cycle_options());
+  scheduler.step();
+  const auto& options = dynamic_cast<torch::optim::AdamOptions&>(
+      optimizer->param_groups()[0].options());
+  EXPECT_EQ(std::get<1>(options.betas()), 0.999);
+  EXPECT_LT(std::get<0>(options.betas()), 0.95);
+}
+
+TEST(Momentum, AnOptimizerWithoutOneIsRefusedWithTheRemedy) {
+  const auto optimizer = make_optimizer("Adagrad", {0.1, 0.2});
+  try {
+    OneCycleLR scheduler(*optimizer, one_cycle_options());
+    FAIL() << "no error";
+  } catch (const c10::Error& error) {
+    EXPECT_EQ(
+        std::string(error.what_without_backtrace()),
+        "OneCycleLR: cycle_momentum needs a momentum, and the options of "
+        "parameter group 0 are of a type that has none known; set "
+        "cycle_momentum(false), or say where it is with "
+        "momentum_access(MomentumAccess::of<...>())");
+  }
+  EXPECT_EQ(lrs_of(*optimizer), std::vector<double>({0.1, 0.2}));
+  EXPECT_NO_THROW(
+      OneCycleLR(*optimizer, one_cycle_options().cycle_momentum(false)));
+}
+
+TEST(Momentum, AnotherOptionsTypeTakesPartThroughMomentumAccess) {
+  CustomOptimizer optimizer;
+  OneCycleLR scheduler(
+      optimizer,
+      one_cycle_options().base_momentum(0.5).max_momentum(0.75).momentum_access(
+          kFriction));
+  EXPECT_EQ(optimizer.options().friction, 0.25);
+  scheduler.seek(10);
+  EXPECT_EQ(optimizer.options().friction, 0.25);
+  // The peak: pct_start 0.5 of 11 steps is at t = 4.5.
+  scheduler.seek(4);
+  EXPECT_GT(optimizer.options().friction, 0.45);
+}
+
+TEST(Momentum, StaysBetweenItsBounds) {
+  const auto optimizer = make_optimizer("SGD", {0.1});
+  OneCycleLR scheduler(
+      *optimizer, OneCycleLROptions(0.1).total_steps(300).three_phase(true));
+  for (int t = 0; t < 320; ++t) {
+    EXPECT_GE(momenta_of(*optimizer)[0], 0.85);
+    EXPECT_LE(momenta_of(*optimizer)[0], 0.95);
+    scheduler.step();
+  }
+}
+
+TEST(Momentum, GoesBackAndForthInASequence) {
+  const SequentialLROptions options(
+      {ExponentialLROptions(0.9),
+       OneCycleLROptions(0.1).total_steps(11).pct_start(0.5),
+       ExponentialLROptions(0.5)},
+      {5, 10});
+  const auto optimizer = make_optimizer("SGD", {0.1});
+  SequentialLR scheduler(*optimizer, options);
+  // Before its turn the momentum is the optimizer's own; afterwards it stays
+  // where the cycle was cut off.
+  EXPECT_EQ(momenta_of(*optimizer)[0], 0.5);
+  scheduler.seek(12);
+  const double after = momenta_of(*optimizer)[0];
+  EXPECT_LT(after, 0.95);
+  EXPECT_GT(after, 0.85);
+  scheduler.seek(40);
+  EXPECT_EQ(momenta_of(*optimizer)[0], after);
+  scheduler.seek(2);
+  EXPECT_EQ(momenta_of(*optimizer)[0], 0.5);
+}
+
+TEST(Momentum, AGroupAddedLaterMustHaveOneToo) {
+  CustomOptimizer optimizer;
+  CyclicLR scheduler(
+      optimizer,
+      CyclicLROptions(0.1, 1.0).step_size_up(4).momentum_access(kFriction));
+  torch::optim::OptimizerParamGroup group({torch::zeros({1})});
+  optimizer.add_param_group(group);
+  optimizer.param_groups()[1].set_options(
+      std::make_unique<torch::optim::AdagradOptions>(0.2));
+  const double friction = optimizer.options().friction;
+  EXPECT_THROW(scheduler.step(), c10::Error);
+  EXPECT_EQ(scheduler.last_epoch(), 0);
+  EXPECT_EQ(optimizer.options().friction, friction);
+  EXPECT_EQ(optimizer.options().lr, 0.1);
+}
+
+}  // namespace
+}  // namespace test
+}  // namespace stepsize
