@@ -36,7 +36,8 @@ void append_parts(const Schedule& schedule, std::vector<Schedule>& parts) {
 
 class Sequence final : public KeyedNode<Sequence> {
  public:
-  explicit Sequence(std::vector<Schedule> parts) : parts_(std::move(parts)) {
+  explicit Sequence(std::vector<Schedule> parts)
+      : KeyedNode(depth_above(parts)), parts_(std::move(parts)) {
     double start = 0;
     for (const Schedule& part : parts_) {
       starts_.push_back(start);
@@ -79,6 +80,9 @@ class Sequence final : public KeyedNode<Sequence> {
     return joins;
   }
   double floor() const override { return parts_.back().node().floor(); }
+  std::shared_ptr<const ScheduleNode> calm() const override {
+    return std::make_shared<const Sequence>(detail::calm(parts_));
+  }
 
   const std::vector<Schedule>& parts() const { return parts_; }
   const auto& key() const { return parts_; }
@@ -91,16 +95,15 @@ class Sequence final : public KeyedNode<Sequence> {
 
 class Product final : public KeyedNode<Product> {
  public:
-  explicit Product(std::vector<Schedule> parts) : parts_(std::move(parts)) {
-    double longest = 0;
-    bool all_constant = true;
+  explicit Product(std::vector<Schedule> parts)
+      : KeyedNode(depth_above(parts)), parts_(std::move(parts)) {
+    double longest = -1;
     for (const Schedule& part : parts_) {
-      if (node_as<Constant>(part) == nullptr) {
+      if (part.node().extends_product()) {
         longest = std::max(longest, part.length());
-        all_constant = false;
       }
     }
-    length_ = all_constant ? kInfinity : longest;
+    length_ = longest < 0 ? kInfinity : longest;
   }
 
   double value(double t) const override {
@@ -136,6 +139,9 @@ class Product final : public KeyedNode<Product> {
     }
     return product;
   }
+  std::shared_ptr<const ScheduleNode> calm() const override {
+    return std::make_shared<const Product>(detail::calm(parts_));
+  }
 
   const std::vector<Schedule>& parts() const { return parts_; }
   const auto& key() const { return parts_; }
@@ -147,8 +153,11 @@ class Product final : public KeyedNode<Product> {
 
 class Clamp final : public KeyedNode<Clamp> {
  public:
-  Clamp(Schedule inner, double low, double high)
-      : inner_(std::move(inner)), low_(low), high_(high) {}
+  Clamp(const Schedule& inner, double low, double high)
+      : KeyedNode(depth_above({inner})),
+        inner_(inner),
+        low_(low),
+        high_(high) {}
 
   double value(double t) const override {
     return std::clamp(inner_(t), low_, high_);
@@ -167,6 +176,9 @@ class Clamp final : public KeyedNode<Clamp> {
   double floor() const override {
     const double floor = inner_.node().floor();
     return std::isnan(floor) ? low_ : std::clamp(floor, low_, high_);
+  }
+  std::shared_ptr<const ScheduleNode> calm() const override {
+    return std::make_shared<const Clamp>(detail::calm(inner_), low_, high_);
   }
   auto key() const { return std::tie(inner_, low_, high_); }
 
@@ -190,6 +202,28 @@ Schedule flattened(const std::vector<Schedule>& parts) {
 }
 
 }  // namespace
+
+Schedule calm(const Schedule& schedule) {
+  std::shared_ptr<const ScheduleNode> node = schedule.node().calm();
+  return node ? Schedule(std::move(node)) : schedule;
+}
+
+std::vector<Schedule> calm(const std::vector<Schedule>& parts) {
+  std::vector<Schedule> result;
+  result.reserve(parts.size());
+  for (const Schedule& part : parts) {
+    result.push_back(calm(part));
+  }
+  return result;
+}
+
+int depth_above(const std::vector<Schedule>& parts) {
+  int deepest = 0;
+  for (const Schedule& part : parts) {
+    deepest = std::max(deepest, part.node().depth());
+  }
+  return deepest + 1;
+}
 
 std::string parenthesized(const Schedule& schedule, Binding tightest) {
   const std::string text = schedule.to_string();

@@ -77,7 +77,7 @@ class Triangle final : public KeyedNode<Triangle> {
   double value(double t) const override {
     const double period = up_ + down_;
     const double offset = std::fmod(t, period);
-    double height = offset <= up_ ? offset / up_ : 1 - (offset - up_) / down_;
+    double height = offset <= up_ ? offset / up_ : (period - offset) / down_;
     if (scale_ == TriangleScale::kHalved) {
       height *= std::exp2(-std::round((t - offset) / period));
     } else if (scale_ == TriangleScale::kExponential) {

@@ -143,7 +143,10 @@ class Callable final : public KeyedNode<Callable> {
     return factor;
   }
   double length() const override { return length_; }
-  std::string text() const override { return "callable"; }
+  std::string text() const override {
+    return length_ < kInfinity ? "callable for " + format_number(length_)
+                               : "callable";
+  }
   // Functions cannot be compared: a node equals itself alone.
   const Callable* key() const { return this; }
 

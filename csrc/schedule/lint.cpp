@@ -41,13 +41,17 @@ struct Sample {
   double factor;
 };
 
-// The factors of the run at whole steps, evenly spread, the last included.
+// The factors of the run at whole steps, the last included: all of them, or
+// one out of each of kSamples stretches, from places in it that differ, so
+// that no cycle of the schedule goes unseen.
 std::vector<Sample> sample_run(const Schedule& schedule, double last) {
+  constexpr double kGoldenRatio = 0.6180339887498949;
   std::vector<Sample> samples;
   const double count = std::min<double>(kSamples, std::floor(last) + 1);
+  const double stretch = (last + 1) / count;
   for (double i = 0; i < count; ++i) {
-    const double t =
-        count == 1 ? 0 : std::min(last, std::round(last * i / (count - 1)));
+    const double place = i * kGoldenRatio - std::floor(i * kGoldenRatio);
+    const double t = i + 1 == count ? last : std::floor((i + place) * stretch);
     samples.push_back({t, schedule(t)});
   }
   return samples;
@@ -57,11 +61,12 @@ bool lower(const Sample& a, const Sample& b) { return a.factor < b.factor; }
 
 class Linter {
  public:
+  // Noise is meant to go up and down: looked at is the curve under it.
   Linter(const Schedule& schedule, double run_length)
-      : schedule_(schedule),
+      : schedule_(detail::calm(schedule)),
         run_length_(run_length),
         last_(std::max(0.0, std::ceil(run_length) - 1)),
-        samples_(sample_run(schedule, last_)) {
+        samples_(sample_run(schedule_, last_)) {
     peak_ = *std::max_element(samples_.begin(), samples_.end(), lower);
   }
 
@@ -159,6 +164,10 @@ class Linter {
 
   void check_length() {
     const double length = schedule_.length();
+    // Shares of a run add up to it but for rounding.
+    if (std::abs(run_length_ - length) <= kRounding * run_length_) {
+      return;
+    }
     if (run_length_ < length && length < kInfinity) {
       warn(
           LintKind::kRunShorter,
@@ -185,7 +194,7 @@ class Linter {
     return is_jump(before, schedule_(length));
   }
 
-  const Schedule& schedule_;
+  Schedule schedule_;
   double run_length_;
   double last_;  // time of the last update
   std::vector<Sample> samples_;

@@ -30,7 +30,9 @@ struct Join {
 /// One immutable vertex of a schedule's tree.
 class ScheduleNode {
  public:
-  ScheduleNode() = default;
+  /// `depth` is 1 for a curve and one more than the deepest part for a
+  /// combinator.
+  explicit ScheduleNode(int depth = 1) : depth_(depth) {}
   ScheduleNode(const ScheduleNode&) = delete;
   ScheduleNode& operator=(const ScheduleNode&) = delete;
   virtual ~ScheduleNode() = default;
@@ -47,12 +49,25 @@ class ScheduleNode {
   virtual double floor() const {
     return length() < kInfinity ? value(length()) : kNaN;
   }
+  /// Whether a product ends no sooner than this factor of it.
+  virtual bool extends_product() const { return true; }
+  /// The same curve without its noise; null where it has none to leave out.
+  virtual std::shared_ptr<const ScheduleNode> calm() const { return nullptr; }
+  int depth() const { return depth_; }
+
+ private:
+  int depth_;
 };
+
+/// The most that combinators may stand inside each other: evaluating and
+/// parsing go down the tree by recursion.
+inline constexpr int kMaxDepth = 100;
 
 /// A node whose content is what Derived::key() ties together.
 template <typename Derived>
 class KeyedNode : public ScheduleNode {
  public:
+  using ScheduleNode::ScheduleNode;
   bool equals(const ScheduleNode& other) const final {
     return static_cast<const Derived&>(*this).key() ==
            static_cast<const Derived&>(other).key();
@@ -76,6 +91,13 @@ template <typename Node>
 const Node* node_as(const Schedule& schedule) {
   return dynamic_cast<const Node*>(&schedule.node());
 }
+
+/// `schedule` without its noise.
+Schedule calm(const Schedule& schedule);
+std::vector<Schedule> calm(const std::vector<Schedule>& parts);
+
+/// One more than the depth of the deepest part.
+int depth_above(const std::vector<Schedule>& parts);
 
 /// The text of `schedule`, in parentheses where it binds less tightly.
 std::string parenthesized(const Schedule& schedule, Binding tightest);

@@ -14,12 +14,6 @@ namespace stepsize {
 namespace detail {
 namespace {
 
-// Deeper nesting than any person writes; a bound on the recursion.
-constexpr int kMaxDepth = 100;
-// So many of `for`, `clamp` and the like behind one curve: each is a level of
-// the tree, which is walked by recursion as well.
-constexpr int kMaxModifiers = 20;
-
 std::size_t edit_distance(const std::string& a, const std::string& b) {
   std::vector<std::size_t> row(b.size() + 1);
   for (std::size_t j = 0; j <= b.size(); ++j) {
@@ -145,13 +139,8 @@ class Parser {
 
   Schedule modified(double elapsed) {
     Schedule schedule = primary(elapsed);
-    for (int count = 0; peek().kind == TokenKind::kWord; ++count) {
+    while (peek().kind == TokenKind::kWord) {
       const std::size_t column = peek().column;
-      if (count == kMaxModifiers) {
-        fail(
-            "expected '>', '*' or the end after " +
-            std::to_string(kMaxModifiers) + " changes to one curve");
-      }
       if (take_word("for")) {
         const double length = duration("for");
         schedule = at_column(column, [&] { return schedule.limit(length); });

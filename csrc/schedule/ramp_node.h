@@ -14,6 +14,7 @@ class Constant final : public KeyedNode<Constant> {
   double value(double /*t*/) const override { return factor_; }
   std::string text() const override;
   double floor() const override { return factor_; }
+  bool extends_product() const override { return false; }
   const double& key() const { return factor_; }
 
  private:

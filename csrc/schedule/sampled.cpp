@@ -2,6 +2,7 @@
 
 #include "csrc/schedule/check.h"
 #include "csrc/schedule/node.h"
+#include "csrc/schedule/ramp_node.h"
 
 #include <algorithm>
 #include <cmath>
@@ -95,6 +96,11 @@ class Noise final : public KeyedNode<Noise> {
            (limit_ == 0.5 ? "" : " limit " + format_number(limit_)) +
            (seed_ == 0 ? "" : " seed " + std::to_string(seed_)) +
            (period_ == 1 ? "" : " every " + format_number(period_));
+  }
+  // cosine(9000) * noise(0.05) is over when the cosine is.
+  bool extends_product() const override { return false; }
+  std::shared_ptr<const ScheduleNode> calm() const override {
+    return std::make_shared<const Constant>(1.0);
   }
   auto key() const { return std::tie(stddev_, seed_, limit_, period_); }
 

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <stdexcept>
 #include <utility>
 
@@ -19,6 +20,11 @@ Schedule::Schedule(std::shared_ptr<const detail::ScheduleNode> node)
   if (!node_) {
     throw std::invalid_argument("Schedule: node must not be null");
   }
+  detail::check(
+      node_->depth() <= detail::kMaxDepth,
+      "Schedule",
+      "combinators must stand at most 100 deep inside each other",
+      node_->depth());
 }
 
 double Schedule::operator()(double t) const {
@@ -30,7 +36,13 @@ double Schedule::operator()(double t) const {
     detail::check(
         false, "Schedule", "t must be finite where there is no end", t);
   }
-  return node_->value(time);
+  const double factor = node_->value(time);
+  if (!(factor <= std::numeric_limits<double>::max())) {
+    throw std::domain_error(
+        "Schedule: the factor at t = " + detail::format_number(t) +
+        " is too large for a double: " + detail::format_number(factor));
+  }
+  return factor;
 }
 
 double Schedule::length() const { return node_->length(); }

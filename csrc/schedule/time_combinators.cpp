@@ -26,8 +26,9 @@ double rescale(double t, double from, double to) {
 
 class Repeat final : public KeyedNode<Repeat> {
  public:
-  Repeat(Schedule inner, int64_t count, double stretch, double decay)
-      : inner_(std::move(inner)),
+  Repeat(const Schedule& inner, int64_t count, double stretch, double decay)
+      : KeyedNode(depth_above({inner})),
+        inner_(inner),
         count_(count),
         stretch_(stretch),
         decay_(decay),
@@ -67,6 +68,10 @@ class Repeat final : public KeyedNode<Repeat> {
     return count_ == Schedule::kForever && decay_ < 1 ? kNaN
                                                       : inner_.node().floor();
   }
+  std::shared_ptr<const ScheduleNode> calm() const override {
+    return std::make_shared<const Repeat>(
+        detail::calm(inner_), count_, stretch_, decay_);
+  }
   auto key() const { return std::tie(inner_, count_, stretch_, decay_); }
 
  private:
@@ -79,8 +84,8 @@ class Repeat final : public KeyedNode<Repeat> {
 
 class Stretch final : public KeyedNode<Stretch> {
  public:
-  Stretch(Schedule inner, double length)
-      : inner_(std::move(inner)), length_(length) {}
+  Stretch(const Schedule& inner, double length)
+      : KeyedNode(depth_above({inner})), inner_(inner), length_(length) {}
 
   double value(double t) const override {
     return t >= length_ ? inner_(inner_.length())
@@ -96,6 +101,9 @@ class Stretch final : public KeyedNode<Stretch> {
       join.t = rescale(join.t, inner_.length(), length_);
     });
   }
+  std::shared_ptr<const ScheduleNode> calm() const override {
+    return std::make_shared<const Stretch>(detail::calm(inner_), length_);
+  }
   auto key() const { return std::tie(inner_, length_); }
 
  private:
@@ -105,8 +113,8 @@ class Stretch final : public KeyedNode<Stretch> {
 
 class Shift final : public KeyedNode<Shift> {
  public:
-  Shift(Schedule inner, double delay)
-      : inner_(std::move(inner)), delay_(delay) {}
+  Shift(const Schedule& inner, double delay)
+      : KeyedNode(depth_above({inner})), inner_(inner), delay_(delay) {}
 
   double value(double t) const override {
     // t - delay may round to less than the curve's length.
@@ -124,6 +132,9 @@ class Shift final : public KeyedNode<Shift> {
     return changed_joins(inner_, [this](Join& join) { join.t += delay_; });
   }
   double floor() const override { return inner_.node().floor(); }
+  std::shared_ptr<const ScheduleNode> calm() const override {
+    return std::make_shared<const Shift>(detail::calm(inner_), delay_);
+  }
   auto key() const { return std::tie(inner_, delay_); }
 
  private:
@@ -133,8 +144,8 @@ class Shift final : public KeyedNode<Shift> {
 
 class Limit final : public KeyedNode<Limit> {
  public:
-  Limit(Schedule inner, double length)
-      : inner_(std::move(inner)), length_(length) {}
+  Limit(const Schedule& inner, double length)
+      : KeyedNode(depth_above({inner})), inner_(inner), length_(length) {}
 
   double value(double t) const override { return inner_(t); }
   double length() const override { return length_; }
@@ -151,6 +162,9 @@ class Limit final : public KeyedNode<Limit> {
             [this](const Join& join) { return join.t >= length_; }),
         joins.end());
     return joins;
+  }
+  std::shared_ptr<const ScheduleNode> calm() const override {
+    return std::make_shared<const Limit>(detail::calm(inner_), length_);
   }
   auto key() const { return std::tie(inner_, length_); }
 

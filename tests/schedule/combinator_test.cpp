@@ -76,6 +76,8 @@ TEST(Times, IsThePointwiseProduct) {
   EXPECT_EQ((a * linear(70)).length(), 70);
   EXPECT_EQ((a * b).length(), kInf);
   EXPECT_EQ((c * c).length(), kInf);
+  EXPECT_EQ((a * noise(0.05)).length(), 40);
+  EXPECT_EQ((c * noise(0.05)).length(), kInf);
 }
 
 TEST(Clamp, KeepsTheFactorWithinBounds) {

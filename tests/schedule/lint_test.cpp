@@ -121,6 +121,39 @@ TEST(Lint, PassesWhatIsSound) {
   }
 }
 
+TEST(Lint, TakesSharesOfTheRunForTheWholeOfIt) {
+  for (int run = 50; run < 3000; ++run) {
+    const auto found = lint_text(
+        "warmup 3% > constant for 77% > cooldown 20% sqrt to 0.01", run);
+    ASSERT_TRUE(found.empty()) << run << ::testing::PrintToString(found);
+  }
+}
+
+TEST(Lint, LooksAtTheCurveUnderTheNoise) {
+  for (const int run : {50, 333, 1000, 20000}) {
+    for (const char* text :
+         {"constant * noise 0.1 seed 7",
+          "warmup 10 > inverse_sqrt 10 * noise 0.1",
+          "(warmup 10% > cosine 90%) * noise 0.3 limit 0.9",
+          "(warmup 10% * noise 0.2) > (cosine * noise 0.2) clamp 0 2"}) {
+      const auto found = lint_text(text, run);
+      EXPECT_TRUE(found.empty()) << text << ::testing::PrintToString(found);
+    }
+  }
+  expect_findings(
+      {"triangular 100 * noise 0.05", 250, {{LintKind::kRiseAfterEnd, 200}}});
+}
+
+// The samples of a long run must not all meet its cycles at one place.
+TEST(Lint, SeesCyclesOfEveryLength) {
+  for (const double cycle : {64, 100, 128, 1000}) {
+    const double run = 4095 * cycle + 1;
+    const auto found = lint(cosine_restarts(cycle), run);
+    EXPECT_EQ(found.size(), 1U) << cycle << ::testing::PrintToString(found);
+    EXPECT_EQ(found.front().kind, LintKind::kRiseAfterEnd);
+  }
+}
+
 TEST(Lint, SaysTheNumbers) {
   const std::vector<LintWarning> found =
       lint_text("constant 0.5 for 123456 > cosine", 200000);

@@ -1,6 +1,7 @@
 #include <stepsize/schedule/parse.h>
 
 #include "tests/schedule/catalogue.h"
+#include "tests/schedule/refusal.h"
 
 #include <gtest/gtest.h>
 
@@ -11,6 +12,7 @@
 #include <limits>
 #include <locale>
 #include <random>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -162,6 +164,15 @@ bool same_bits(double a, double b) {
   return std::memcmp(&a, &b, sizeof(a)) == 0;
 }
 
+// The factor; NaN where growth has gone beyond the range of a double.
+double factor(const Schedule& schedule, double t) {
+  try {
+    return schedule(t);
+  } catch (const std::domain_error&) {
+    return std::numeric_limits<double>::quiet_NaN();
+  }
+}
+
 TEST(RoundTrip, GivesAnEqualSchedule) {
   for (const Schedule& schedule : generated()) {
     const std::string text = schedule.to_string();
@@ -170,8 +181,25 @@ TEST(RoundTrip, GivesAnEqualSchedule) {
     ASSERT_EQ(again.to_string(), text);
     ASSERT_TRUE(same_bits(again.length(), schedule.length())) << text;
     for (const double t : {0.0, 0.3, 1.0, 17.0, 400.5, 1e6, 1e15}) {
-      ASSERT_TRUE(same_bits(again(t), schedule(t))) << text << " at " << t;
+      ASSERT_TRUE(same_bits(factor(again, t), factor(schedule, t)))
+          << text << " at " << t;
     }
+  }
+}
+
+TEST(RoundTrip, HoldsForTheDeepestTreeThatIsAllowed) {
+  // A curve is one deep, each change of it one more.
+  Schedule clamped = cosine(100);
+  Schedule repeated = cosine(100);
+  for (int depth = 2; depth <= 99; ++depth) {
+    clamped = clamped.clamp(0, 1);
+    repeated = depth % 2 == 0 ? repeated.then(cosine(100)) : repeated.repeat(1);
+  }
+  for (const Schedule& deepest : {clamped.clamp(0, 1), repeated.repeat(1)}) {
+    EXPECT_EQ(parse(deepest.to_string()), deepest);
+    EXPECT_TRUE(testing::is_refused(
+        {[&] { deepest.clamp(0, 1); }, {"Schedule", "100 deep", "101"}}));
+    EXPECT_THROW(parse(deepest.to_string() + " clamp 0 1"), ParseError);
   }
 }
 

@@ -7,8 +7,10 @@
 
 #include <cmath>
 #include <limits>
+#include <stdexcept>
 #include <thread>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace stepsize {
@@ -130,7 +132,8 @@ TEST(Schedule, CallablesEqualTheirCopiesAlone) {
   EXPECT_NE(a, callable(one, 5));
   EXPECT_EQ(a.then(cosine(3)), copy.then(cosine(3)));
   EXPECT_NE(a.then(cosine(3)), callable(one, 5).then(cosine(3)));
-  EXPECT_EQ(a.to_string(), "callable");
+  EXPECT_EQ(a.to_string(), "callable for 5");
+  EXPECT_EQ(callable(one).to_string(), "callable");
 }
 
 TEST(Schedule, CopiesAreIndependentValues) {
@@ -139,6 +142,19 @@ TEST(Schedule, CopiesAreIndependentValues) {
   a = constant(0.5);
   EXPECT_EQ(copy(5), cosine(10)(5));
   EXPECT_EQ(a(5), 0.5);
+}
+
+TEST(Schedule, StaysUsableWhenMovedFrom) {
+  Schedule a = cosine(10);
+  const Schedule b = std::move(a);
+  EXPECT_EQ(a, b);  // NOLINT(bugprone-use-after-move): what is tested
+  EXPECT_EQ(a(5), b(5));
+}
+
+TEST(Schedule, RefusesToAnswerBeyondTheRangeOfADouble) {
+  EXPECT_EQ(exponential(2)(1023), 0x1p1023);
+  EXPECT_THROW(exponential(2)(1024), std::domain_error);
+  EXPECT_THROW((constant(1e308) * constant(1e308))(0), std::domain_error);
 }
 
 TEST(Schedule, AnswersAlikeFromSeveralThreads) {

@@ -27,14 +27,21 @@ class ScheduleNode;
 ///
 /// Evaluating a schedule allocates nothing (a callable of the user's may).
 /// Every constructor, factory and combinator checks its arguments and throws
-/// std::invalid_argument naming the factory, the rule and the value.
+/// std::invalid_argument naming the factory, the rule and the value; so does
+/// one that would put combinators more than 100 deep inside each other.
 class Schedule {
  public:
   /// The constant factor 1.
   Schedule();
 
+  // Declared without moves: a schedule moved from stays as good as new.
+  Schedule(const Schedule&) = default;
+  Schedule& operator=(const Schedule&) = default;
+  ~Schedule() = default;
+
   /// Factor of the base rate at time t >= 0. Throws std::invalid_argument for
-  /// a negative or NaN t, and for an infinite one where there is no end.
+  /// a negative or NaN t, and for an infinite one where there is no end;
+  /// std::domain_error where growth has left the range of a double.
   double operator()(double t) const;
 
   /// Time from which the factor is held; infinity where there is no end
@@ -50,7 +57,7 @@ class Schedule {
   Schedule then(const Schedule& next) const;
 
   /// The pointwise product. Text: `A * B`. It ends when the last factor ends
-  /// (constants aside), and has no end where one has none.
+  /// (constants and noise aside), and has no end where one has none.
   Schedule times(const Schedule& other) const;
 
   /// The factor kept within [low, high]. Text: `A clamp LOW HIGH`.
