@@ -364,6 +364,20 @@ def composite_cases():
             )
         ),
     ]
+    # The cyclic ones overwrite the base rates of the others, hence equal ones.
+    cyclic = S("CyclicLR", base_lr=[0.1, 0.03], max_lr=1, step_size_up=4)
+    one_cycle = S("OneCycleLR", max_lr=[2.5, 0.75], total_steps=30)
+    constant = S("ConstantLR", factor=1.0)
+    yield "sequential_momentum", [
+        case(
+            S("SequentialLR", schedulers=[cyclic, constant], milestones=[6]),
+            momentum=True,
+        ),
+        case(
+            S("SequentialLR", schedulers=[one_cycle, exponential], milestones=[20]),
+            momentum=True,
+        ),
+    ]
     yield "chained_scheduler", [
         case(
             S(

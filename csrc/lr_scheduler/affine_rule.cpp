@@ -11,7 +11,9 @@ namespace stepsize {
 namespace detail {
 namespace {
 
+// An end that is zero has no say, or an overflowing share would make it NaN.
 double mix(double at_one, double at_zero, double share) {
+  if (at_zero == 0) return at_one == 0 ? 0.0 : at_one * share;
   return at_one * share + at_zero * (1.0 - share);
 }
 

@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+#include "csrc/lr_scheduler/option_text.h"
+
 namespace stepsize {
 namespace detail {
 
@@ -31,11 +33,6 @@ void write_doubles(
   archive.write(key, c10::IValue(values));
 }
 
-bool has_string(InputArchive& archive, const std::string& key) {
-  c10::IValue value;
-  return archive.try_read(key, value) && value.isString();
-}
-
 namespace {
 
 c10::IValue read(
@@ -57,9 +54,18 @@ void check_type(
 }  // namespace
 
 int64_t read_int(
-    InputArchive& archive, const std::string& kind, const std::string& key) {
+    InputArchive& archive,
+    const std::string& kind,
+    const std::string& key,
+    int64_t most) {
   const c10::IValue value = read(archive, kind, key);
   check_type(value.isInt(), kind, key, "an integer");
+  check_option(
+      value.toInt() >= 0 && value.toInt() <= most,
+      kind,
+      "'" + key + "' of the archive",
+      "in [0, " + std::to_string(most) + "]",
+      value.toInt());
   return value.toInt();
 }
 
@@ -89,12 +95,11 @@ void check_finite(
     const std::string& key,
     const std::vector<double>& values) {
   for (const double value : values) {
-    TORCH_CHECK(
+    check_option(
         std::isfinite(value),
         kind,
-        ": '",
-        key,
-        "' of the archive must be finite, got ",
+        "'" + key + "' of the archive",
+        "finite",
         value);
   }
 }

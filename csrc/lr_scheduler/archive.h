@@ -26,16 +26,14 @@ void write_doubles(
     const std::string& key,
     const std::vector<double>& values);
 
-/// Whether the archive has a string of that name.
-bool has_string(
-    torch::serialize::InputArchive& archive, const std::string& key);
-
 // Each of these throws c10::Error "KIND: the archive has no ..." where the
 // entry is missing or of another type.
+/// Throws unless the integer is in [0, most], too.
 int64_t read_int(
     torch::serialize::InputArchive& archive,
     const std::string& kind,
-    const std::string& key);
+    const std::string& key,
+    int64_t most);
 double read_double(
     torch::serialize::InputArchive& archive,
     const std::string& kind,

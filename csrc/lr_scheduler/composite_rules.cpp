@@ -50,12 +50,13 @@ class SequentialRule final : public CompositeNode {
     const auto next = std::upper_bound(starts_.begin() + 1, starts_.end(), t);
     const auto active = static_cast<std::size_t>(next - starts_.begin()) - 1;
     GroupRate rate = rules()[active](group, t - starts_[active]);
-    // A momentum stays where the last rule that cycled it has left it, and
-    // must be found without having been there, or a seek would differ.
+    // A momentum stays where the last step of the last rule that cycled it has
+    // left it, and must be found without having been there, or a seek would
+    // differ.
     for (std::size_t i = active; i-- > 0 && !rate.momentum;) {
       const double played = starts_[i + 1] - starts_[i];
       if (rules()[i].momentum_access() == nullptr || played == 0) continue;
-      rate.momentum = rules()[i](group, played).momentum;
+      rate.momentum = rules()[i](group, played - 1).momentum;
     }
     return rate;
   }

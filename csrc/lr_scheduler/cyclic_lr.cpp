@@ -28,9 +28,9 @@ Schedule scale_schedule(
         std::isfinite(scale) && scale >= 0,
         kKind,
         ": scale_fn must return a finite number >= 0, got ",
-        scale,
+        detail::number_text(scale),
         " for ",
-        x);
+        detail::number_text(x));
     return scale;
   });
 }

@@ -24,9 +24,9 @@ double checked_factor(const Function& function, double t, const char* kind) {
       std::isfinite(factor) && factor >= 0,
       kind,
       ": lr_lambda must return a finite number >= 0, got ",
-      factor,
+      number_text(factor),
       " at t = ",
-      t);
+      number_text(t));
   return factor;
 }
 
@@ -85,10 +85,12 @@ class ProductRule final : public FunctionsNode {
       bool is_list)
       : FunctionsNode(
             std::move(kind), std::move(text), std::move(functions), is_list),
-        reached_(function_count()) {}
+        in_turn_(function_count()),
+        ahead_(function_count()) {}
 
   GroupRate at(const LRGroup& group, double t) const override {
-    return {group.base_lr * product(index_of(group), t), std::nullopt};
+    const double factor = product(index_of(group), t, group.looking_ahead);
+    return {group.base_lr * factor, std::nullopt};
   }
 
  private:
@@ -97,26 +99,29 @@ class ProductRule final : public FunctionsNode {
     double product = 1;
   };
 
-  // The last product found is kept, so that stepping costs one call a step;
-  // it is a memory of a pure function, and going back starts it anew.
-  double product(std::size_t index, double t) const {
+  // The last products found in turn and out of turn are kept, a memory of a
+  // pure function: a step costs one call, whatever was looked at in between.
+  double product(std::size_t index, double t, bool looking_ahead) const {
     const double last = std::floor(t);
     Reached now;
     {
       const std::lock_guard<std::mutex> lock(mutex_);
-      if (reached_[index].k <= last) now = reached_[index];
+      for (const Reached& known : {in_turn_[index], ahead_[index]}) {
+        if (known.k >= now.k && known.k <= last) now = known;
+      }
     }
     while (now.k < last) {
       now.k += 1;
       now.product *= factor(index, now.k);
     }
     const std::lock_guard<std::mutex> lock(mutex_);
-    reached_[index] = now;
+    (looking_ahead ? ahead_ : in_turn_)[index] = now;
     return now.product;
   }
 
   mutable std::mutex mutex_;
-  mutable std::vector<Reached> reached_;
+  mutable std::vector<Reached> in_turn_;
+  mutable std::vector<Reached> ahead_;
 };
 
 }  // namespace

@@ -138,9 +138,9 @@ void OneCycleLR::extend(int64_t new_length) {
       new_length > last_epoch() + 1,
       kKind,
       ": extend: new_length must be above ",
-      last_epoch() + 1,
+      std::to_string(last_epoch() + 1),
       ", the steps already in force, got ",
-      new_length);
+      std::to_string(new_length));
   RuleLR::extend(new_length - 1);
 }
 

@@ -94,7 +94,15 @@ void check_option(
     const std::string& option,
     const std::string& rule,
     int64_t value) {
-  TORCH_CHECK(holds, kind, ": ", option, " must be ", rule, ", got ", value);
+  TORCH_CHECK(
+      holds,
+      kind,
+      ": ",
+      option,
+      " must be ",
+      rule,
+      ", got ",
+      std::to_string(value));
 }
 
 namespace {
@@ -144,9 +152,9 @@ void check_list_length(
       ": ",
       option,
       " has ",
-      entries,
+      std::to_string(entries),
       " values, expected ",
-      groups,
+      std::to_string(groups),
       " (the parameter groups)");
 }
 

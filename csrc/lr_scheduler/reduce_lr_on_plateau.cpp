@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "csrc/lr_scheduler/archive.h"
+#include "csrc/lr_scheduler/group_writes.h"
 #include "csrc/lr_scheduler/option_text.h"
 
 namespace stepsize {
@@ -68,7 +69,7 @@ ReduceLROnPlateau::ReduceLROnPlateau(
 }
 
 std::vector<double> ReduceLROnPlateau::get_lrs() {
-  commit(last_epoch() + 1, lrs_in_force());
+  commit(next_epoch(), lrs_in_force());
   return get_last_lr();
 }
 
@@ -83,32 +84,35 @@ bool ReduceLROnPlateau::is_better(double metric) const {
 }
 
 void ReduceLROnPlateau::step(double metric) {
-  if (is_better(metric)) {
-    best_ = metric;
-    num_bad_epochs_ = 0;
-  } else {
-    ++num_bad_epochs_;
+  const int64_t epoch = next_epoch();
+  const bool better = is_better(metric);
+  int64_t bad = better ? 0 : num_bad_epochs_ + 1;
+  int64_t cooldown = cooldown_counter_;
+  if (cooldown > 0) {
+    --cooldown;
+    bad = 0;
   }
-  if (cooldown_counter_ > 0) {
-    --cooldown_counter_;
-    num_bad_epochs_ = 0;
+  detail::GroupWrites writes(optimizer());
+  if (bad > options_.patience()) {
+    writes.set_lrs(cut_lrs());
+    cooldown = options_.cooldown();
+    bad = 0;
   }
-  if (num_bad_epochs_ > options_.patience()) {
-    cut();
-    cooldown_counter_ = options_.cooldown();
-    num_bad_epochs_ = 0;
-  }
-  commit(last_epoch() + 1, lrs_in_force());
+  commit(epoch, lrs_in_force());
+  if (better) best_ = metric;
+  num_bad_epochs_ = bad;
+  cooldown_counter_ = cooldown;
+  writes.keep();
 }
 
-void ReduceLROnPlateau::cut() {
+std::vector<double> ReduceLROnPlateau::cut_lrs() const {
   std::vector<double> lrs = lrs_in_force();
   for (std::size_t i = 0; i < lrs.size(); ++i) {
     const double least = options_.min_lr()[static_cast<int64_t>(i)];
     const double lr = std::max(lrs[i] * options_.factor(), least);
     if (lrs[i] - lr > options_.eps()) lrs[i] = lr;
   }
-  set_lrs(lrs);
+  return lrs;
 }
 
 void ReduceLROnPlateau::save_state(
@@ -119,20 +123,20 @@ void ReduceLROnPlateau::save_state(
 }
 
 void ReduceLROnPlateau::load_state(
-    torch::serialize::InputArchive& archive,
-    const std::vector<double>& /*last_lrs*/) {
+    torch::serialize::InputArchive& archive, const std::vector<double>& lrs) {
   const double best = detail::read_double(archive, kKind, "best");
-  const int64_t bad = detail::read_int(archive, kKind, "num_bad_epochs");
-  const int64_t cooldown = detail::read_int(archive, kKind, "cooldown_counter");
-  TORCH_CHECK(
-      !std::isnan(best) && bad >= 0 && cooldown >= 0,
+  const int64_t bad = detail::read_int(
+      archive,
       kKind,
-      ": the counters of the archive must be >= 0 and best a number, got ",
-      bad,
-      ", ",
-      cooldown,
-      " and ",
-      best);
+      "num_bad_epochs",
+      std::min(options_.patience(), kLastTime));
+  const int64_t cooldown =
+      detail::read_int(archive, kKind, "cooldown_counter", options_.cooldown());
+  detail::check_option(
+      !std::isnan(best), kKind, "'best' of the archive", "a number", best);
+  detail::GroupWrites writes(optimizer());
+  writes.set_lrs(lrs);
+  writes.keep();
   best_ = best;
   num_bad_epochs_ = bad;
   cooldown_counter_ = cooldown;

@@ -4,22 +4,21 @@
 
 #include <cmath>
 #include <cstddef>
+#include <optional>
+#include <string>
 #include <utility>
 
+#include "csrc/lr_scheduler/group_writes.h"
+#include "csrc/lr_scheduler/option_text.h"
 #include "csrc/lr_scheduler/time_map.h"
 
 namespace stepsize {
-namespace {
-
-constexpr int64_t kLastExactTime = int64_t{1} << 53;
-
-}  // namespace
 
 struct RuleLR::Plan {
   std::vector<double> base_lrs;
   std::vector<double> base_momenta;
   std::vector<double> lrs;
-  std::vector<double> momenta;
+  std::vector<std::optional<double>> momenta;  // nothing: leave it alone
 };
 
 RuleLR::RuleLR(torch::optim::Optimizer& optimizer, LRRule rule)
@@ -32,77 +31,108 @@ RuleLR::RuleLR(
       base_rate_(base_rate),
       bound_groups_(static_cast<int64_t>(optimizer.param_groups().size())) {
   rule_.check_group_count(bound_groups_);
-  Plan start = plan(0);
-  set_lrs(start.lrs);
-  take_over(0, std::move(start));
+  take_over(0, plan(0, Purpose::kJump));
 }
 
-RuleLR::Plan RuleLR::plan(int64_t t) const {
-  Plan plan;
-  const std::vector<double> in_force = lrs_in_force();
+void RuleLR::check_groups_kept() const {
+  const std::size_t groups = optimizer().param_groups().size();
   TORCH_CHECK(
-      in_force.size() >= base_lrs_.size(),
+      groups >= base_lrs_.size(),
       kind(),
       ": the optimizer must keep its ",
-      base_lrs_.size(),
+      std::to_string(base_lrs_.size()),
       " parameter groups, got ",
-      in_force.size());
-  const bool rebase =
-      base_rate_ == BaseRate::kAtFirstStep && !started_ && t > 0;
-  if (!rebase) plan.base_lrs = base_lrs_;
-  for (std::size_t i = plan.base_lrs.size(); i < in_force.size(); ++i) {
-    plan.base_lrs.push_back(in_force[i]);
-  }
+      std::to_string(groups));
+}
+
+double RuleLR::momentum_of(
+    const MomentumAccess& access, std::size_t group) const {
+  const auto momentum = access.get(optimizer().param_groups()[group].options());
+  TORCH_CHECK(
+      momentum.has_value(),
+      kind(),
+      ": cycle_momentum needs a momentum, and the options of parameter group ",
+      std::to_string(group),
+      " are of a type that has none known; set cycle_momentum(false), or say "
+      "where it is with momentum_access(MomentumAccess::of<...>())");
+  return *momentum;
+}
+
+RuleLR::Plan RuleLR::plan(int64_t t, Purpose purpose) const {
+  check_groups_kept();
+  const std::vector<double> in_force = lrs_in_force();
+  const bool rebase = base_rate_ == BaseRate::kAtFirstStep && !started_;
+  const bool has_ended =
+      purpose == Purpose::kStep && !rebase && rule_time(last_epoch()) >= end();
+  const std::size_t left_alone = has_ended ? base_lrs_.size() : 0;
   const MomentumAccess* access = rule_.momentum_access();
-  if (access != nullptr) {
-    plan.base_momenta = base_momenta_;
-    const auto& groups = optimizer().param_groups();
-    for (std::size_t i = base_momenta_.size(); i < groups.size(); ++i) {
-      const auto momentum = access->get(groups[i].options());
-      TORCH_CHECK(
-          momentum.has_value(),
-          kind(),
-          ": cycle_momentum needs a momentum, and the options of parameter "
-          "group ",
-          i,
-          " are of a type that has none known; set cycle_momentum(false), or "
-          "say where it is with momentum_access(MomentumAccess::of<...>())");
-      plan.base_momenta.push_back(*momentum);
-    }
-  }
   const double u = rule_time(t);
-  for (std::size_t i = 0; i < plan.base_lrs.size(); ++i) {
+  const auto check = [&](bool holds,
+                         const char* what,
+                         const char* range,
+                         std::size_t i,
+                         double value) {
+    TORCH_CHECK(
+        holds,
+        kind(),
+        ": the ",
+        what,
+        " of parameter group ",
+        std::to_string(i),
+        " at t = ",
+        std::to_string(t),
+        " must be ",
+        range,
+        ", got ",
+        detail::number_text(value));
+  };
+
+  Plan plan;
+  if (!rebase) plan.base_lrs = base_lrs_;
+  plan.base_momenta = base_momenta_;
+  for (std::size_t i = 0; i < in_force.size(); ++i) {
+    if (i >= plan.base_lrs.size()) plan.base_lrs.push_back(in_force[i]);
+    if (access != nullptr && i >= plan.base_momenta.size()) {
+      plan.base_momenta.push_back(momentum_of(*access, i));
+    }
+    plan.lrs.push_back(in_force[i]);
+    plan.momenta.emplace_back();
+    if (i < left_alone) continue;
     LRGroup group;
     group.index = static_cast<int64_t>(i);
     group.base_lr = plan.base_lrs[i];
     group.joined_later = group.index >= bound_groups_;
+    group.looking_ahead = purpose == Purpose::kLook;
     const GroupRate rate = rate_at(group, u);
-    plan.lrs.push_back(rate.lr);
-    if (access != nullptr) {
-      plan.momenta.push_back(rate.momentum.value_or(plan.base_momenta[i]));
-    }
+    const bool is_rate = std::isfinite(rate.lr) && rate.lr >= 0;
+    check(is_rate, "rate", "finite and >= 0", i, rate.lr);
+    plan.lrs[i] = rate.lr;
+    if (access == nullptr) continue;
+    const double momentum = rate.momentum.value_or(plan.base_momenta[i]);
+    const bool is_momentum = !rate.momentum || (momentum >= 0 && momentum < 1);
+    check(is_momentum, "momentum", "in [0, 1)", i, momentum);
+    plan.momenta[i] = momentum;
   }
   return plan;
 }
 
 void RuleLR::take_over(int64_t t, Plan plan) {
-  const MomentumAccess* access = rule_.momentum_access();
-  if (access != nullptr) {
-    auto& groups = optimizer().param_groups();
-    for (std::size_t i = 0; i < groups.size(); ++i) {
-      access->set(groups[i].options(), plan.momenta[i]);
-    }
+  detail::GroupWrites writes(optimizer());
+  for (std::size_t i = 0; i < plan.momenta.size(); ++i) {
+    if (!plan.momenta[i]) continue;
+    writes.set_momentum(*rule_.momentum_access(), i, *plan.momenta[i]);
   }
+  writes.set_lrs(plan.lrs);
+  writes.keep();
   started_ = started_ || t > 0;
   base_lrs_ = std::move(plan.base_lrs);
   base_momenta_ = std::move(plan.base_momenta);
-  last_momenta_ = std::move(plan.momenta);
   commit(t, std::move(plan.lrs));
 }
 
 std::vector<double> RuleLR::get_lrs() {
-  const int64_t t = last_epoch() + 1;
-  take_over(t, plan(t));
+  const int64_t t = next_epoch();
+  take_over(t, plan(t, Purpose::kStep));
   return get_last_lr();
 }
 
@@ -115,32 +145,24 @@ double RuleLR::rule_time(int64_t t) const {
 }
 
 std::vector<double> RuleLR::lr_at(int64_t t) const {
-  TORCH_CHECK(
-      t >= 0 && t <= kLastExactTime,
-      kind(),
-      ": lr_at: t must be in [0, 2^53], got ",
-      t);
-  return plan(t).lrs;
+  detail::check_option(
+      t >= 0 && t <= kLastTime, kind(), "t of lr_at", "in [0, 2^53]", t);
+  return plan(t, Purpose::kLook).lrs;
 }
 
 void RuleLR::seek(int64_t t) {
-  TORCH_CHECK(
-      t >= 0 && t <= kLastExactTime,
-      kind(),
-      ": seek: t must be in [0, 2^53], got ",
-      t);
-  Plan there = plan(t);
-  set_lrs(there.lrs);
-  take_over(t, std::move(there));
+  detail::check_option(
+      t >= 0 && t <= kLastTime, kind(), "t of seek", "in [0, 2^53]", t);
+  take_over(t, plan(t, Purpose::kJump));
 }
 
 void RuleLR::extend(int64_t new_length) {
-  TORCH_CHECK(
-      new_length > last_epoch() && new_length <= kLastExactTime,
+  detail::check_option(
+      new_length > last_epoch() && new_length <= kLastTime,
       kind(),
-      ": extend: new_length must be above the present step ",
-      last_epoch(),
-      " (and at most 2^53), got ",
+      "new_length of extend",
+      "above the present step " + std::to_string(last_epoch()) +
+          " and at most 2^53",
       new_length);
   const double last = end();
   TORCH_CHECK(

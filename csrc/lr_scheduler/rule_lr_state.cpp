@@ -2,14 +2,23 @@
 #include <stepsize/lr_scheduler/rule_lr.h>
 
 #include <cstddef>
+#include <string>
 #include <utility>
 
 #include "csrc/lr_scheduler/archive.h"
+#include "csrc/lr_scheduler/group_writes.h"
 #include "csrc/lr_scheduler/time_map.h"
 
 namespace stepsize {
 
 void RuleLR::save_state(torch::serialize::OutputArchive& archive) const {
+  check_groups_kept();
+  std::vector<double> momenta;
+  if (const MomentumAccess* access = rule_.momentum_access()) {
+    for (std::size_t i = 0; i < base_momenta_.size(); ++i) {
+      momenta.push_back(momentum_of(*access, i));
+    }
+  }
   std::vector<double> knots;
   for (const Knot& knot : knots_) {
     knots.push_back(knot.t);
@@ -19,13 +28,12 @@ void RuleLR::save_state(torch::serialize::OutputArchive& archive) const {
   detail::write_int(archive, "bound_groups", bound_groups_);
   detail::write_doubles(archive, "base_lrs", base_lrs_);
   detail::write_doubles(archive, "base_momenta", base_momenta_);
-  detail::write_doubles(archive, "last_momenta", last_momenta_);
+  detail::write_doubles(archive, "momenta", momenta);
   detail::write_doubles(archive, "knots", knots);
 }
 
 void RuleLR::load_state(
-    torch::serialize::InputArchive& archive,
-    const std::vector<double>& last_lrs) {
+    torch::serialize::InputArchive& archive, const std::vector<double>& lrs) {
   const auto doubles = [&](const char* key) {
     auto values = detail::read_doubles(archive, kind(), key);
     detail::check_finite(kind(), key, values);
@@ -33,37 +41,34 @@ void RuleLR::load_state(
   };
   const auto check_size = [&](const std::vector<double>& values,
                               const char* key,
-                              std::size_t expected) {
+                              std::size_t least,
+                              std::size_t most) {
     TORCH_CHECK(
-        values.size() == expected,
+        values.size() >= least && values.size() <= most,
         kind(),
         ": '",
         key,
         "' of the archive has ",
-        values.size(),
+        std::to_string(values.size()),
         " values, expected ",
-        expected);
+        std::to_string(least),
+        least == most ? "" : " to " + std::to_string(most));
   };
 
-  const bool started = detail::read_int(archive, kind(), "started") != 0;
-  const int64_t bound = detail::read_int(archive, kind(), "bound_groups");
+  const bool started = detail::read_int(archive, kind(), "started", 1) == 1;
+  const int64_t bound = detail::read_int(
+      archive, kind(), "bound_groups", static_cast<int64_t>(lrs.size()));
   auto base_lrs = doubles("base_lrs");
   auto base_momenta = doubles("base_momenta");
-  auto last_momenta = doubles("last_momenta");
+  const auto momenta = doubles("momenta");
   const auto flat_knots = doubles("knots");
 
-  const std::size_t groups = last_lrs.size();
-  TORCH_CHECK(
-      bound >= 0 && bound <= static_cast<int64_t>(groups),
-      kind(),
-      ": 'bound_groups' of the archive must be in [0, ",
-      groups,
-      "], got ",
-      bound);
-  check_size(base_lrs, "base_lrs", groups);
+  // A group that was added but has seen no step has no base rate yet.
+  check_size(base_lrs, "base_lrs", static_cast<std::size_t>(bound), lrs.size());
   const MomentumAccess* access = rule_.momentum_access();
-  check_size(base_momenta, "base_momenta", access != nullptr ? groups : 0);
-  check_size(last_momenta, "last_momenta", base_momenta.size());
+  const std::size_t cycled = access != nullptr ? base_lrs.size() : 0;
+  check_size(base_momenta, "base_momenta", cycled, cycled);
+  check_size(momenta, "momenta", cycled, cycled);
   std::vector<Knot> knots;
   for (std::size_t i = 0; i + 1 < flat_knots.size(); i += 2) {
     knots.push_back({flat_knots[i], flat_knots[i + 1]});
@@ -72,25 +77,18 @@ void RuleLR::load_state(
       flat_knots.size() % 2 == 0 && detail::is_time_map(knots),
       kind(),
       ": 'knots' of the archive are no map of time");
-  auto& param_groups = optimizer().param_groups();
-  if (access != nullptr) {
-    for (std::size_t i = 0; i < groups; ++i) {
-      TORCH_CHECK(
-          access->get(param_groups[i].options()).has_value(),
-          kind(),
-          ": the options of parameter group ",
-          i,
-          " have no momentum known to momentum_access");
-    }
-    for (std::size_t i = 0; i < groups; ++i) {
-      access->set(param_groups[i].options(), last_momenta[i]);
-    }
+  for (std::size_t i = 0; i < cycled; ++i) (void)momentum_of(*access, i);
+
+  detail::GroupWrites writes(optimizer());
+  for (std::size_t i = 0; i < cycled; ++i) {
+    writes.set_momentum(*access, i, momenta[i]);
   }
+  writes.set_lrs(lrs);
+  writes.keep();
   started_ = started;
   bound_groups_ = bound;
   base_lrs_ = std::move(base_lrs);
   base_momenta_ = std::move(base_momenta);
-  last_momenta_ = std::move(last_momenta);
   knots_ = std::move(knots);
 }
 

@@ -19,9 +19,9 @@ LRRule SequentialLROptions::rule() const {
       milestones_.size() + 1 == schedulers_.size(),
       kind,
       ": milestones must be one fewer than the ",
-      schedulers_.size(),
+      std::to_string(schedulers_.size()),
       " schedulers, got ",
-      milestones_.size());
+      std::to_string(milestones_.size()));
   int64_t before = 0;
   for (const int64_t milestone : milestones_) {
     detail::check_option(

@@ -37,11 +37,9 @@ void StatefulLR::commit(int64_t last_epoch, std::vector<double> lrs) {
   last_lrs_ = std::move(lrs);
 }
 
-void StatefulLR::set_lrs(const std::vector<double>& lrs) {
-  auto& groups = optimizer().param_groups();
-  for (std::size_t i = 0; i < groups.size(); ++i) {
-    groups[i].options().set_lr(lrs[i]);
-  }
+int64_t StatefulLR::next_epoch() const {
+  TORCH_CHECK(last_epoch_ < kLastTime, kind_, ": the clock ends at 2^53");
+  return last_epoch_ + 1;
 }
 
 torch::serialize::OutputArchive& operator<<(
@@ -50,7 +48,8 @@ torch::serialize::OutputArchive& operator<<(
   detail::write_string(archive, "kind", scheduler.kind_);
   detail::write_string(archive, "fingerprint", scheduler.fingerprint_);
   detail::write_int(archive, "last_epoch", scheduler.last_epoch_);
-  detail::write_doubles(archive, "last_lrs", scheduler.lrs_to_save());
+  detail::write_string(archive, "state_class", scheduler.state_class());
+  detail::write_doubles(archive, "lrs", scheduler.lrs_in_force());
   scheduler.save_state(archive);
   return archive;
 }
@@ -67,9 +66,9 @@ torch::serialize::InputArchive& operator>>(
       format.toInt() == kFormat,
       kind,
       ": the archive has format ",
-      format.toInt(),
+      std::to_string(format.toInt()),
       ", this version reads format ",
-      kFormat);
+      std::to_string(kFormat));
   const std::string fingerprint =
       detail::read_string(archive, kind, "fingerprint");
   TORCH_CHECK(
@@ -84,24 +83,28 @@ torch::serialize::InputArchive& operator>>(
       fingerprint,
       ", this is a ",
       scheduler.fingerprint_);
-  const int64_t last_epoch = detail::read_int(archive, kind, "last_epoch");
+  const std::string state_class =
+      detail::read_string(archive, kind, "state_class");
   TORCH_CHECK(
-      last_epoch >= 0,
+      state_class == scheduler.state_class(),
       kind,
-      ": last_epoch of the archive must be >= 0, got ",
-      last_epoch);
-  std::vector<double> lrs = detail::read_doubles(archive, kind, "last_lrs");
-  detail::check_finite(kind, "last_lrs", lrs);
+      ": the archive was written by a ",
+      state_class,
+      ", this is a ",
+      scheduler.state_class());
+  const int64_t last_epoch =
+      detail::read_int(archive, kind, "last_epoch", StatefulLR::kLastTime);
+  std::vector<double> lrs = detail::read_doubles(archive, kind, "lrs");
+  detail::check_finite(kind, "lrs", lrs);
   const std::size_t groups = scheduler.optimizer().param_groups().size();
   TORCH_CHECK(
       lrs.size() == groups,
       kind,
       ": the archive has ",
-      lrs.size(),
+      std::to_string(lrs.size()),
       " parameter groups, the optimizer ",
-      groups);
+      std::to_string(groups));
   scheduler.load_state(archive, lrs);
-  scheduler.set_lrs(lrs);
   scheduler.commit(last_epoch, std::move(lrs));
   return archive;
 }

@@ -83,7 +83,8 @@ void WarmupStableDecayLR::begin_cooldown(int64_t steps) {
   detail::check_option(
       steps > 0, kKind, "the steps of begin_cooldown", "> 0", steps);
   const double start = rule_time(last_epoch());
-  const Cooldown cooldown{start, static_cast<double>(steps), factor_at(start)};
+  const Cooldown cooldown =
+      make_cooldown(start, static_cast<double>(steps), factor_at(start));
   run_at_clock_pace();
   while (!cooldowns_.empty() && cooldowns_.back().start >= start) {
     cooldowns_.pop_back();
@@ -91,18 +92,20 @@ void WarmupStableDecayLR::begin_cooldown(int64_t steps) {
   cooldowns_.push_back(cooldown);
 }
 
-double WarmupStableDecayLR::cooled(const Cooldown& cooldown, double u) const {
-  const double end = std::min(floor_, cooldown.from);
-  const double passed = u - cooldown.start;
-  if (passed >= cooldown.length || cooldown.from == 0) return end;
-  return cooldown.from *
-         stepsize::cooldown(
-             cooldown.length, shape_, end / cooldown.from)(passed);
+WarmupStableDecayLR::Cooldown WarmupStableDecayLR::make_cooldown(
+    double start, double length, double from) const {
+  const double floor = std::min(floor_, from);
+  // The curve ends at a ratio, which may miss the floor by a rounding.
+  const Schedule factor =
+      from == 0 ? constant(0.0)
+                : (constant(from) * cooldown(length, shape_, floor / from))
+                      .then(constant(floor));
+  return {start, length, from, factor};
 }
 
 double WarmupStableDecayLR::factor_at(double u) const {
   for (auto it = cooldowns_.rbegin(); it != cooldowns_.rend(); ++it) {
-    if (u >= it->start) return cooled(*it, u);
+    if (u >= it->start) return it->factor(u - it->start);
   }
   return schedule_(u);
 }
@@ -127,21 +130,20 @@ void WarmupStableDecayLR::save_state(
 }
 
 void WarmupStableDecayLR::load_state(
-    torch::serialize::InputArchive& archive,
-    const std::vector<double>& last_lrs) {
+    torch::serialize::InputArchive& archive, const std::vector<double>& lrs) {
   const auto flat = detail::read_doubles(archive, kKind, kCooldownsKey);
   detail::check_finite(kKind, kCooldownsKey, flat);
   std::vector<Cooldown> cooldowns;
   bool valid = flat.size() % 3 == 0;
   for (std::size_t i = 0; valid && i < flat.size(); i += 3) {
-    cooldowns.push_back({flat[i], flat[i + 1], flat[i + 2]});
-    const Cooldown& last = cooldowns.back();
-    valid = last.start >= 0 && last.length > 0 && last.from >= 0 &&
-            (i == 0 || last.start > flat[i - 3]);
+    valid = flat[i] >= 0 && flat[i + 1] > 0 && flat[i + 2] >= 0 &&
+            (i == 0 || flat[i] > flat[i - 3]);
+    if (!valid) break;
+    cooldowns.push_back(make_cooldown(flat[i], flat[i + 1], flat[i + 2]));
   }
   TORCH_CHECK(
       valid, kKind, ": 'cooldowns' of the archive are no list of cooldowns");
-  RuleLR::load_state(archive, last_lrs);
+  RuleLR::load_state(archive, lrs);
   cooldowns_ = std::move(cooldowns);
 }
 

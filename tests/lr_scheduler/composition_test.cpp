@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <memory>
 #include <stdexcept>
+#include <string>
 #include <vector>
 
 #include "tests/lr_scheduler/support/spec.h"
@@ -101,6 +102,75 @@ TEST(MultiplicativeLR, CallsTheFunctionOnceAStep) {
       }));
   for (int i = 0; i < 1000; ++i) scheduler.step();
   EXPECT_EQ(*calls, 1000);
+}
+
+TEST(MultiplicativeLR, ALookAheadDoesNotMakeAStepDear) {
+  const auto calls = std::make_shared<int>(0);
+  const auto optimizer = make_optimizer("SGD", {0.1});
+  MultiplicativeLR scheduler(
+      *optimizer, MultiplicativeLROptions([calls](double) {
+        ++*calls;
+        return 0.99;
+      }));
+  for (int i = 0; i < 100; ++i) scheduler.step();
+  for (const int64_t t : {500, 0, 150, 40}) (void)scheduler.lr_at(t);
+  *calls = 0;
+  scheduler.step();
+  EXPECT_EQ(*calls, 1);
+  EXPECT_NEAR(lrs_of(*optimizer)[0], 0.1 * std::pow(0.99, 101), 1e-14);
+}
+
+TEST(LambdaLR, AnOverflowIsRefusedWithGroupTimeAndValue) {
+  const auto optimizer = make_optimizer("SGD", {0.0, 10.0});
+  LambdaLR scheduler(*optimizer, LambdaLROptions([](double t) {
+    return t < 2000 ? 1.0 : 1e308;
+  }));
+  try {
+    scheduler.seek(2000);
+    FAIL() << "no error";
+  } catch (const c10::Error& error) {
+    EXPECT_EQ(
+        std::string(error.what_without_backtrace()),
+        "LambdaLR: the rate of parameter group 1 at t = 2000 must be "
+        "finite and >= 0, got inf");
+  }
+  EXPECT_EQ(scheduler.last_epoch(), 0);
+  EXPECT_EQ(lrs_of(*optimizer), Rates({0.0, 10.0}));
+  ExponentialLR exponential(*optimizer, ExponentialLROptions(2));
+  EXPECT_ANY_THROW(exponential.seek(2000));
+  EXPECT_EQ(lrs_of(*optimizer), Rates({0.0, 10.0}));
+}
+
+TEST(CyclicLR, RefusesRatesAndMomentaOutOfRange) {
+  const auto optimizer = make_optimizer("SGD", {0.1});
+  const auto message = [&](const CyclicLROptions& options) -> std::string {
+    CyclicLR scheduler(*optimizer, options);
+    const Rates lrs = lrs_of(*optimizer);
+    const Rates momenta = momenta_of(*optimizer);
+    try {
+      scheduler.seek(4);
+    } catch (const c10::Error& error) {
+      EXPECT_EQ(lrs_of(*optimizer), lrs);
+      EXPECT_EQ(momenta_of(*optimizer), momenta);
+      return error.what_without_backtrace();
+    }
+    return "no error";
+  };
+  const auto twenty = [](double) { return 20.0; };
+  const auto options = [&](double base_lr, double max_lr) {
+    return CyclicLROptions(base_lr, max_lr).step_size_up(4).scale_fn(twenty);
+  };
+  EXPECT_EQ(
+      message(options(0.5, 0.25)),
+      "CyclicLR: the rate of parameter group 0 at t = 4 must be finite and >= "
+      "0, got -4.5");
+  EXPECT_EQ(
+      message(options(0.1, 1.0).base_momentum(0.25).max_momentum(0.5)),
+      "CyclicLR: the momentum of parameter group 0 at t = 4 must be in [0, 1), "
+      "got -4.5");
+  // Twenty times the height is fine with Python and here.
+  EXPECT_EQ(message(options(0.1, 1.0).cycle_momentum(false)), "no error");
+  EXPECT_DOUBLE_EQ(lrs_of(*optimizer)[0], 0.1 + 0.9 * 20);
 }
 
 TEST(CyclicLR, RefusesAScaleThatIsNone) {

@@ -84,6 +84,7 @@ INSTANTIATE_TEST_SUITE_P(
         "cyclic_lr",
         "one_cycle_lr",
         "sequential_lr",
+        "sequential_momentum",
         "chained_scheduler",
         "swa_lr"),
     [](const auto& test) { return std::string(test.param); });

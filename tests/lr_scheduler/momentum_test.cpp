@@ -5,7 +5,10 @@
 #include <stepsize/lr_scheduler/sequential_lr.h>
 #include <torch/torch.h>
 
+#include <functional>
 #include <memory>
+#include <sstream>
+#include <stdexcept>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -130,6 +133,50 @@ TEST(Momentum, GoesBackAndForthInASequence) {
   EXPECT_EQ(momenta_of(*optimizer)[0], after);
   scheduler.seek(2);
   EXPECT_EQ(momenta_of(*optimizer)[0], 0.5);
+}
+
+TEST(Momentum, ASetterThatThrowsLeavesNothingHalfDone) {
+  // Refuses the second group's once it is told to.
+  const auto refusing = std::make_shared<bool>(false);
+  const auto optimizer = make_optimizer("SGD", {0.1, 0.2});
+  using Options = torch::optim::SGDOptions;
+  const auto access = MomentumAccess::of<Options>(
+      [](const Options& o) { return o.momentum(); },
+      [refusing](Options& o, double momentum) {
+        if (*refusing && o.lr() == 0.2) {
+          o.momentum(-7);
+          *refusing = false;  // lets itself be undone
+          throw std::runtime_error("refused");
+        }
+        o.momentum(momentum);
+      });
+  OneCycleLR scheduler(
+      *optimizer,
+      OneCycleLROptions({2.5, 5.0}).total_steps(11).momentum_access(access));
+  ASSERT_EQ(lrs_of(*optimizer), std::vector<double>({0.1, 0.2}));
+  std::ostringstream stream;
+  const auto other = make_optimizer("SGD", {0.1, 0.2});
+  OneCycleLR ahead(*other, OneCycleLROptions({2.5, 5.0}).total_steps(11));
+  ahead.seek(3);
+  torch::save(ahead, stream);
+
+  const auto expect_refusal = [&](const std::function<void()>& change) {
+    *refusing = true;
+    EXPECT_THROW(change(), std::runtime_error);
+    EXPECT_FALSE(*refusing);
+    EXPECT_EQ(lrs_of(*optimizer), std::vector<double>({0.1, 0.2}));
+    EXPECT_EQ(momenta_of(*optimizer), std::vector<double>({0.95, 0.95}));
+    EXPECT_EQ(scheduler.last_epoch(), 0);
+  };
+  expect_refusal([&] { scheduler.step(); });
+  expect_refusal([&] { scheduler.seek(3); });
+  expect_refusal([&] {
+    std::istringstream input(stream.str());
+    torch::load(scheduler, input);
+  });
+  std::istringstream input(stream.str());
+  torch::load(scheduler, input);
+  EXPECT_EQ(momenta_of(*optimizer), momenta_of(*other));
 }
 
 TEST(Momentum, AGroupAddedLaterMustHaveOneToo) {

@@ -3,8 +3,10 @@
 
 #include <gtest/gtest.h>
 #include <stepsize/lr_scheduler/lambda_lr.h>
+#include <stepsize/lr_scheduler/one_cycle_lr.h>
 #include <stepsize/lr_scheduler/reduce_lr_on_plateau.h>
 #include <stepsize/lr_scheduler/step_lr.h>
+#include <stepsize/lr_scheduler/swa_lr.h>
 #include <torch/torch.h>
 
 #include <string>
@@ -197,6 +199,27 @@ TEST(Options, PrintAsTheirFingerprint) {
   };
   for (const auto& row : kTexts) {
     EXPECT_EQ(recipe_of(row.spec).rule->describe(), row.text);
+  }
+}
+
+TEST(Options, TakeListsOfOne) {
+  EXPECT_EQ(
+      LRRule(SWALROptions({0.1})).describe(),
+      "SWALR(swa_lr=[0.1], anneal_epochs=10, anneal_strategy=cos)");
+  const auto optimizer = make_optimizer("SGD", {0.1});
+  OneCycleLR scheduler(*optimizer, OneCycleLROptions({0.5}).total_steps(11));
+  EXPECT_EQ(lrs_of(*optimizer)[0], 0.5 / 25);
+}
+
+TEST(Options, RefuseAnEmptyList) {
+  try {
+    (void)OneCycleLROptions({}).total_steps(11).rule();
+    FAIL() << "no error";
+  } catch (const c10::Error& error) {
+    EXPECT_EQ(
+        std::string(error.what_without_backtrace()),
+        "OneCycleLR: max_lr must have one value a parameter group, got an "
+        "empty list");
   }
 }
 

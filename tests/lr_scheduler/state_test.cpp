@@ -4,6 +4,7 @@
 #include <stepsize/lr_scheduler/reduce_lr_on_plateau.h>
 #include <stepsize/lr_scheduler/rule_lr.h>
 #include <stepsize/lr_scheduler/step_lr.h>
+#include <stepsize/lr_scheduler/swa_lr.h>
 #include <stepsize/lr_scheduler/warmup_stable_decay_lr.h>
 #include <torch/torch.h>
 
@@ -11,6 +12,7 @@
 #include <memory>
 #include <sstream>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "tests/lr_scheduler/support/classes.h"
@@ -152,22 +154,53 @@ TEST(StatefulLR, RefusesValuesThatNoSchedulerWrites) {
     archive.write("stepsize_lr_format", c10::IValue(int64_t{1}));
     archive.write("kind", c10::IValue("StepLR"));
     archive.write("fingerprint", c10::IValue(scheduler.describe()));
+    archive.write("state_class", c10::IValue("RuleLR"));
     archive.write("last_epoch", c10::IValue(clock));
-    archive.write("last_lrs", c10::IValue(lrs));
+    archive.write("lrs", c10::IValue(lrs));
     std::ostringstream stream;
     archive.save_to(stream);
     return stream.str();
   };
   EXPECT_EQ(
       refusal(scheduler, *optimizer, forged({0.1, nan}, 3)),
-      "StepLR: 'last_lrs' of the archive must be finite, got nan");
+      "StepLR: 'lrs' of the archive must be finite, got nan");
   EXPECT_EQ(
       refusal(scheduler, *optimizer, forged({0.1, 0.1}, -3)),
-      "StepLR: last_epoch of the archive must be >= 0, got -3");
+      "StepLR: 'last_epoch' of the archive must be in [0, 9007199254740992], "
+      "got -3");
+  EXPECT_EQ(
+      refusal(scheduler, *optimizer, forged({0.1, 0.1}, (1LL << 53) + 1)),
+      "StepLR: 'last_epoch' of the archive must be in [0, 9007199254740992], "
+      "got 9007199254740993");
   EXPECT_EQ(
       refusal(scheduler, *optimizer, forged({0.1, 0.1}, 3)),
       "StepLR: the archive has no 'started'");
 }
+
+TEST(StatefulLR, RefusesTheStateOfAClassThatKeepsMore) {
+  const WarmupStableDecayLROptions wsd_options(0, 100, 10);
+  const auto optimizer = make_optimizer("SGD", kLrs);
+  WarmupStableDecayLR wsd(*optimizer, wsd_options);
+  wsd.begin_cooldown(10);
+  RuleLR rule_lr(*optimizer, wsd_options);
+  EXPECT_EQ(
+      refusal(rule_lr, *optimizer, saved(wsd)),
+      "WarmupStableDecayLR: the archive was written by a WarmupStableDecayLR, "
+      "this is a RuleLR");
+  EXPECT_NE(refusal(wsd, *optimizer, saved(rule_lr)), "");
+
+  SWALR swa_lr(*optimizer, SWALROptions(0.5));
+  RuleLR swa_rule(*optimizer, SWALROptions(0.5));
+  EXPECT_EQ(
+      refusal(swa_rule, *optimizer, saved(swa_lr)),
+      "SWALR: the archive was written by a SWALR, this is a RuleLR");
+  EXPECT_NE(refusal(swa_lr, *optimizer, saved(swa_rule)), "");
+}
+
+// A copy of a part would lose the rest (a cooldown, a plateau's counters).
+static_assert(!std::is_copy_constructible<RuleLR>::value, "sliced");
+static_assert(!std::is_copy_assignable<RuleLR>::value, "sliced");
+static_assert(!std::is_constructible<RuleLR, WarmupStableDecayLR>::value, "");
 
 TEST(ReduceLROnPlateau, StateKeepsEveryCounter) {
   const auto options = ReduceLROnPlateauOptions()

@@ -24,6 +24,9 @@ struct LRGroup {
   /// Whether it was added after the scheduler had been made, so that no
   /// option speaks of it.
   bool joined_later = false;
+  /// Whether the time asked for is not the one to be in force: a rule that
+  /// remembers where it is, to save work, keeps its place.
+  bool looking_ahead = false;
 };
 
 /// What a rule asks of a group at a time.

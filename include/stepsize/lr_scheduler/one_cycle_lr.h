@@ -6,6 +6,7 @@
 #include <torch/arg.h>
 
 #include <cstdint>
+#include <initializer_list>
 #include <optional>
 #include <utility>
 
@@ -18,6 +19,9 @@ class OneCycleLROptions {
   /// The peak, for all groups or one a group.
   OneCycleLROptions(PerGroup max_lr)  // NOLINT: implicit, as in LibTorch
       : max_lr_(std::move(max_lr)) {}
+  /// One peak a group; so braces make a list, and OneCycleLROptions{0.1} is
+  /// for an optimizer of one group.
+  OneCycleLROptions(std::initializer_list<double> max_lr) : max_lr_(max_lr) {}
 
   /// The peak; finite and >= 0.
   TORCH_ARG(PerGroup, max_lr);

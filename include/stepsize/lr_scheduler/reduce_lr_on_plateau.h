@@ -72,15 +72,15 @@ class ReduceLROnPlateau : public StatefulLR {
 
  protected:
   std::vector<double> get_lrs() override;
-  std::vector<double> lrs_to_save() const override { return lrs_in_force(); }
+  const char* state_class() const override { return "ReduceLROnPlateau"; }
   void save_state(torch::serialize::OutputArchive& archive) const override;
   void load_state(
       torch::serialize::InputArchive& archive,
-      const std::vector<double>& last_lrs) override;
+      const std::vector<double>& lrs) override;
 
  private:
   bool is_better(double metric) const;
-  void cut();
+  std::vector<double> cut_lrs() const;
 
   ReduceLROnPlateauOptions options_;
   double best_;

@@ -3,6 +3,7 @@
 #include <stepsize/lr_scheduler/lr_rule.h>
 #include <stepsize/lr_scheduler/stateful_lr.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -14,9 +15,15 @@ namespace stepsize {
 /// Its constructor applies the rates of t = 0, and n calls of step() (through
 /// a pointer to the base too) those of t = n, which is Python's timeline.
 /// Rates come from the groups' base rates and the clock, never from the rate
-/// in force, so that an outside write of a rate has gone at the next step. A
-/// group added to the optimizer later joins at the next step, its own rate as
-/// its base. Where a callable of the user's throws, nothing has changed.
+/// in force, so that an outside write of a rate has gone at the next step.
+/// From the step after the one that reaches the rule's end on, step() leaves
+/// rates and momenta alone, so that what another scheduler (a plateau after a
+/// warm-up) or the user writes then stays. A group added to the optimizer
+/// later joins at the next step, its own rate as its base.
+///
+/// Every rate must come out finite and >= 0 and every momentum in [0, 1), or
+/// c10::Error names the group, the time and the value. Then, and where a
+/// callable of the user's throws, nothing has changed.
 class RuleLR : public StatefulLR {
  public:
   /// A point of the map from the clock t to the rule's time u.
@@ -31,10 +38,11 @@ class RuleLR : public StatefulLR {
   /// options do not have.
   RuleLR(torch::optim::Optimizer& optimizer, LRRule rule);
 
-  /// The rates at time t >= 0; changes nothing.
+  /// The rule's rates at time t >= 0; changes nothing.
   std::vector<double> lr_at(int64_t t) const;
 
-  /// Jumps to time t in [0, 2^53] and applies its rates.
+  /// Jumps to time t in [0, 2^53] and applies the rule's rates, past its end
+  /// too.
   void seek(int64_t t);
 
   /// From the present time on, squeezes or stretches what is left of the
@@ -55,10 +63,11 @@ class RuleLR : public StatefulLR {
   RuleLR(torch::optim::Optimizer& optimizer, LRRule rule, BaseRate base_rate);
 
   std::vector<double> get_lrs() override;
+  const char* state_class() const override { return "RuleLR"; }
   void save_state(torch::serialize::OutputArchive& archive) const override;
   void load_state(
       torch::serialize::InputArchive& archive,
-      const std::vector<double>& last_lrs) override;
+      const std::vector<double>& lrs) override;
 
   /// The rule's answer at its own time u, for a subclass to bend.
   virtual GroupRate rate_at(const LRGroup& group, double u) const;
@@ -72,7 +81,10 @@ class RuleLR : public StatefulLR {
 
  private:
   struct Plan;  // what a step to some time would set
-  Plan plan(int64_t t) const;
+  enum class Purpose { kStep, kJump, kLook };
+  Plan plan(int64_t t, Purpose purpose) const;
+  void check_groups_kept() const;
+  double momentum_of(const MomentumAccess& access, std::size_t group) const;
   void take_over(int64_t t, Plan plan);
   void pin_present();
 
@@ -82,7 +94,6 @@ class RuleLR : public StatefulLR {
   int64_t bound_groups_ = 0;  // those that the options speak of
   std::vector<double> base_lrs_;
   std::vector<double> base_momenta_;  // empty where none is cycled
-  std::vector<double> last_momenta_;
   std::vector<Knot> knots_;
 };
 

@@ -14,12 +14,18 @@ namespace stepsize {
 ///
 /// The state carries the scheduler's kind and its options. Loading it into
 /// another kind, other options, or an optimizer with another number of groups
-/// throws c10::Error and changes nothing; a successful load also sets the
-/// rates (and momenta) that were in force in the optimizer. The optimizer must
-/// outlive the scheduler.
+/// throws c10::Error and changes nothing. The rates in force when the state
+/// was saved are part of it, whoever set them, and a load sets them again (and
+/// the momenta that are cycled): several schedulers of one optimizer may be
+/// loaded in any order. The optimizer must outlive the scheduler, which cannot
+/// be copied.
 class StatefulLR : public torch::optim::LRScheduler {
  public:
-  /// The rates that the last step (or the constructor) has set, one a group.
+  StatefulLR(const StatefulLR&) = delete;
+  StatefulLR& operator=(const StatefulLR&) = delete;
+
+  /// The rates that the last step (or the constructor, or a load) has set, one
+  /// a group.
   std::vector<double> get_last_lr() const { return last_lrs_; }
 
   /// How many steps were made: 0 after construction.
@@ -42,17 +48,18 @@ class StatefulLR : public torch::optim::LRScheduler {
       std::string kind,
       std::string fingerprint);
 
+  /// The class whose save_state() it is: one kind may be driven by a class
+  /// that keeps more than another ("RuleLR", "WarmupStableDecayLR").
+  virtual const char* state_class() const = 0;
+
   /// Writes what a subclass adds to the state.
   virtual void save_state(torch::serialize::OutputArchive& archive) const = 0;
 
-  /// Reads and checks all that a subclass has written, and only then takes it
-  /// over. `last_lrs` is checked already.
+  /// Reads and checks all that a subclass has written, and only then sets
+  /// `lrs` (which are checked) in the optimizer and takes the rest over.
   virtual void load_state(
       torch::serialize::InputArchive& archive,
-      const std::vector<double>& last_lrs) = 0;
-
-  /// The rates to save: those of the last step.
-  virtual std::vector<double> lrs_to_save() const { return last_lrs_; }
+      const std::vector<double>& lrs) = 0;
 
   torch::optim::Optimizer& optimizer() { return *optimizer_; }
   const torch::optim::Optimizer& optimizer() const { return *optimizer_; }
@@ -60,11 +67,14 @@ class StatefulLR : public torch::optim::LRScheduler {
   /// The rates in force, one a group.
   std::vector<double> lrs_in_force() const;
 
+  /// The latest time: whole numbers are exact up to there.
+  static constexpr int64_t kLastTime = int64_t{1} << 53;
+
+  /// last_epoch() + 1; throws where the clock is at kLastTime.
+  int64_t next_epoch() const;
+
   /// Notes a clock and the rates that hold at it.
   void commit(int64_t last_epoch, std::vector<double> lrs);
-
-  /// Sets the rates in the optimizer.
-  void set_lrs(const std::vector<double>& lrs);
 
  private:
   torch::optim::Optimizer* optimizer_;

@@ -6,6 +6,7 @@
 #include <torch/arg.h>
 
 #include <cstdint>
+#include <initializer_list>
 #include <utility>
 
 namespace stepsize {
@@ -15,6 +16,9 @@ class SWALROptions {
  public:
   SWALROptions(PerGroup swa_lr)  // NOLINT: implicit, as in LibTorch
       : swa_lr_(std::move(swa_lr)) {}
+  /// One rate a group; so braces make a list, and SWALROptions{0.1} is for an
+  /// optimizer of one group.
+  SWALROptions(std::initializer_list<double> swa_lr) : swa_lr_(swa_lr) {}
 
   /// The rate to end at, for all groups or one a group; finite and >= 0.
   TORCH_ARG(PerGroup, swa_lr);
@@ -41,6 +45,9 @@ class SWALROptions {
 class SWALR : public RuleLR {
  public:
   SWALR(torch::optim::Optimizer& optimizer, const SWALROptions& options);
+
+ protected:
+  const char* state_class() const override { return "SWALR"; }
 };
 
 }  // namespace stepsize

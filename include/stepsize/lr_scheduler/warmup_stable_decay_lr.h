@@ -54,19 +54,21 @@ class WarmupStableDecayLR : public RuleLR {
  protected:
   GroupRate rate_at(const LRGroup& group, double u) const override;
   double end() const override;
+  const char* state_class() const override { return "WarmupStableDecayLR"; }
   void save_state(torch::serialize::OutputArchive& archive) const override;
   void load_state(
       torch::serialize::InputArchive& archive,
-      const std::vector<double>& last_lrs) override;
+      const std::vector<double>& lrs) override;
 
  private:
   struct Cooldown {
     double start;  // in the rule's time
     double length;
-    double from;  // factor of the base rate
+    double from;      // factor of the base rate
+    Schedule factor;  // of the base rate, from `start` on
   };
+  Cooldown make_cooldown(double start, double length, double from) const;
   double factor_at(double u) const;
-  double cooled(const Cooldown& cooldown, double u) const;
 
   CooldownShape shape_;
   double floor_;

@@ -71,9 +71,6 @@ Schedule rex(double length, double floor = 0.0);
 /// to m + (1 - m)(...). By the paper's formula it begins a hair under 1 and
 /// ends a little above m. Text: `tanh LENGTH lower L upper U to M`.
 Schedule tanh_decay(
-    double length,
-    double lower = -6.0,
-    double upper = 3.0,
-    double floor = 0.0);
+    double length, double lower = -6.0, double upper = 3.0, double floor = 0.0);
 
 }  // namespace stepsize
