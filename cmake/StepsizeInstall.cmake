@@ -1,0 +1,28 @@
+# The installed package: `find_package(stepsize)` gives stepsize::stepsize.
+include(CMakePackageConfigHelpers)
+
+set(stepsize_package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/stepsize")
+
+install(
+  TARGETS stepsize
+  EXPORT stepsizeTargets
+  FILE_SET HEADERS)
+install(
+  EXPORT stepsizeTargets
+  NAMESPACE stepsize::
+  DESTINATION "${stepsize_package_dir}")
+install(FILES "${PROJECT_SOURCE_DIR}/LICENSE"
+        DESTINATION "${CMAKE_INSTALL_DOCDIR}")
+
+configure_package_config_file(
+  "${CMAKE_CURRENT_LIST_DIR}/stepsizeConfig.cmake.in"
+  "${PROJECT_BINARY_DIR}/stepsizeConfig.cmake"
+  INSTALL_DESTINATION "${stepsize_package_dir}"
+  NO_SET_AND_CHECK_MACRO NO_CHECK_REQUIRED_COMPONENTS_MACRO)
+# Before 1.0 a minor version may change the interface.
+write_basic_package_version_file(
+  "${PROJECT_BINARY_DIR}/stepsizeConfigVersion.cmake"
+  COMPATIBILITY SameMinorVersion)
+install(FILES "${PROJECT_BINARY_DIR}/stepsizeConfig.cmake"
+              "${PROJECT_BINARY_DIR}/stepsizeConfigVersion.cmake"
+        DESTINATION "${stepsize_package_dir}")

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds the trainer and trains a small convolutional
+# network on Fashion-MNIST with a warm-up and a cosine. The log and the plots go
+# to out/demo. Arguments go to the trainer, after the demo's own:
+#
+#   scripts/demo.sh --epochs 5 --lr 0.2
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+jobs=$(nproc 2>/dev/null || echo 2)
+
+scripts/setup.sh
+cmake --preset release
+cmake --build --preset release --parallel "$jobs" --target stepsize-train
+exec build/release/bin/stepsize-train --out out/demo "$@"

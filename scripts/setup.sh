@@ -1,0 +1,151 @@
+#!/usr/bin/env bash
+# Installs what the build and the tests need and the machine lacks: on Debian
+# and Ubuntu with apt, as root or through sudo. Elsewhere it says what is needed.
+#
+#   scripts/setup.sh            install what is missing (nothing: says nothing)
+#   scripts/setup.sh --list     print the packages, one a line
+#
+# A LibTorch of your own is taken as it is: name it in Torch_DIR or in
+# CMAKE_PREFIX_PATH and libtorch-dev is not installed.
+# STEPSIZE_SKIP_SETUP=1 makes this script do nothing.
+set -euo pipefail
+
+# A tool counts as present under any of its names, wherever it came from; it is
+# installed as the package after the colon.
+readonly tools=(
+  "c++ g++ clang++:g++"
+  "cmake:cmake"
+  "ninja:ninja-build"
+  "python3:python3"
+)
+readonly packages=(
+  libgtest-dev          # the tests
+  libbenchmark-dev      # the benchmarks
+  libcli11-dev          # the trainer's command line
+  libfmt-dev            # the trainer's output
+  zlib1g-dev            # the trainer reads compressed data
+  dataset-fashion-mnist # what the demo trains on
+)
+# Without OpenBLAS Debian's LibTorch multiplies matrices with the reference
+# BLAS, tens of times slower.
+readonly torch_packages=(libtorch-dev libopenblas0-pthread)
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+
+# own_torch_config: prints the configuration file of the LibTorch that the
+# environment names; fails when it names none.
+own_torch_config() {
+  local prefix file
+  if [[ -n ${Torch_DIR:-} ]]; then
+    if [[ ! -e $Torch_DIR/TorchConfig.cmake ]]; then
+      say "Torch_DIR is $Torch_DIR, which holds no TorchConfig.cmake"
+      exit 1
+    fi
+    printf '%s\n' "$Torch_DIR/TorchConfig.cmake"
+    return 0
+  fi
+  local -a prefixes
+  IFS=':;' read -r -a prefixes <<<"${CMAKE_PREFIX_PATH:-}"
+  for prefix in ${prefixes[@]+"${prefixes[@]}"}; do
+    for file in "$prefix"/TorchConfig.cmake \
+      "$prefix"/Torch/TorchConfig.cmake \
+      "$prefix"/{share,lib,lib/*,lib64}/cmake/Torch/TorchConfig.cmake; do
+      if [[ -e $file ]]; then
+        printf '%s\n' "$file"
+        return 0
+      fi
+    done
+  done
+  return 1
+}
+
+has_tool() {
+  local name
+  for name in $1; do
+    if command -v "$name" >/dev/null; then return 0; fi
+  done
+  return 1
+}
+
+has_package() {
+  [[ $(dpkg-query -W -f='${Status}' "$1" 2>/dev/null) == *" installed" ]]
+}
+
+# all_packages: every package, missing or not, one a line.
+all_packages() {
+  printf '%s\n' "${tools[@]##*:}" "${packages[@]}" "${torch_packages[@]}"
+}
+
+case ${1:-} in
+  "") ;;
+  --list)
+    all_packages
+    exit
+    ;;
+  *)
+    say "unknown argument '$1'; the only one is --list"
+    exit 2
+    ;;
+esac
+
+if [[ ${STEPSIZE_SKIP_SETUP:-0} == 1 ]]; then exit; fi
+
+if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
+  cat >&2 <<'END'
+setup: this is neither Debian nor Ubuntu, so nothing was installed. Needed are:
+  - a C++17 compiler (C++20 for LibTorch 2.14), CMake 3.25 or newer, Ninja,
+    Python 3 (its standard library is enough)
+  - LibTorch 1.13 or newer, from https://pytorch.org or a pip-installed torch,
+    named in CMAKE_PREFIX_PATH
+  - GoogleTest, Google Benchmark, CLI11, fmt, zlib
+  - Fashion-MNIST's four .gz files, in the folder given to the trainer's
+    --data-dir
+With these in place, set STEPSIZE_SKIP_SETUP=1 and run the same command again.
+END
+  exit 1
+fi
+
+missing=()
+for tool in "${tools[@]}"; do
+  if ! has_tool "${tool%%:*}"; then missing+=("${tool##*:}"); fi
+done
+wanted=("${packages[@]}")
+if ! own_torch=$(own_torch_config); then
+  # The exit of a subshell: what it said about Torch_DIR stands.
+  if [[ -n ${Torch_DIR:-} ]]; then exit 1; fi
+  wanted+=("${torch_packages[@]}")
+fi
+for package in "${wanted[@]}"; do
+  if ! has_package "$package"; then missing+=("$package"); fi
+done
+if ((${#missing[@]} == 0)); then exit; fi
+
+as_root=()
+if [[ $(id -u) != 0 ]]; then
+  if ! command -v sudo >/dev/null; then
+    say "these packages are missing: ${missing[*]}"
+    say "run this script as root, or ask an administrator to run:" \
+      "apt-get install ${missing[*]}"
+    exit 1
+  fi
+  as_root=(sudo)
+fi
+
+say "installing ${missing[*]}"
+if [[ -n $own_torch ]]; then say "keeping the LibTorch of $own_torch"; fi
+readonly apt=(
+  ${as_root[@]+"${as_root[@]}"} env DEBIAN_FRONTEND=noninteractive
+  apt-get -qq -o DPkg::Lock::Timeout=120
+)
+if ! "${apt[@]}" update; then
+  say "apt-get update failed; trying with the package lists at hand"
+fi
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+if ! "${apt[@]}" install -y --no-install-recommends "${missing[@]}" \
+  >"$log" 2>&1; then
+  tail -n 20 "$log" >&2
+  say "apt-get install failed; the lines above say why"
+  exit 1
+fi
+say "done"

@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds everything and runs every test. Arguments go
+# to ctest:
+#
+#   scripts/test.sh -R schedule       only the tests whose name has "schedule"
+#
+# STEPSIZE_PRESET=debug (or asan) takes another preset than release.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+preset=${STEPSIZE_PRESET:-release}
+jobs=$(nproc 2>/dev/null || echo 2)
+
+scripts/setup.sh
+cmake --preset "$preset"
+cmake --build --preset "$preset" --parallel "$jobs"
+exec ctest --preset "$preset" --parallel "$jobs" "$@"
