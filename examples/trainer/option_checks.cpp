@@ -1,0 +1,64 @@
+#include "option_checks.h"
+
+#include <charconv>
+#include <cmath>
+#include <system_error>
+
+namespace stepsize::trainer {
+
+CLI::Validator number(
+    const std::string& rule, const std::function<bool(double)>& holds) {
+  return CLI::Validator(
+      [rule, holds](const std::string& text) -> std::string {
+        double value = 0;
+        if (!CLI::detail::lexical_cast(text, value) || !std::isfinite(value) ||
+            !holds(value)) {
+          return "must be a number " + rule + ", got " + text;
+        }
+        return {};
+      },
+      "");
+}
+
+CLI::Validator whole_number(std::uint64_t smallest, std::uint64_t largest) {
+  return CLI::Validator(
+      [smallest, largest](const std::string& text) -> std::string {
+        std::uint64_t value = 0;
+        const auto* end = text.data() + text.size();
+        const auto read = std::from_chars(text.data(), end, value);
+        if (read.ec != std::errc() || read.ptr != end || value < smallest ||
+            value > largest) {
+          return "must be a whole number in " + std::to_string(smallest) +
+                 " .. " + std::to_string(largest) + ", got " + text;
+        }
+        return {};
+      },
+      "");
+}
+
+CLI::Validator not_empty() {
+  return CLI::Validator(
+      [](const std::string& text) -> std::string {
+        return text.empty() ? "must not be empty" : "";
+      },
+      "");
+}
+
+CLI::Validator one_of(const std::vector<std::string>& names) {
+  std::string listed;
+  for (const auto& name : names) {
+    listed += (listed.empty() ? "" : ", ") + name;
+  }
+  return CLI::Validator(
+      [names, listed](const std::string& text) -> std::string {
+        for (const auto& name : names) {
+          if (text == name) {
+            return {};
+          }
+        }
+        return "must be one of " + listed + ", got " + text;
+      },
+      "");
+}
+
+}  // namespace stepsize::trainer

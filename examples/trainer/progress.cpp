@@ -1,0 +1,96 @@
+#include "progress.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+
+namespace stepsize::trainer {
+namespace {
+
+template <typename... Values>
+std::string format(const char* pattern, Values... values) {
+  char text[256];
+  std::snprintf(text, sizeof text, pattern, values...);
+  return text;
+}
+
+}  // namespace
+
+std::string clock_text(double seconds) {
+  const auto whole = static_cast<long long>(std::ceil(std::max(seconds, 0.0)));
+  const long long hours = whole / 3600;
+  const long long minutes = whole / 60 % 60;
+  return hours > 0 ? format("%lld:%02lld:%02lld", hours, minutes, whole % 60)
+                   : format("%lld:%02lld", minutes, whole % 60);
+}
+
+Progress::Progress(
+    std::ostream& out,
+    bool bar,
+    std::int64_t epochs,
+    std::int64_t steps,
+    double images_per_step)
+    : out_(out),
+      bar_(bar),
+      epochs_(epochs),
+      steps_(steps),
+      images_per_step_(images_per_step),
+      start_(Clock::now()),
+      drawn_(start_) {
+  out_ << "epoch   step       rate  train loss  accuracy   test loss  accuracy"
+          "  images/s\n"
+       << std::flush;
+}
+
+void Progress::add(const StepResult& result) {
+  constexpr auto kBetweenFrames = std::chrono::milliseconds(100);
+  const auto now = Clock::now();
+  if (!bar_ || now - drawn_ < kBetweenFrames) {
+    return;
+  }
+  drawn_ = now;
+  // Tests are part of the time so far, and so of the time that is left.
+  const double passed = std::chrono::duration<double>(now - start_).count();
+  const auto done = static_cast<double>(result.step);
+  const double left = passed / done * (static_cast<double>(steps_) - done);
+  constexpr std::int64_t kCells = 20;
+  const auto full = static_cast<std::size_t>(kCells * result.step / steps_);
+  const std::string cells =
+      std::string(full, '#') + std::string(kCells - full, '.');
+  out_ << '\r'
+       << format(
+              "epoch %lld/%lld [%s] %lld/%lld  loss %.3g  %.0f/s  %s left",
+              static_cast<long long>(result.epoch),
+              static_cast<long long>(epochs_),
+              cells.c_str(),
+              static_cast<long long>(result.step),
+              static_cast<long long>(steps_),
+              result.loss,
+              done * images_per_step_ / passed,
+              clock_text(left).c_str())
+       << "\x1b[K" << std::flush;
+}
+
+void Progress::add(const EpochResult& result) {
+  constexpr double kPercent = 100;
+  clear();
+  out_ << format(
+              "%5lld %6lld %10.4g %11.4f %8.2f%% %11.4f %8.2f%% %9.0f\n",
+              static_cast<long long>(result.epoch),
+              static_cast<long long>(result.step),
+              result.lr,
+              result.train_loss,
+              kPercent * result.train_accuracy,
+              result.test_loss,
+              kPercent * result.test_accuracy,
+              result.images_per_second)
+       << std::flush;
+}
+
+void Progress::clear() {
+  if (bar_) {
+    out_ << "\r\x1b[K" << std::flush;
+  }
+}
+
+}  // namespace stepsize::trainer

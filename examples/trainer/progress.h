@@ -1,0 +1,45 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <ostream>
+#include <string>
+
+#include "results.h"
+
+namespace stepsize::trainer {
+
+/// Tells a person how a run is going: a row an epoch, and on a terminal a bar
+/// below with the training rate and the time that is left.
+class Progress {
+ public:
+  /// `steps` updates of `images_per_step` images are to come, in `epochs`
+  /// epochs. Without `bar` nothing but whole rows is written.
+  Progress(
+      std::ostream& out,
+      bool bar,
+      std::int64_t epochs,
+      std::int64_t steps,
+      double images_per_step);
+
+  void add(const StepResult& result);
+  void add(const EpochResult& result);
+  /// Takes the bar away, so that what is printed next stands alone.
+  void clear();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  std::ostream& out_;
+  bool bar_;
+  std::int64_t epochs_;
+  std::int64_t steps_;
+  double images_per_step_;
+  Clock::time_point start_;
+  Clock::time_point drawn_;
+};
+
+/// "0:07", "12:30" or "1:02:03".
+std::string clock_text(double seconds);
+
+}  // namespace stepsize::trainer

@@ -1,0 +1,245 @@
+#include "run.h"
+
+#include <ATen/Parallel.h>
+#include <stepsize/lr_scheduler/schedule_lr.h>
+#include <stepsize/schedule/lint.h>
+#include <stepsize/schedule/parse.h>
+#include <torch/torch.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <iostream>
+#include <stdexcept>
+#include <string>
+#include <thread>
+
+#include "batch_source.h"
+#include "image_model.h"
+#include "image_set.h"
+#include "make_optimizer.h"
+#include "phase_timer.h"
+#include "progress.h"
+#include "run_log.h"
+#include "training.h"
+
+namespace stepsize::trainer {
+namespace {
+
+void set_threads(int threads) {
+  if (threads == 0 && at::get_num_threads() == 1 &&
+      std::getenv("OMP_NUM_THREADS") == nullptr) {
+    // Some builds of LibTorch cannot count the cores of a virtual machine.
+    threads = static_cast<int>(std::thread::hardware_concurrency());
+  }
+  if (threads > 0) {
+    at::set_num_threads(threads);
+  }
+}
+
+torch::Device find_device(const std::string& name) {
+  const auto fail = [&](const std::string& why) {
+    throw std::invalid_argument("--device " + name + ": " + why);
+  };
+  torch::Device device(torch::kCPU);
+  try {
+    device = torch::Device(name);
+  } catch (const c10::Error&) {
+    fail("must be cpu, cuda, cuda:1 or another name that LibTorch knows");
+  }
+  if (device.is_cuda()) {
+    const auto count = static_cast<int>(torch::cuda::device_count());
+    if (!torch::cuda::is_available() || device.index() >= count) {
+      fail("LibTorch sees " + std::to_string(count) + " CUDA devices");
+    }
+  }
+  try {
+    torch::ones({1}, device).item<float>();
+  } catch (const std::exception&) {
+    fail("LibTorch cannot compute there");
+  }
+  return device;
+}
+
+void wait_for_cuda() { torch::cuda::synchronize(); }
+
+BatchSource train_source(
+    const TrainTestSets& sets,
+    const Normalization& normalization,
+    const TrainOptions& options,
+    torch::Device device) {
+  constexpr std::int64_t kCropPadding = 4;
+  BatchSourceOptions source;
+  source.batch_size = options.batch_size;
+  source.shuffle = true;
+  source.seed = options.seed;
+  source.flip = options.augment != "none";
+  source.padding = options.augment == "crop-flip" ? kCropPadding : 0;
+  return {sets.train, normalization, source, device};
+}
+
+BatchSource test_source(
+    const TrainTestSets& sets,
+    const Normalization& normalization,
+    torch::Device device) {
+  BatchSourceOptions source;
+  // On a CPU a batch's activations should stay in the caches.
+  source.batch_size = device.is_cpu() ? 100 : 1000;
+  return {sets.test, normalization, source, device};
+}
+
+// "1 epoch", "3 epochs".
+std::string counted(std::int64_t count, const std::string& what) {
+  return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
+}
+
+void describe(
+    const TrainOptions& options,
+    const TrainTestSets& sets,
+    const ImageModel& model,
+    const Schedule& schedule,
+    std::int64_t steps,
+    std::ostream& out) {
+  const auto& images = sets.train.images;
+  out << options.dataset << ": " << sets.train.size() << " training and "
+      << sets.test.size() << " test images, " << images.size(1) << "x"
+      << images.size(2) << "x" << images.size(3) << ", " << sets.classes
+      << " classes\n"
+      << options.model << ": " << parameter_count(model) << " parameters, "
+      << options.optimizer << " with lr " << options.lr << ", momentum "
+      << options.momentum << ", weight decay " << options.weight_decay << '\n'
+      << counted(steps, "update") << " of "
+      << counted(options.batch_size, "image") << " in "
+      << counted(options.epochs, "epoch") << " on " << options.device << " ("
+      << counted(at::get_num_threads(), "thread") << "), seed " << options.seed
+      << '\n'
+      << "augmentation: " << options.augment << '\n'
+      << "schedule: " << schedule.to_string() << '\n'
+      << "log and plots: " << options.out.string() << "\n\n"
+      << std::flush;
+}
+
+void train_and_report(
+    const TrainOptions& options,
+    std::ostream& out,
+    std::ostream& err,
+    bool bar) {
+  const auto start = std::chrono::steady_clock::now();
+  set_threads(options.threads);
+  const torch::Device device = find_device(options.device);
+  TrainTestSets sets = load_sets(options.dataset, options.data_dir);
+  for (const auto& note : sets.notes) {
+    out << note << '\n';
+  }
+  if (options.limit_train > 0 && options.limit_train < sets.train.size()) {
+    sets.train.images = sets.train.images.narrow(0, 0, options.limit_train);
+    sets.train.labels = sets.train.labels.narrow(0, 0, options.limit_train);
+  }
+
+  const auto& images = sets.train.images;
+  torch::manual_seed(options.seed);
+  const auto model = make_model(
+      options.model,
+      {images.size(1), images.size(2), images.size(3), sets.classes});
+  model->to(device);
+  const auto optimizer = make_optimizer(
+      options.optimizer,
+      model->parameters(),
+      options.lr,
+      options.momentum,
+      options.weight_decay);
+  const auto normalization = normalization_of(sets.train.images);
+  auto train_images = train_source(sets, normalization, options, device);
+  auto test_images = test_source(sets, normalization, device);
+
+  const std::int64_t steps = options.epochs * train_images.batches();
+  ParseContext context;
+  context.steps_per_epoch = static_cast<double>(train_images.batches());
+  context.run_length = static_cast<double>(steps);
+  const Schedule schedule = parse(options.schedule, context);
+  for (const auto& warning : lint(schedule, context.run_length)) {
+    err << "warning: schedule: " << warning.message << '\n';
+  }
+  ScheduleLR scheduler(*optimizer, schedule);
+  RunLog log(options.out, schedule, options.lr, steps);
+  describe(options, sets, *model, schedule, steps, out);
+
+  PhaseTimer timer(
+      options.profile && device.is_cuda() ? wait_for_cuda : nullptr);
+  Progress progress(
+      out,
+      bar,
+      options.epochs,
+      steps,
+      static_cast<double>(train_images.size()) /
+          static_cast<double>(train_images.batches()));
+  TrainingListener listener;
+  listener.on_step = [&](const StepResult& result) {
+    log.add(result);
+    progress.add(result);
+  };
+  double accuracy = 0;
+  listener.on_epoch = [&](const EpochResult& result) {
+    log.add(result);
+    progress.add(result);
+    accuracy = result.test_accuracy;
+  };
+  try {
+    train(
+        {*model,
+         *optimizer,
+         scheduler,
+         train_images,
+         test_images,
+         timer,
+         sets.classes,
+         options.epochs},
+        listener);
+  } catch (const DivergedError&) {
+    progress.clear();
+    log.draw();
+    throw;
+  } catch (...) {
+    progress.clear();
+    throw;
+  }
+  log.draw();
+
+  const std::chrono::duration<double> passed =
+      std::chrono::steady_clock::now() - start;
+  out << "\ntest accuracy " << 100 * accuracy << "% after "
+      << clock_text(passed.count()) << '\n';
+  if (options.profile) {
+    out << "\nwhere the time of the updates went:\n";
+    for (const auto& line : timer.report()) {
+      out << "  " << line << '\n';
+    }
+  }
+}
+
+}  // namespace
+
+int run(
+    const TrainOptions& options,
+    std::ostream& out,
+    std::ostream& err,
+    bool bar) {
+  const auto say = [&](const std::string& message) {
+    err << "stepsize-train: " << message << '\n' << std::flush;
+  };
+  try {
+    train_and_report(options, out, err, bar);
+    return kDone;
+  } catch (const DivergedError& error) {
+    say(std::string(error.what()) + ". Try a lower --lr or a longer warm-up.");
+    return kDiverged;
+  } catch (const ParseError& error) {
+    say(std::string("--schedule cannot be read:\n") + error.what());
+  } catch (const c10::Error& error) {
+    say(error.what_without_backtrace());
+  } catch (const std::exception& error) {
+    say(error.what());
+  }
+  return kBadInput;
+}
+
+}  // namespace stepsize::trainer

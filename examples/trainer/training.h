@@ -1,0 +1,69 @@
+#pragma once
+
+#include <stepsize/lr_scheduler/schedule_lr.h>
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <functional>
+#include <stdexcept>
+
+#include "batch_source.h"
+#include "image_model.h"
+#include "phase_timer.h"
+#include "results.h"
+
+namespace stepsize::trainer {
+
+/// A loss that is not a number, infinite, or above a thousand times that of a
+/// guess (ln of the number of classes), from which no run comes back.
+class DivergedError : public std::runtime_error {
+ public:
+  explicit DivergedError(const StepResult& result);
+  /// The first update with such a loss.
+  const StepResult& result() const { return result_; }
+
+ private:
+  StepResult result_;
+};
+
+/// Mean cross-entropy and share of right answers over a set.
+struct TestResult {
+  double loss = 0;
+  double accuracy = 0;
+};
+
+/// Runs the model over one epoch of `source` in evaluation mode, and leaves
+/// it in the mode it was in.
+TestResult evaluate(ImageModel& model, BatchSource& source);
+
+/// What a run works with; nothing is owned. Model and sources are on one
+/// device.
+struct TrainingSetup {
+  ImageModel& model;
+  torch::optim::Optimizer& optimizer;
+  ScheduleLR& scheduler;
+  BatchSource& train;
+  BatchSource& test;
+  PhaseTimer& timer;
+  std::int64_t classes;
+  std::int64_t epochs;
+};
+
+/// Who hears of a run.
+struct TrainingListener {
+  std::function<void(const StepResult&)> on_step;
+  std::function<void(const EpochResult&)> on_epoch;
+};
+
+/// Trains on the cross-entropy for a number of epochs, steps the schedule once
+/// an update, and tests after every epoch.
+///
+/// On a CPU the listener hears of every update at once. On an accelerator
+/// losses are read back some dozens at a time, since each reading waits for the
+/// device; none is left out.
+///
+/// Throws DivergedError at the first update whose loss is hopeless, after the
+/// listener has heard of it.
+void train(const TrainingSetup& setup, const TrainingListener& listener);
+
+}  // namespace stepsize::trainer

@@ -1,0 +1,147 @@
+#include "examples/trainer/idx_dataset.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include "sample_files.h"
+
+namespace stepsize::trainer {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+
+constexpr std::uint32_t kImages = 0x803;
+constexpr std::uint32_t kLabels = 0x801;
+
+// Two images of 2 rows and 3 columns.
+const Bytes kPixels{0, 51, 102, 153, 204, 255, 6, 7, 8, 9, 10, 11};
+
+class IdxDatasetTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    write_plain(images_, idx(kImages, {2, 2, 3}, kPixels));
+    write_plain(labels_, idx(kLabels, {2}, {3, 1}));
+  }
+
+  std::string error(std::int64_t classes = 4) const {
+    return message_of([&] { IdxDataset(images_, labels_, classes); });
+  }
+
+  TemporaryFolder folder_;
+  std::filesystem::path images_ = folder_ / "images";
+  std::filesystem::path labels_ = folder_ / "labels";
+};
+
+TEST_F(IdxDatasetTest, ReadsPixelsAndLabelsInOrder) {
+  const IdxDataset set(images_, labels_, 4);
+  EXPECT_EQ(set.size(), 2U);
+  const auto pixels = torch::tensor(
+      std::vector<int>(kPixels.begin(), kPixels.end()), torch::kUInt8);
+  EXPECT_TRUE(torch::equal(set.images(), pixels.view({2, 1, 2, 3})));
+  EXPECT_TRUE(torch::equal(set.labels(), torch::tensor({3, 1}, torch::kInt64)));
+}
+
+TEST_F(IdxDatasetTest, ReadsGzipWhateverItsName) {
+  write_gzip(images_, idx(kImages, {2, 2, 3}, kPixels));
+  const IdxDataset set(images_, labels_, 4);
+  EXPECT_EQ(set.images()[1][0][1][2].item<int>(), 11);
+}
+
+TEST_F(IdxDatasetTest, GivesOneImageAsFloatsInUnitRange) {
+  IdxDataset set(images_, labels_, 4);
+  const auto example = set.get(0);
+  // 51, 102, ... are fifths of 255.
+  const auto expected = torch::arange(6, torch::kFloat32).div(5);
+  EXPECT_TRUE(torch::allclose(example.data, expected.view({1, 2, 3})));
+  EXPECT_EQ(example.target.item<std::int64_t>(), 3);
+}
+
+TEST_F(IdxDatasetTest, ServesATorchDataLoader) {
+  auto set =
+      IdxDataset(images_, labels_, 4).map(torch::data::transforms::Stack<>());
+  auto loader =
+      torch::data::make_data_loader<torch::data::samplers::SequentialSampler>(
+          std::move(set), 2);
+  const auto batch = *loader->begin();
+  EXPECT_EQ(batch.data.sizes(), torch::IntArrayRef({2, 1, 2, 3}));
+  EXPECT_EQ(batch.target[1].item<std::int64_t>(), 1);
+}
+
+TEST_F(IdxDatasetTest, RefusesFewerBytesThanPromised) {
+  write_plain(images_, idx(kImages, {3, 2, 3}, kPixels));
+  EXPECT_THAT(
+      error(),
+      AllOf(
+          HasSubstr(images_.string()),
+          HasSubstr("truncated"),
+          HasSubstr("12"),
+          HasSubstr("18")));
+}
+
+TEST_F(IdxDatasetTest, RefusesMoreBytesThanPromised) {
+  write_plain(labels_, idx(kLabels, {2}, {3, 1, 1}));
+  EXPECT_THAT(
+      error(), AllOf(HasSubstr(labels_.string()), HasSubstr("too long")));
+}
+
+TEST_F(IdxDatasetTest, RefusesHeaderCutShort) {
+  write_plain(images_, {0, 0, 8, 3, 0, 0});
+  EXPECT_THAT(error(), HasSubstr("truncated"));
+}
+
+TEST_F(IdxDatasetTest, RefusesSizesThatOverflow) {
+  write_plain(
+      images_, idx(kImages, {0xffffffff, 0xffffffff, 0xffffffff}, kPixels));
+  EXPECT_THAT(error(), HasSubstr("truncated"));
+}
+
+TEST_F(IdxDatasetTest, RefusesTruncatedGzip) {
+  write_gzip(images_, idx(kImages, {2, 2, 3}, kPixels));
+  std::filesystem::resize_file(
+      images_, std::filesystem::file_size(images_) - 9);
+  EXPECT_THAT(
+      error(),
+      AllOf(
+          HasSubstr(images_.string()), HasSubstr("gzip stream is truncated")));
+}
+
+TEST_F(IdxDatasetTest, RefusesForeignMagicNumber) {
+  write_plain(images_, idx(0x0d03, {2, 2, 3}, kPixels));
+  EXPECT_THAT(
+      error(),
+      AllOf(
+          HasSubstr(images_.string()),
+          HasSubstr("0x00000d03"),
+          HasSubstr("0x00000803")));
+}
+
+TEST_F(IdxDatasetTest, RefusesLabelsWhereImagesAreExpected) {
+  EXPECT_THAT(
+      message_of([&] { IdxDataset(labels_, images_, 4); }),
+      AllOf(HasSubstr(labels_.string()), HasSubstr("0x00000801")));
+}
+
+TEST_F(IdxDatasetTest, RefusesLabelOutOfRange) {
+  EXPECT_THAT(
+      error(/*classes=*/3),
+      AllOf(
+          HasSubstr(labels_.string()),
+          HasSubstr("label of image 0 is 3"),
+          HasSubstr("0 .. 2")));
+}
+
+TEST_F(IdxDatasetTest, RefusesUnequalCounts) {
+  write_plain(labels_, idx(kLabels, {3}, {3, 1, 1}));
+  EXPECT_THAT(error(), AllOf(HasSubstr("2 images"), HasSubstr("3 labels")));
+}
+
+TEST_F(IdxDatasetTest, RefusesMissingFile) {
+  std::filesystem::remove(labels_);
+  EXPECT_THAT(
+      error(), AllOf(HasSubstr(labels_.string()), HasSubstr("no such file")));
+}
+
+}  // namespace
+}  // namespace stepsize::trainer

@@ -1,0 +1,156 @@
+#include "examples/trainer/options.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <sstream>
+#include <string>
+#include <vector>
+
+namespace stepsize::trainer {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+
+CommandLine parse(std::vector<const char*> arguments) {
+  arguments.insert(arguments.begin(), "stepsize-train");
+  return parse_command_line(
+      static_cast<int>(arguments.size()), arguments.data());
+}
+
+std::string refusal(const std::vector<const char*>& arguments) {
+  testing::internal::CaptureStderr();
+  const auto command = parse(arguments);
+  const std::string message = testing::internal::GetCapturedStderr();
+  EXPECT_EQ(command.exit_status, kBadCommandLine) << message;
+  return message;
+}
+
+TEST(ParseCommandLine, DefaultsToTheFashionMnistDemo) {
+  const auto command = parse({});
+  ASSERT_FALSE(command.exit_status);
+  EXPECT_EQ(command.options.dataset, "fashion-mnist");
+  EXPECT_EQ(command.options.data_dir, "/usr/share/datasets/fashion-mnist");
+  EXPECT_EQ(command.options.model, "cnn");
+  EXPECT_EQ(command.options.schedule, "warmup 10% > cosine 90%");
+}
+
+TEST(ParseCommandLine, TakesDefaultsFromDatasetAndOptimizer) {
+  const auto command = parse(
+      {"--dataset", "cifar10", "--data-dir", "d", "--optimizer", "adamw"});
+  ASSERT_FALSE(command.exit_status);
+  EXPECT_EQ(command.options.epochs, 10);
+  EXPECT_NE(command.options.augment, "none");
+  EXPECT_EQ(command.options.lr, 0.003);
+}
+
+TEST(ParseCommandLine, LetsTheUserOverrideEveryDefault) {
+  const auto command =
+      parse({"--data-dir",     "d",         "--model",       "resnet20",
+             "--augment",      "crop-flip", "--optimizer",   "rmsprop",
+             "--lr",           "0.5",       "--momentum",    "0.25",
+             "--weight-decay", "0",         "--schedule",    "constant",
+             "--epochs",       "7",         "--batch-size",  "9",
+             "--seed",         "11",        "--threads",     "1",
+             "--device",       "cuda:1",    "--limit-train", "100",
+             "--out",          "o",         "--profile"});
+  ASSERT_FALSE(command.exit_status);
+  const auto& options = command.options;
+  EXPECT_EQ(options.data_dir, "d");
+  EXPECT_EQ(options.model, "resnet20");
+  EXPECT_EQ(options.augment, "crop-flip");
+  EXPECT_EQ(options.optimizer, "rmsprop");
+  EXPECT_EQ(options.lr, 0.5);
+  EXPECT_EQ(options.momentum, 0.25);
+  EXPECT_EQ(options.weight_decay, 0);
+  EXPECT_EQ(options.schedule, "constant");
+  EXPECT_EQ(options.epochs, 7);
+  EXPECT_EQ(options.batch_size, 9);
+  EXPECT_EQ(options.seed, 11U);
+  EXPECT_EQ(options.threads, 1);
+  EXPECT_EQ(options.device, "cuda:1");
+  EXPECT_EQ(options.limit_train, 100);
+  EXPECT_EQ(options.out, "o");
+  EXPECT_TRUE(options.profile);
+}
+
+TEST(ParseCommandLine, NamesOptionRuleAndValueOfABadNumber) {
+  EXPECT_THAT(
+      refusal({"--lr", "-1"}),
+      AllOf(HasSubstr("--lr"), HasSubstr("> 0"), HasSubstr("-1")));
+  EXPECT_THAT(refusal({"--lr", "nan"}), HasSubstr("nan"));
+  EXPECT_THAT(refusal({"--lr", "inf"}), HasSubstr("inf"));
+  EXPECT_THAT(refusal({"--lr", "fast"}), HasSubstr("fast"));
+  EXPECT_THAT(refusal({"--momentum", "1"}), HasSubstr("[0, 1)"));
+  EXPECT_THAT(refusal({"--weight-decay", "-0.5"}), HasSubstr(">= 0"));
+  for (const auto* option : {"--epochs", "--batch-size", "--limit-train"}) {
+    EXPECT_THAT(
+        refusal({option, "0"}),
+        AllOf(HasSubstr(option), HasSubstr("in 1 .. ")));
+    EXPECT_THAT(refusal({option, "1.5"}), HasSubstr("1.5"));
+  }
+  EXPECT_THAT(refusal({"--threads", "0"}), HasSubstr("--threads"));
+  for (const auto* seed : {"x", "-1", "1.0", "18446744073709551616"}) {
+    EXPECT_THAT(
+        refusal({"--seed", seed}),
+        AllOf(HasSubstr("--seed"), HasSubstr("in 0 .. "), HasSubstr(seed)));
+  }
+  EXPECT_THAT(
+      refusal({"--epochs", "99999999999999999999"}), HasSubstr("--epochs"));
+}
+
+TEST(ParseCommandLine, RefusesFoldersWithoutAName) {
+  EXPECT_THAT(refusal({"--out", ""}), HasSubstr("--out"));
+  EXPECT_THAT(refusal({"--data-dir", ""}), HasSubstr("--data-dir"));
+}
+
+TEST(ParseCommandLine, RefusesUnknownNames) {
+  EXPECT_THAT(refusal({"--dataset", "mnist"}), HasSubstr("mnist"));
+  EXPECT_THAT(refusal({"--model", "vgg"}), HasSubstr("vgg"));
+  EXPECT_THAT(refusal({"--optimizer", "lion"}), HasSubstr("lion"));
+  EXPECT_THAT(refusal({"--augment", "all"}), HasSubstr("all"));
+  EXPECT_THAT(refusal({"--momentun", "0.9"}), HasSubstr("--momentun"));
+}
+
+TEST(ParseCommandLine, AsksForTheFolderOfCifar) {
+  EXPECT_THAT(
+      refusal({"--dataset", "cifar10"}),
+      AllOf(HasSubstr("--data-dir"), HasSubstr("cifar10")));
+}
+
+TEST(ParseCommandLine, HelpShowsCommandsAndSchedules) {
+  testing::internal::CaptureStdout();
+  const auto command = parse({"--help"});
+  const std::string help = testing::internal::GetCapturedStdout();
+  EXPECT_EQ(command.exit_status, 0);
+  for (const auto* part :
+       {"--schedule",
+        "stepsize-train --dataset cifar10",
+        "warmup 10% > cosine 90%",
+        "log.csv"}) {
+    EXPECT_THAT(help, HasSubstr(part));
+  }
+  std::istringstream lines(help);
+  for (std::string line; std::getline(lines, line);) {
+    EXPECT_LE(line.size(), 80U) << line;
+  }
+}
+
+TEST(ParseCommandLine, HelpSaysTheDefaultsOfEachOptimizer) {
+  testing::internal::CaptureStdout();
+  parse({"--help"});
+  const std::string help = testing::internal::GetCapturedStdout();
+  for (const auto* name : {"sgd", "adam", "adamw", "rmsprop"}) {
+    const auto options = parse({"--optimizer", name}).options;
+    for (const double value :
+         {options.lr, options.momentum, options.weight_decay}) {
+      std::ostringstream text;
+      text << name << ": " << value;
+      EXPECT_THAT(help, HasSubstr(text.str()));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace stepsize::trainer

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace stepsize::trainer {
+
+/// A folder of its own for each test, gone at the end of it.
+class TemporaryFolder {
+ public:
+  TemporaryFolder();
+  ~TemporaryFolder();
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+  std::filesystem::path operator/(const std::string& name) const {
+    return path_ / name;
+  }
+
+ private:
+  std::filesystem::path path_;
+};
+
+using Bytes = std::vector<std::uint8_t>;
+
+void write_plain(const std::filesystem::path& path, const Bytes& bytes);
+void write_gzip(const std::filesystem::path& path, const Bytes& bytes);
+std::string read_text(const std::filesystem::path& path);
+
+/// An IDX file: the magic number, the sizes, the values.
+Bytes idx(
+    std::uint32_t magic,
+    const std::vector<std::uint32_t>& sizes,
+    const Bytes& values);
+
+/// A CIFAR record: the labels, then `pixel` 3072 times.
+Bytes cifar_record(const Bytes& labels, std::uint8_t pixel);
+
+/// A small set in the layout of Fashion-MNIST: `train` and `test` noisy images
+/// of 28x28, whose class shows as a bright bar.
+void write_bars(
+    const std::filesystem::path& folder,
+    std::uint32_t train,
+    std::uint32_t test);
+
+/// The message that `action` throws, or "" where it throws nothing.
+std::string message_of(const std::function<void()>& action);
+
+}  // namespace stepsize::trainer

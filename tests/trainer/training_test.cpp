@@ -1,0 +1,197 @@
+#include "examples/trainer/training.h"
+
+#include <gtest/gtest.h>
+#include <stepsize/schedule/ramp.h>
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <sstream>
+#include <vector>
+
+#include "examples/trainer/progress.h"
+
+namespace stepsize::trainer {
+namespace {
+
+// The pixels are the logits, times a weight; counts its calls and can go wrong.
+class PixelModel : public ImageModel {
+ public:
+  PixelModel() { weight_ = register_parameter("weight", torch::ones({1})); }
+
+  torch::Tensor forward(torch::Tensor images) override {
+    ++calls;
+    const double factor =
+        calls == bad_call ? std::numeric_limits<double>::quiet_NaN() : 1.0;
+    return images.flatten(1) * weight_ * factor;
+  }
+
+  int calls = 0;
+  int bad_call = 0;
+
+ private:
+  torch::Tensor weight_;
+};
+
+// Images of three pixels, one a class.
+ImageSet pixel_set() {
+  const auto pixels = torch::tensor(
+      {0, 0, 0, /**/ 5, 0, 0, /**/ 0, 0, 2, /**/ 0, 9, 0}, torch::kUInt8);
+  return {
+      pixels.view({4, 1, 1, 3}), torch::tensor({2, 0, 0, 1}, torch::kInt64)};
+}
+
+BatchSource pixel_source(std::int64_t batch_size) {
+  BatchSourceOptions options;
+  options.batch_size = batch_size;
+  return {pixel_set(), {{1}, {0}}, options, torch::kCPU};
+}
+
+// The mean of log(sum(exp)) - right logit, written out.
+double loss_by_hand() {
+  return (std::log(3.0) + std::log(1 + 2 * std::exp(-5.0)) +
+          (std::log(2 + std::exp(2.0)) - 0) +
+          std::log(1 + 2 * std::exp(-9.0))) /
+         4;
+}
+
+TEST(Evaluate, GivesMeanLossAndAccuracyOverUnevenBatches) {
+  for (const std::int64_t batch_size : {1, 3, 4}) {
+    PixelModel model;
+    auto source = pixel_source(batch_size);
+    const TestResult result = evaluate(model, source);
+    // Logits are single precision.
+    EXPECT_NEAR(result.loss, loss_by_hand(), 1e-6);
+    // The second and the last; of equal logits the first one counts.
+    EXPECT_EQ(result.accuracy, 0.5);
+  }
+}
+
+TEST(Evaluate, LeavesTheModelInItsMode) {
+  PixelModel model;
+  auto source = pixel_source(2);
+  model.eval();
+  evaluate(model, source);
+  EXPECT_FALSE(model.is_training());
+  model.train();
+  evaluate(model, source);
+  EXPECT_TRUE(model.is_training());
+}
+
+struct Heard {
+  std::vector<StepResult> steps;
+  std::vector<EpochResult> epochs;
+};
+
+Heard train_pixels(
+    PixelModel& model, double lr, const Schedule& schedule, Heard heard = {}) {
+  torch::optim::SGD sgd(model.parameters(), lr);
+  ScheduleLR scheduler(sgd, schedule);
+  auto train_images = pixel_source(3);
+  auto test_images = pixel_source(4);
+  PhaseTimer timer;
+  TrainingListener listener;
+  listener.on_step = [&](const StepResult& r) { heard.steps.push_back(r); };
+  listener.on_epoch = [&](const EpochResult& r) { heard.epochs.push_back(r); };
+  train(
+      {model, sgd, scheduler, train_images, test_images, timer, 3, 2},
+      listener);
+  return heard;
+}
+
+TEST(Train, StepsTheScheduleOnceAnUpdate) {
+  PixelModel model;
+  const auto heard = train_pixels(model, 0.5, linear(4));
+  ASSERT_EQ(heard.steps.size(), 4U);
+  for (std::size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(heard.steps[i].step, static_cast<std::int64_t>(i) + 1);
+    EXPECT_EQ(heard.steps[i].epoch, static_cast<std::int64_t>(i) / 2 + 1);
+    EXPECT_DOUBLE_EQ(heard.steps[i].lr, 0.5 * (1 - static_cast<double>(i) / 4));
+  }
+  ASSERT_EQ(heard.epochs.size(), 2U);
+  EXPECT_EQ(heard.epochs[1].step, 4);
+  EXPECT_DOUBLE_EQ(heard.epochs[1].lr, 0.125);
+}
+
+TEST(Train, ReportsMeanLossAndAccuracyOfTheEpoch) {
+  PixelModel model;
+  // So small a rate leaves the weight as it is.
+  const auto heard = train_pixels(model, 1e-30, constant());
+  ASSERT_EQ(heard.epochs.size(), 2U);
+  for (const auto& epoch : heard.epochs) {
+    EXPECT_NEAR(epoch.train_loss, loss_by_hand(), 1e-6);
+    EXPECT_NEAR(epoch.test_loss, loss_by_hand(), 1e-6);
+    EXPECT_EQ(epoch.train_accuracy, 0.5);
+    EXPECT_EQ(epoch.test_accuracy, 0.5);
+  }
+}
+
+TEST(Train, TakesAGradientStep) {
+  PixelModel model;
+  const auto before = model.parameters()[0].item<double>();
+  const auto heard = train_pixels(model, 1e-3, constant());
+  // d loss / d weight over the first batch: sum of p_i x_i - x_label.
+  const double e5 = std::exp(-5.0);
+  const double e2 = std::exp(2.0);
+  const double gradient =
+      (0 + (5 / (1 + 2 * e5) - 5) + (2 * e2 / (2 + e2) - 0)) / 3;
+  EXPECT_EQ(heard.steps.size(), 4U);
+  // Two epochs take this step twice; their other batch has a gradient of
+  // -0.002, which the tolerance covers, as it does the change of the weight.
+  const double moved = before - model.parameters()[0].item<double>();
+  EXPECT_NEAR(moved, 2 * 1e-3 * gradient, 2e-5);
+}
+
+TEST(Train, StopsAtTheFirstLossThatIsNoNumber) {
+  PixelModel model;
+  model.bad_call = 2;
+  try {
+    train_pixels(model, 0.25, constant());
+    FAIL() << "did not stop";
+  } catch (const DivergedError& error) {
+    EXPECT_EQ(error.result().step, 2);
+    EXPECT_EQ(error.result().epoch, 1);
+    EXPECT_EQ(error.result().lr, 0.25);
+    EXPECT_STREQ(
+        error.what(),
+        "the loss diverged: it was nan at update 2 (epoch 1), where the "
+        "learning rate was 0.25");
+  }
+  EXPECT_EQ(model.calls, 2);
+}
+
+TEST(Train, StopsAtALossAThousandTimesThatOfAGuess) {
+  PixelModel model;
+  {
+    const torch::NoGradGuard no_grad;
+    model.parameters()[0].fill_(1e4);
+  }
+  EXPECT_THROW(train_pixels(model, 0.25, constant()), DivergedError);
+}
+
+TEST(Progress, WritesWholeRowsWithoutABar) {
+  std::ostringstream out;
+  Progress progress(out, /*bar=*/false, 2, 20, 128);
+  progress.add(StepResult{1, 1, 0.1, 2.5});
+  EpochResult epoch;
+  epoch.epoch = 1;
+  epoch.step = 10;
+  epoch.test_accuracy = 0.875;
+  progress.add(epoch);
+  progress.clear();
+  const std::string text = out.str();
+  EXPECT_EQ(text.find('\r'), std::string::npos);
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 2);
+  EXPECT_NE(text.find("87.50%"), std::string::npos);
+}
+
+TEST(ClockText, CountsUpToHours) {
+  EXPECT_EQ(clock_text(0), "0:00");
+  EXPECT_EQ(clock_text(6.2), "0:07");
+  EXPECT_EQ(clock_text(60), "1:00");
+  EXPECT_EQ(clock_text(3723), "1:02:03");
+}
+
+}  // namespace
+}  // namespace stepsize::trainer
