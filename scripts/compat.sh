@@ -5,9 +5,10 @@
 #   scripts/compat.sh bookworm            LibTorch 1.13
 #   scripts/compat.sh trixie sid          2.6, and that of Debian unstable
 #
-#   --chroot DIR     take this chroot (one suite only); it must exist and is
-#                    kept. Without it a new one is made by mmdebstrap in
-#                    ${TMPDIR:-/tmp} and deleted at the end.
+#   --chroot DIR     take this chroot (one suite only); what it lacks is
+#                    installed there, and it is kept. Without it a new one is
+#                    made by mmdebstrap in ${TMPDIR:-/tmp}, and deleted at the
+#                    end.
 #   --keep           keep the chroots made
 #   --mirror URL     the mirror to install from
 #   --preset NAME    the CMake preset: release (the default), debug or asan
@@ -93,13 +94,13 @@ check_suite() {
   source=$(mktemp -d "$dir/tmp/stepsize.XXXXXX")
   tar --exclude=./build --exclude=./out --exclude=./.git -cf - . |
     tar -xf - -C "$source" --no-same-owner
-  say "$suite: building with $(in_chroot "$dir" dpkg-query \
-    -W -f='libtorch-dev ${Version}' libtorch-dev)"
+  say "$suite: building in $dir"
   local status=0
   in_chroot "$dir" bash -euc '
     cd "$1"
     preset=$2
     shift 2
+    scripts/setup.sh
     cmake --preset "$preset" -DSTEPSIZE_WARNINGS_AS_ERRORS=ON
     cmake --build --preset "$preset" --parallel "$(nproc)"
     ctest --preset "$preset" --parallel "$(nproc)" "$@"

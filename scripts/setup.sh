@@ -20,9 +20,9 @@ readonly tools=(
 )
 readonly packages=(
   libgtest-dev          # the tests
+  libgmock-dev          # their matchers
   libbenchmark-dev      # the benchmarks
   libcli11-dev          # the trainer's command line
-  libfmt-dev            # the trainer's output
   zlib1g-dev            # the trainer reads compressed data
   dataset-fashion-mnist # what the demo trains on
 )
@@ -97,7 +97,7 @@ setup: this is neither Debian nor Ubuntu, so nothing was installed. Needed are:
     Python 3 (its standard library is enough)
   - LibTorch 1.13 or newer, from https://pytorch.org or a pip-installed torch,
     named in CMAKE_PREFIX_PATH
-  - GoogleTest, Google Benchmark, CLI11, fmt, zlib
+  - GoogleTest, Google Benchmark, CLI11, zlib
   - Fashion-MNIST's four .gz files, in the folder given to the trainer's
     --data-dir
 With these in place, set STEPSIZE_SKIP_SETUP=1 and run the same command again.

@@ -22,7 +22,7 @@ struct DatasetDefaults {
 
 const std::map<std::string, DatasetDefaults>& dataset_defaults() {
   static const std::map<std::string, DatasetDefaults> defaults{
-      {"fashion-mnist", {"/usr/share/datasets/fashion-mnist", "none", 3}},
+      {"fashion-mnist", {"/usr/share/datasets/fashion-mnist", "none", 2}},
       {"cifar10", {"", "flip", 10}},
       {"cifar100", {"", "flip", 10}},
   };
