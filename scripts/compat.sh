@@ -101,6 +101,7 @@ check_suite() {
     preset=$2
     shift 2
     scripts/setup.sh
+    # A chroot has the LibTorch of its release, and no other.
     cmake --preset "$preset" -DSTEPSIZE_WARNINGS_AS_ERRORS=ON
     cmake --build --preset "$preset" --parallel "$(nproc)"
     ctest --preset "$preset" --parallel "$(nproc)" "$@"

@@ -10,6 +10,6 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 jobs=$(nproc 2>/dev/null || echo 2)
 
 scripts/setup.sh
-cmake --preset release
+scripts/configure.sh release
 cmake --build --preset release --parallel "$jobs" --target stepsize-train
 exec build/release/bin/stepsize-train --out out/demo "$@"

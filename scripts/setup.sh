@@ -4,6 +4,9 @@
 #
 #   scripts/setup.sh            install what is missing (nothing: says nothing)
 #   scripts/setup.sh --list     print the packages, one a line
+#   scripts/setup.sh --torch-dir
+#                               print the folder of the TorchConfig.cmake that
+#                               the environment names, or nothing
 #
 # A LibTorch of your own is taken as it is: name it in Torch_DIR or in
 # CMAKE_PREFIX_PATH and libtorch-dev is not installed.
@@ -82,13 +85,32 @@ case ${1:-} in
     all_packages
     exit
     ;;
+  --torch-dir)
+    if own_torch=$(own_torch_config); then
+      dirname "$own_torch"
+    elif [[ -n ${Torch_DIR:-} ]]; then
+      exit 1
+    fi
+    exit
+    ;;
   *)
-    say "unknown argument '$1'; the only one is --list"
+    say "unknown argument '$1'; there are --list and --torch-dir"
     exit 2
     ;;
 esac
 
 if [[ ${STEPSIZE_SKIP_SETUP:-0} == 1 ]]; then exit; fi
+
+# check_cmake: the presets need CMake 3.25, which older systems lack.
+check_cmake() {
+  local version
+  version=$(cmake --version | head -n 1)
+  version=${version##* }
+  if [[ $(printf '3.25\n%s\n' "$version" | sort -V | head -n 1) != 3.25 ]]; then
+    say "CMake 3.25 or newer is needed, and $(command -v cmake) is $version"
+    exit 1
+  fi
+}
 
 if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
   cat >&2 <<'END'
@@ -118,7 +140,10 @@ fi
 for package in "${wanted[@]}"; do
   if ! has_package "$package"; then missing+=("$package"); fi
 done
-if ((${#missing[@]} == 0)); then exit; fi
+if ((${#missing[@]} == 0)); then
+  check_cmake
+  exit
+fi
 
 as_root=()
 if [[ $(id -u) != 0 ]]; then
@@ -126,6 +151,7 @@ if [[ $(id -u) != 0 ]]; then
     say "these packages are missing: ${missing[*]}"
     say "run this script as root, or ask an administrator to run:" \
       "apt-get install ${missing[*]}"
+    say "or, if you have them from elsewhere, set STEPSIZE_SKIP_SETUP=1"
     exit 1
   fi
   as_root=(sudo)
@@ -148,4 +174,5 @@ if ! "${apt[@]}" install -y --no-install-recommends "${missing[@]}" \
   say "apt-get install failed; the lines above say why"
   exit 1
 fi
+check_cmake
 say "done"

@@ -12,6 +12,6 @@ preset=${STEPSIZE_PRESET:-release}
 jobs=$(nproc 2>/dev/null || echo 2)
 
 scripts/setup.sh
-cmake --preset "$preset"
+scripts/configure.sh "$preset"
 cmake --build --preset "$preset" --parallel "$jobs"
 exec ctest --preset "$preset" --parallel "$jobs" "$@"

@@ -40,7 +40,9 @@ BatchSource::BatchSource(
     Normalization normalization,
     const BatchSourceOptions& options,
     torch::Device device)
-    : normalization_(std::move(normalization)), options_(options) {
+    : normalization_(std::move(normalization)),
+      device_normalization_(normalization_, device),
+      options_(options) {
   check(set, options);
   images_ = set.images.contiguous().to(device);
   labels_ = set.labels.to(device);
@@ -88,9 +90,11 @@ std::optional<Batch> BatchSource::next() {
       part(moves_.right, position_, count),
       part(moves_.flip, position_, count)};
   position_ += count;
-  return Batch{
-      gather_images(images_, index, moves, normalization_),
-      labels_.index_select(0, index)};
+  auto images = images_.is_cpu()
+                    ? gather_images(images_, index, moves, normalization_)
+                    : gather_images_on_device(
+                          images_, index, moves, device_normalization_);
+  return Batch{std::move(images), labels_.index_select(0, index)};
 }
 
 std::int64_t BatchSource::batches() const {

@@ -62,6 +62,7 @@ class BatchSource {
 
  private:
   Normalization normalization_;
+  DeviceNormalization device_normalization_;
   BatchSourceOptions options_;
   torch::Tensor images_;
   torch::Tensor labels_;

@@ -76,6 +76,12 @@ CifarDataset::CifarDataset(
 }
 
 torch::data::Example<> CifarDataset::get(std::size_t index) {
+  TORCH_CHECK(
+      index < static_cast<std::size_t>(images_.size(0)),
+      "CifarDataset: index must be < ",
+      images_.size(0),
+      " (the images), got ",
+      index);
   const auto i = static_cast<std::int64_t>(index);
   return {images_[i].to(torch::kFloat32).div_(255), labels_[i]};
 }

@@ -26,7 +26,8 @@ void check_arguments(
     const torch::Tensor& images,
     const torch::Tensor& index,
     const Moves& moves,
-    const Normalization& normalization) {
+    std::size_t scales,
+    std::size_t shifts) {
   TORCH_CHECK(
       images.dim() == 4 && images.scalar_type() == torch::kUInt8 &&
           images.is_contiguous(),
@@ -42,15 +43,14 @@ void check_arguments(
       index.sizes());
   const auto channels = static_cast<std::size_t>(images.size(1));
   TORCH_CHECK(
-      normalization.scale.size() == channels &&
-          normalization.shift.size() == channels,
+      scales == channels && shifts == channels,
       "gather_images: the normalization must have one scale and shift for "
       "each of ",
       channels,
       " channels, got ",
-      normalization.scale.size(),
+      scales,
       " and ",
-      normalization.shift.size());
+      shifts);
   for (const auto* move : {&moves.down, &moves.right, &moves.flip}) {
     TORCH_CHECK(
         !move->defined() || move->sizes() == index.sizes(),
@@ -159,11 +159,6 @@ torch::Tensor gather_on_cpu(
   return out;
 }
 
-torch::Tensor per_channel(
-    const std::vector<float>& values, const torch::Device& device) {
-  return torch::tensor(values).to(device).view({1, -1, 1, 1});
-}
-
 }  // namespace
 
 Normalization normalization_of(const torch::Tensor& images) {
@@ -206,27 +201,45 @@ Normalization normalization_of(const torch::Tensor& images) {
   return result;
 }
 
+DeviceNormalization::DeviceNormalization(
+    const Normalization& normalization, torch::Device device)
+    : scale(torch::tensor(normalization.scale).view({1, -1, 1, 1}).to(device)),
+      shift(torch::tensor(normalization.shift).view({1, -1, 1, 1}).to(device)) {
+}
+
 torch::Tensor gather_images(
     const torch::Tensor& images,
     const torch::Tensor& index,
     const Moves& moves,
     const Normalization& normalization) {
-  if (!images.is_cpu()) {
-    return gather_images_by_index(images, index, moves, normalization);
-  }
-  check_arguments(images, index, moves, normalization);
+  TORCH_CHECK(
+      images.is_cpu() && index.is_cpu(),
+      "gather_images: images and index must lie on a CPU, got ",
+      images.device(),
+      " and ",
+      index.device());
+  check_arguments(
+      images,
+      index,
+      moves,
+      normalization.scale.size(),
+      normalization.shift.size());
   return gather_on_cpu(images, index, moves, normalization);
 }
 
-torch::Tensor gather_images_by_index(
+torch::Tensor gather_images_on_device(
     const torch::Tensor& images,
     const torch::Tensor& index,
     const Moves& moves,
-    const Normalization& normalization) {
-  check_arguments(images, index, moves, normalization);
+    const DeviceNormalization& normalization) {
+  const auto& [scale, shift] = normalization;
+  check_arguments(
+      images,
+      index,
+      moves,
+      static_cast<std::size_t>(scale.numel()),
+      static_cast<std::size_t>(shift.numel()));
   const auto device = images.device();
-  const auto scale = per_channel(normalization.scale, device);
-  const auto shift = per_channel(normalization.shift, device);
   if (!moves.down.defined() && !moves.flip.defined()) {
     return images.index_select(0, index)
         .to(torch::kFloat32)

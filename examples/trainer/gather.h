@@ -13,6 +13,15 @@ struct Normalization {
   std::vector<float> shift;
 };
 
+/// The same as tensors on a device, float [1, C, 1, 1]. To make one copies
+/// from the CPU, which an accelerator waits for: once a run is enough.
+struct DeviceNormalization {
+  DeviceNormalization(const Normalization& normalization, torch::Device device);
+
+  torch::Tensor scale;
+  torch::Tensor shift;
+};
+
 /// The normalization that gives every channel of these images (uint8
 /// [N, C, H, W] on a CPU) mean 0 and variance 1; a channel of one value only
 /// is centred.
@@ -29,11 +38,9 @@ struct Moves {
 };
 
 /// The images of these indices (int64 [B]) as float [B, C, H, W], moved and
-/// normalized. All tensors live on the device of the images. On a CPU this is
-/// one fused pass over the bytes; elsewhere a handful of tensor operations, for
-/// the batch as a whole, that never wait for the device.
+/// normalized, in one fused pass over the bytes. All tensors lie on a CPU.
 ///
-/// Throws c10::Error for tensors of another shape or dtype, and on a CPU for an
+/// Throws c10::Error for tensors of another shape, dtype or device, and for an
 /// index out of range.
 torch::Tensor gather_images(
     const torch::Tensor& images,
@@ -41,12 +48,12 @@ torch::Tensor gather_images(
     const Moves& moves,
     const Normalization& normalization);
 
-/// The same by tensor operations, on any device: what gather_images() does
-/// on an accelerator, open to a test on a CPU.
-torch::Tensor gather_images_by_index(
+/// The same on any device, by a handful of tensor operations for the batch as a
+/// whole that never wait for the device. All tensors lie on one device.
+torch::Tensor gather_images_on_device(
     const torch::Tensor& images,
     const torch::Tensor& index,
     const Moves& moves,
-    const Normalization& normalization);
+    const DeviceNormalization& normalization);
 
 }  // namespace stepsize::trainer

@@ -125,7 +125,9 @@ TrainTestSets load_sets(const std::string& name, const fs::path& folder) {
   std::error_code error;
   if (!fs::is_directory(folder, error)) {
     std::string why = " is not a folder";
-    if (!fs::exists(folder, error)) {
+    if (error && error != std::errc::no_such_file_or_directory) {
+      why = ": " + error.message();
+    } else if (!fs::exists(folder, error)) {
       why = " does not exist";
       if (name == "fashion-mnist") {
         why += " (Debian's package dataset-fashion-mnist brings one)";

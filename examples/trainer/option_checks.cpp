@@ -26,8 +26,10 @@ CLI::Validator whole_number(std::uint64_t smallest, std::uint64_t largest) {
         std::uint64_t value = 0;
         const auto* end = text.data() + text.size();
         const auto read = std::from_chars(text.data(), end, value);
-        if (read.ec != std::errc() || read.ptr != end || value < smallest ||
-            value > largest) {
+        // CLI11 takes what starts with a zero for octal.
+        const bool octal = text.size() > 1 && text.front() == '0';
+        if (read.ec != std::errc() || read.ptr != end || octal ||
+            value < smallest || value > largest) {
           return "must be a whole number in " + std::to_string(smallest) +
                  " .. " + std::to_string(largest) + ", got " + text;
         }

@@ -231,7 +231,8 @@ void add_training_options(CLI::App& app, TrainOptions& options, Open& open) {
          "--seed",
          options.seed,
          "Seed of the weights and of all chance" + always(options.seed))
-      ->check(whole_number(0, std::numeric_limits<std::uint64_t>::max()))
+      // More bits than these LibTorch's generator of a CPU does not look at.
+      ->check(whole_number(0, std::numeric_limits<std::uint32_t>::max()))
       ->type_name("N")
       ->group("Training");
 }

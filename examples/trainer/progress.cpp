@@ -56,19 +56,23 @@ void Progress::add(const StepResult& result) {
   constexpr std::int64_t kCells = 20;
   const auto full = static_cast<std::size_t>(kCells * result.step / steps_);
   const std::string cells =
-      std::string(full, '#') + std::string(kCells - full, '.');
-  out_ << '\r'
-       << format(
-              "epoch %lld/%lld [%s] %lld/%lld  loss %.3g  %.0f/s  %s left",
-              static_cast<long long>(result.epoch),
-              static_cast<long long>(epochs_),
-              cells.c_str(),
-              static_cast<long long>(result.step),
-              static_cast<long long>(steps_),
-              result.loss,
-              done * images_per_step_ / passed,
-              clock_text(left).c_str())
-       << "\x1b[K" << std::flush;
+      '[' + std::string(full, '#') + std::string(kCells - full, '.') + "] ";
+  const std::string epoch = format(
+      "epoch %lld/%lld ",
+      static_cast<long long>(result.epoch),
+      static_cast<long long>(epochs_));
+  const std::string rest = format(
+      "%lld/%lld  loss %.3g  %.0f/s  %s left",
+      static_cast<long long>(result.step),
+      static_cast<long long>(steps_),
+      result.loss,
+      done * images_per_step_ / passed,
+      clock_text(left).c_str());
+  // A line that the terminal wraps could not be taken away again.
+  constexpr std::size_t kColumns = 79;
+  const bool fits = epoch.size() + cells.size() + rest.size() <= kColumns;
+  out_ << '\r' << epoch << (fits ? cells : "") << rest << "\x1b[K"
+       << std::flush;
 }
 
 void Progress::add(const EpochResult& result) {

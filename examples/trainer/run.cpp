@@ -1,6 +1,7 @@
 #include "run.h"
 
 #include <ATen/Parallel.h>
+#include <c10/core/DeviceGuard.h>
 #include <stepsize/lr_scheduler/schedule_lr.h>
 #include <stepsize/schedule/lint.h>
 #include <stepsize/schedule/parse.h>
@@ -118,6 +119,15 @@ void describe(
       << std::flush;
 }
 
+// After a failure, whose message a second one must not hide.
+void draw_what_there_is(const RunLog& log, std::ostream& err) {
+  try {
+    log.draw();
+  } catch (const std::exception& error) {
+    err << "warning: " << error.what() << '\n';
+  }
+}
+
 void train_and_report(
     const TrainOptions& options,
     std::ostream& out,
@@ -126,6 +136,8 @@ void train_and_report(
   const auto start = std::chrono::steady_clock::now();
   set_threads(options.threads);
   const torch::Device device = find_device(options.device);
+  // What asks for "the" device, to wait for it for example, means this one.
+  const c10::OptionalDeviceGuard guard(device);
   TrainTestSets sets = load_sets(options.dataset, options.data_dir);
   for (const auto& note : sets.notes) {
     out << note << '\n';
@@ -180,6 +192,7 @@ void train_and_report(
   double accuracy = 0;
   listener.on_epoch = [&](const EpochResult& result) {
     log.add(result);
+    log.draw();
     progress.add(result);
     accuracy = result.test_accuracy;
   };
@@ -194,15 +207,11 @@ void train_and_report(
          sets.classes,
          options.epochs},
         listener);
-  } catch (const DivergedError&) {
-    progress.clear();
-    log.draw();
-    throw;
   } catch (...) {
     progress.clear();
+    draw_what_there_is(log, err);
     throw;
   }
-  log.draw();
 
   const std::chrono::duration<double> passed =
       std::chrono::steady_clock::now() - start;

@@ -14,14 +14,15 @@ namespace {
 
 namespace F = torch::nn::functional;
 
-std::string diverged_message(const StepResult& result) {
+std::string diverged_message(const StepResult& result, const char* when) {
   char text[160];
   std::snprintf(
       text,
       sizeof text,
-      "the loss diverged: it was %g at update %lld (epoch %lld), where the "
+      "the loss diverged: it was %g %s update %lld (epoch %lld), where the "
       "learning rate was %g",
       result.loss,
+      when,
       static_cast<long long>(result.step),
       static_cast<long long>(result.epoch),
       result.lr);
@@ -34,6 +35,11 @@ bool is_hopeless(double loss, std::int64_t classes) {
   const double guess =
       std::log(static_cast<double>(std::max<std::int64_t>(classes, 2)));
   return !std::isfinite(loss) || loss > kTimesAGuess * guess;
+}
+
+// Some operations give NaN a sign, which tells a reader nothing.
+double without_sign_of_nan(double value) {
+  return std::isnan(value) ? std::numeric_limits<double>::quiet_NaN() : value;
 }
 
 // Right answers as a tensor on the device, so that counting does not wait.
@@ -68,10 +74,7 @@ class LossReader {
     const auto* value = values.data_ptr<double>();
     for (std::size_t i = 0; i < waiting.size(); ++i) {
       auto& [result, images] = waiting[i];
-      // Some operations give NaN a sign, which tells a reader nothing.
-      result.loss = std::isnan(value[i])
-                        ? std::numeric_limits<double>::quiet_NaN()
-                        : value[i];
+      result.loss = without_sign_of_nan(value[i]);
       sum_ += result.loss * static_cast<double>(images);
       if (listener_.on_step) {
         listener_.on_step(result);
@@ -147,7 +150,15 @@ void train_epoch(
 }  // namespace
 
 DivergedError::DivergedError(const StepResult& result)
-    : std::runtime_error(diverged_message(result)), result_(result) {}
+    : std::runtime_error(diverged_message(result, "at")), result_(result) {}
+
+DivergedError::DivergedError(const EpochResult& result)
+    : DivergedError(
+          StepResult{result.epoch, result.step, result.lr, result.test_loss},
+          "in the test after") {}
+
+DivergedError::DivergedError(const StepResult& result, const char* when)
+    : std::runtime_error(diverged_message(result, when)), result_(result) {}
 
 TestResult evaluate(ImageModel& model, BatchSource& source) {
   const torch::NoGradGuard no_grad;
@@ -170,7 +181,7 @@ TestResult evaluate(ImageModel& model, BatchSource& source) {
   model.train(was_training);
   const auto images = static_cast<double>(source.size());
   return {
-      loss.item<double>() / images,
+      without_sign_of_nan(loss.item<double>() / images),
       static_cast<double>(right.item<std::int64_t>()) / images};
 }
 
@@ -185,6 +196,9 @@ void train(const TrainingSetup& setup, const TrainingListener& listener) {
     result.test_accuracy = test.accuracy;
     if (listener.on_epoch) {
       listener.on_epoch(result);
+    }
+    if (is_hopeless(test.loss, setup.classes)) {
+      throw DivergedError(result);
     }
   }
 }

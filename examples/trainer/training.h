@@ -18,11 +18,17 @@ namespace stepsize::trainer {
 /// guess (ln of the number of classes), from which no run comes back.
 class DivergedError : public std::runtime_error {
  public:
+  /// The loss of the batch that an update was made from.
   explicit DivergedError(const StepResult& result);
-  /// The first update with such a loss.
+  /// The loss over the test images after an epoch.
+  explicit DivergedError(const EpochResult& result);
+  /// The first update with such a loss, or the last one before it was found in
+  /// a test; `loss` is the loss found.
   const StepResult& result() const { return result_; }
 
  private:
+  DivergedError(const StepResult& result, const char* when);
+
   StepResult result_;
 };
 
@@ -62,8 +68,8 @@ struct TrainingListener {
 /// losses are read back some dozens at a time, since each reading waits for the
 /// device; none is left out.
 ///
-/// Throws DivergedError at the first update whose loss is hopeless, after the
-/// listener has heard of it.
+/// Throws DivergedError at the first update, or the first test, whose loss is
+/// hopeless, after the listener has heard of it.
 void train(const TrainingSetup& setup, const TrainingListener& listener);
 
 }  // namespace stepsize::trainer

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <torch/torch.h>
+#include <limits>
 
 #include "sample_files.h"
 
@@ -30,6 +31,8 @@ TEST(CifarDataset, ReadsPlanesOfRedGreenAndBlue) {
   EXPECT_EQ(set.images()[0][2][31][5].item<int>(), 33);
   EXPECT_EQ(set.images().sum().item<std::int64_t>(), 66);
   EXPECT_EQ(set.get(0).target.item<std::int64_t>(), 7);
+  EXPECT_THROW(set.get(set.size().value()), c10::Error);
+  EXPECT_THROW(set.get(std::numeric_limits<std::size_t>::max()), c10::Error);
   EXPECT_FLOAT_EQ(set.get(0).data[0][0][0].item<float>(), 11.0F / 255);
 }
 

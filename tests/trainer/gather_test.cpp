@@ -50,6 +50,15 @@ using Gather = torch::Tensor (*)(
     const Moves&,
     const Normalization&);
 
+torch::Tensor gather_by_operations(
+    const torch::Tensor& images,
+    const torch::Tensor& index,
+    const Moves& moves,
+    const Normalization& normalization) {
+  return gather_images_on_device(
+      images, index, moves, {normalization, images.device()});
+}
+
 class GatherTest : public testing::TestWithParam<Gather> {};
 
 TEST_P(GatherTest, MovesLikePaddingCroppingAndMirroring) {
@@ -123,7 +132,7 @@ TEST_P(GatherTest, RefusesIllShapedArguments) {
 INSTANTIATE_TEST_SUITE_P(
     Paths,
     GatherTest,
-    testing::Values(&gather_images, &gather_images_by_index),
+    testing::Values(&gather_images, &gather_by_operations),
     [](const testing::TestParamInfo<Gather>& path) {
       return path.index == 0 ? "Fused" : "ByIndex";
     });

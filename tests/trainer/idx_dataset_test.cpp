@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <torch/torch.h>
+#include <limits>
 
 #include "sample_files.h"
 
@@ -52,6 +53,8 @@ TEST_F(IdxDatasetTest, ReadsGzipWhateverItsName) {
 TEST_F(IdxDatasetTest, GivesOneImageAsFloatsInUnitRange) {
   IdxDataset set(images_, labels_, 4);
   const auto example = set.get(0);
+  EXPECT_THROW(set.get(set.size().value()), c10::Error);
+  EXPECT_THROW(set.get(std::numeric_limits<std::size_t>::max()), c10::Error);
   // 51, 102, ... are fifths of 255.
   const auto expected = torch::arange(6, torch::kFloat32).div(5);
   EXPECT_TRUE(torch::allclose(example.data, expected.view({1, 2, 3})));

@@ -5,9 +5,12 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <limits>
 #include <sstream>
+#include <string>
+#include <thread>
 #include <vector>
 
 #include "examples/trainer/progress.h"
@@ -168,6 +171,43 @@ TEST(Train, StopsAtALossAThousandTimesThatOfAGuess) {
     model.parameters()[0].fill_(1e4);
   }
   EXPECT_THROW(train_pixels(model, 0.25, constant()), DivergedError);
+}
+
+TEST(Train, StopsWhenTheLastUpdateRuinedTheModel) {
+  // Its losses are those before the update.
+  PixelModel model;
+  model.bad_call = 3;  // two batches an epoch, then the test
+  try {
+    train_pixels(model, 0.25, constant());
+    FAIL() << "did not stop";
+  } catch (const DivergedError& error) {
+    EXPECT_EQ(error.result().step, 2);
+    EXPECT_STREQ(
+        error.what(),
+        "the loss diverged: it was nan in the test after update 2 (epoch 1), "
+        "where the learning rate was 0.25");
+  }
+}
+
+TEST(Progress, KeepsTheBarWithin79Columns) {
+  std::ostringstream out;
+  Progress progress(out, /*bar=*/true, 2000, 7820000, 128);
+  const auto table = out.str().size();
+  std::this_thread::sleep_for(std::chrono::milliseconds(120));
+  progress.add(StepResult{1000, 3910000, 0.1, 12.5});
+  const std::string frame = out.str().substr(table);
+  const std::string erase = "\x1b[K";
+  ASSERT_EQ(frame.substr(frame.size() - erase.size()), erase);
+  EXPECT_LE(frame.size() - erase.size() - 1, 79U) << frame;
+  EXPECT_NE(frame.find("3910000/7820000"), std::string::npos) << frame;
+}
+
+TEST(Progress, DrawsCellsForTheShareThatIsDone) {
+  std::ostringstream out;
+  Progress progress(out, /*bar=*/true, 2, 20, 128);
+  std::this_thread::sleep_for(std::chrono::milliseconds(120));
+  progress.add(StepResult{1, 5, 0.1, 2.5});
+  EXPECT_NE(out.str().find("[#####...............]"), std::string::npos);
 }
 
 TEST(Progress, WritesWholeRowsWithoutABar) {

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Configures a preset with the LibTorch that the environment names, if any:
+#
+#   scripts/configure.sh PRESET
+#
+# CMake remembers the LibTorch that it found. When the environment names another
+# one than at the last time, or none any more, everything is found anew.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+readonly preset=$1
+torch_dir=$(scripts/setup.sh --torch-dir)
+readonly named=build/$preset/named_torch_dir
+before=""
+if [[ -e $named ]]; then before=$(<"$named"); fi
+
+arguments=(--preset "$preset")
+if [[ $torch_dir != "$before" ]]; then arguments+=(--fresh); fi
+if [[ -n $torch_dir ]]; then arguments+=("-DTorch_DIR=$torch_dir"); fi
+cmake "${arguments[@]}"
+printf '%s\n' "$torch_dir" >"$named"
