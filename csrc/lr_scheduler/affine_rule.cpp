@@ -7,8 +7,7 @@
 #include "csrc/lr_scheduler/rule_node.h"
 #include "csrc/lr_scheduler/rules.h"
 
-namespace stepsize {
-namespace detail {
+namespace stepsize::detail {
 namespace {
 
 // An end that is zero has no say, or an overflowing share would make it NaN.
@@ -92,5 +91,4 @@ LRRule make_affine_rule(AffineSpec spec) {
   return LRRule(std::make_shared<const AffineRule>(std::move(spec)));
 }
 
-}  // namespace detail
-}  // namespace stepsize
+}  // namespace stepsize::detail

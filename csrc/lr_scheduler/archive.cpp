@@ -6,8 +6,7 @@
 
 #include "csrc/lr_scheduler/option_text.h"
 
-namespace stepsize {
-namespace detail {
+namespace stepsize::detail {
 
 using torch::serialize::InputArchive;
 using torch::serialize::OutputArchive;
@@ -104,5 +103,4 @@ void check_finite(
   }
 }
 
-}  // namespace detail
-}  // namespace stepsize
+}  // namespace stepsize::detail

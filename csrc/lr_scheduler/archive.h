@@ -6,8 +6,7 @@
 #include <string>
 #include <vector>
 
-namespace stepsize {
-namespace detail {
+namespace stepsize::detail {
 
 void write_int(
     torch::serialize::OutputArchive& archive,
@@ -53,5 +52,4 @@ void check_finite(
     const std::string& key,
     const std::vector<double>& values);
 
-}  // namespace detail
-}  // namespace stepsize
+}  // namespace stepsize::detail

@@ -6,8 +6,7 @@
 #include "csrc/lr_scheduler/rule_node.h"
 #include "csrc/lr_scheduler/rules.h"
 
-namespace stepsize {
-namespace detail {
+namespace stepsize::detail {
 namespace {
 
 class CompositeNode : public LRRuleNode {
@@ -122,5 +121,4 @@ LRRule make_chained_rule(
       std::move(kind), std::move(text), std::move(rules)));
 }
 
-}  // namespace detail
-}  // namespace stepsize
+}  // namespace stepsize::detail

@@ -12,8 +12,7 @@
 #include "csrc/lr_scheduler/rule_node.h"
 #include "csrc/lr_scheduler/rules.h"
 
-namespace stepsize {
-namespace detail {
+namespace stepsize::detail {
 namespace {
 
 using Function = std::function<double(double)>;
@@ -144,5 +143,4 @@ LRRule make_product_rule(
       std::move(kind), std::move(text), std::move(functions), is_list));
 }
 
-}  // namespace detail
-}  // namespace stepsize
+}  // namespace stepsize::detail

@@ -1,7 +1,6 @@
 #include "csrc/lr_scheduler/group_writes.h"
 
-namespace stepsize {
-namespace detail {
+namespace stepsize::detail {
 
 GroupWrites::~GroupWrites() {
   for (auto undo = undo_.rbegin(); undo != undo_.rend(); ++undo) {
@@ -33,5 +32,4 @@ void GroupWrites::set_lrs(const std::vector<double>& lrs) {
   }
 }
 
-}  // namespace detail
-}  // namespace stepsize
+}  // namespace stepsize::detail

@@ -6,8 +6,7 @@
 #include <cstddef>
 #include <vector>
 
-namespace stepsize {
-namespace detail {
+namespace stepsize::detail {
 
 /// Writes into an optimizer's groups that are undone unless keep() is called:
 /// a setter of the user's may throw half way.
@@ -38,5 +37,4 @@ class GroupWrites {
   std::vector<Undo> undo_;
 };
 
-}  // namespace detail
-}  // namespace stepsize
+}  // namespace stepsize::detail

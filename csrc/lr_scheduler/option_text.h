@@ -8,8 +8,7 @@
 #include <string>
 #include <vector>
 
-namespace stepsize {
-namespace detail {
+namespace stepsize::detail {
 
 /// The shortest text that reads back as the same number.
 std::string number_text(double value);
@@ -72,5 +71,4 @@ void check_list_length(
     std::size_t entries,
     int64_t groups);
 
-}  // namespace detail
-}  // namespace stepsize
+}  // namespace stepsize::detail

@@ -6,8 +6,7 @@
 #include <string>
 #include <utility>
 
-namespace stepsize {
-namespace detail {
+namespace stepsize::detail {
 
 /// What an LRRule holds: immutable, shared, used from several threads.
 class LRRuleNode {
@@ -31,5 +30,4 @@ class LRRuleNode {
   std::string text_;
 };
 
-}  // namespace detail
-}  // namespace stepsize
+}  // namespace stepsize::detail

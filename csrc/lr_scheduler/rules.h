@@ -10,8 +10,7 @@
 #include <string>
 #include <vector>
 
-namespace stepsize {
-namespace detail {
+namespace stepsize::detail {
 
 /// An option a group and the name by which an error calls it.
 struct NamedPerGroup {
@@ -71,5 +70,4 @@ LRRule make_chained_rule(
 /// "[StepLR(...), ...]".
 std::string rules_text(const std::vector<LRRule>& rules);
 
-}  // namespace detail
-}  // namespace stepsize
+}  // namespace stepsize::detail

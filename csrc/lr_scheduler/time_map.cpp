@@ -5,8 +5,7 @@
 #include <cstddef>
 #include <limits>
 
-namespace stepsize {
-namespace detail {
+namespace stepsize::detail {
 
 double map_time(const std::vector<RuleLR::Knot>& knots, double t) {
   if (knots.empty() || t <= knots.front().t) return t;
@@ -36,5 +35,4 @@ bool is_time_map(const std::vector<RuleLR::Knot>& knots) {
   return true;
 }
 
-}  // namespace detail
-}  // namespace stepsize
+}  // namespace stepsize::detail

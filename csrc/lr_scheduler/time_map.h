@@ -4,8 +4,7 @@
 
 #include <vector>
 
-namespace stepsize {
-namespace detail {
+namespace stepsize::detail {
 
 /// The time u that a map takes t to: t itself before the first knot, linear
 /// from knot to knot, and at t's own pace after the last.
@@ -14,5 +13,4 @@ double map_time(const std::vector<RuleLR::Knot>& knots, double t);
 /// Whether the knots are finite, t increases and u does not fall.
 bool is_time_map(const std::vector<RuleLR::Knot>& knots);
 
-}  // namespace detail
-}  // namespace stepsize
+}  // namespace stepsize::detail

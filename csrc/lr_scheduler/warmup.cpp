@@ -4,8 +4,7 @@
 
 #include "csrc/lr_scheduler/option_text.h"
 
-namespace stepsize {
-namespace detail {
+namespace stepsize::detail {
 
 Schedule linear_warmup(
     const std::string& kind,
@@ -23,5 +22,4 @@ Schedule linear_warmup(
   return warmup(length, WarmupShape::kLinear, *start_factor);
 }
 
-}  // namespace detail
-}  // namespace stepsize
+}  // namespace stepsize::detail

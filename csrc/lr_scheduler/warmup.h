@@ -6,8 +6,7 @@
 #include <optional>
 #include <string>
 
-namespace stepsize {
-namespace detail {
+namespace stepsize::detail {
 
 /// A linear warm-up, its options checked and errors in the name of `kind`.
 Schedule linear_warmup(
@@ -15,5 +14,4 @@ Schedule linear_warmup(
     int64_t warmup_steps,
     const std::optional<double>& start_factor);
 
-}  // namespace detail
-}  // namespace stepsize
+}  // namespace stepsize::detail

@@ -4,8 +4,7 @@
 #include <cmath>
 #include <limits>
 
-namespace stepsize {
-namespace report {
+namespace stepsize::report {
 namespace {
 
 // Beyond these a difference could overflow, or a tick step be subnormal.
@@ -126,5 +125,4 @@ Axis make_y_axis(const LinePlot& plot, const Axis& x_axis, double margin) {
   return extent.widen(margin);
 }
 
-}  // namespace report
-}  // namespace stepsize
+}  // namespace stepsize::report

@@ -5,8 +5,7 @@
 #include <stepsize/report/line_plot.h>
 #include "csrc/report/ticks.h"
 
-namespace stepsize {
-namespace report {
+namespace stepsize::report {
 
 /// A finite stretch of numbers, linear or logarithmic, mapped to [0, 1].
 class Axis {
@@ -39,5 +38,4 @@ class Axis {
 Axis make_x_axis(const LinePlot& plot, double margin);
 Axis make_y_axis(const LinePlot& plot, const Axis& x_axis, double margin);
 
-}  // namespace report
-}  // namespace stepsize
+}  // namespace stepsize::report

@@ -3,8 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-namespace stepsize {
-namespace report {
+namespace stepsize::report {
 namespace {
 
 constexpr char32_t kBraille = 0x2800;
@@ -74,5 +73,4 @@ void Canvas::dot(int x, int y) {
   c |= kDots[y % 4][x % 2];
 }
 
-}  // namespace report
-}  // namespace stepsize
+}  // namespace stepsize::report

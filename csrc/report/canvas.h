@@ -5,8 +5,7 @@
 
 #include "csrc/report/polyline.h"
 
-namespace stepsize {
-namespace report {
+namespace stepsize::report {
 
 /// A grid of characters, each either a letter or 2 x 4 braille dots. Letters
 /// and dots cover what was there before, dots add to dots.
@@ -33,5 +32,4 @@ class Canvas {
   std::vector<std::u32string> cells_;
 };
 
-}  // namespace report
-}  // namespace stepsize
+}  // namespace stepsize::report

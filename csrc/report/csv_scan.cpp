@@ -7,8 +7,7 @@
 
 #include "csrc/report/file_error.h"
 
-namespace stepsize {
-namespace report {
+namespace stepsize::report {
 namespace {
 
 class HeaderReader {
@@ -74,5 +73,4 @@ CsvScan scan_csv(const std::string& who, const std::string& path) {
   return reader.result();
 }
 
-}  // namespace report
-}  // namespace stepsize
+}  // namespace stepsize::report

@@ -3,8 +3,7 @@
 #include <string>
 #include <vector>
 
-namespace stepsize {
-namespace report {
+namespace stepsize::report {
 
 /// What must be known of a CSV file in order to continue it.
 struct CsvScan {
@@ -18,5 +17,4 @@ struct CsvScan {
 /// cannot be read.
 CsvScan scan_csv(const std::string& who, const std::string& path);
 
-}  // namespace report
-}  // namespace stepsize
+}  // namespace stepsize::report

@@ -3,8 +3,7 @@
 #include <stdexcept>
 #include <system_error>
 
-namespace stepsize {
-namespace report {
+namespace stepsize::report {
 
 void throw_file_error(
     const std::string& who,
@@ -17,5 +16,4 @@ void throw_file_error(
       who + ": cannot " + what + " \"" + path + "\": " + reason);
 }
 
-}  // namespace report
-}  // namespace stepsize
+}  // namespace stepsize::report

@@ -2,8 +2,7 @@
 
 #include <string>
 
-namespace stepsize {
-namespace report {
+namespace stepsize::report {
 
 /// Throws std::runtime_error "<who>: cannot <what> <path>: <reason>", the
 /// reason being that of the errno value, if it is one.
@@ -13,5 +12,4 @@ namespace report {
     const std::string& path,
     int error);
 
-}  // namespace report
-}  // namespace stepsize
+}  // namespace stepsize::report

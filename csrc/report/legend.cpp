@@ -4,8 +4,7 @@
 #include <map>
 #include <numeric>
 
-namespace stepsize {
-namespace report {
+namespace stepsize::report {
 
 std::vector<size_t> series_styles(const LinePlot& plot) {
   std::vector<size_t> styles;
@@ -86,5 +85,4 @@ std::vector<Slot> stack_labels(
   return slots;
 }
 
-}  // namespace report
-}  // namespace stepsize
+}  // namespace stepsize::report

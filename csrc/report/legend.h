@@ -6,8 +6,7 @@
 
 #include <stepsize/report/line_plot.h>
 
-namespace stepsize {
-namespace report {
+namespace stepsize::report {
 
 /// One name of the legend and what is drawn under it.
 struct LegendEntry {
@@ -43,5 +42,4 @@ std::vector<Slot> stack_labels(
     double left,
     double right);
 
-}  // namespace report
-}  // namespace stepsize
+}  // namespace stepsize::report

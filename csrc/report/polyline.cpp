@@ -8,8 +8,7 @@
 #include <set>
 #include <utility>
 
-namespace stepsize {
-namespace report {
+namespace stepsize::report {
 namespace {
 
 // Far outside of any picture, and small enough for products not to overflow.
@@ -151,5 +150,4 @@ std::vector<Point> visible_dots(
   return result;
 }
 
-}  // namespace report
-}  // namespace stepsize
+}  // namespace stepsize::report

@@ -5,8 +5,7 @@
 #include <stepsize/report/line_plot.h>
 #include "csrc/report/axis.h"
 
-namespace stepsize {
-namespace report {
+namespace stepsize::report {
 
 /// A place in the picture, in px or characters, y pointing down.
 struct Point {
@@ -61,5 +60,4 @@ std::vector<Run> visible_runs(const std::vector<Point>& points, const Box& box);
 std::vector<Point> visible_dots(
     const std::vector<Point>& points, const Box& box, double cell);
 
-}  // namespace report
-}  // namespace stepsize
+}  // namespace stepsize::report

@@ -5,8 +5,7 @@
 
 #include "csrc/report/text.h"
 
-namespace stepsize {
-namespace report {
+namespace stepsize::report {
 namespace {
 
 constexpr double kEdge = 8;
@@ -222,5 +221,4 @@ SvgLayout lay_out(const LinePlot& plot, const SvgOptions& options) {
   return layout;
 }
 
-}  // namespace report
-}  // namespace stepsize
+}  // namespace stepsize::report

@@ -8,8 +8,7 @@
 #include "csrc/report/legend.h"
 #include "csrc/report/polyline.h"
 
-namespace stepsize {
-namespace report {
+namespace stepsize::report {
 
 constexpr double kTitleSize = 15;
 constexpr double kTextSize = 12;
@@ -49,5 +48,4 @@ struct SvgLayout {
 
 SvgLayout lay_out(const LinePlot& plot, const SvgOptions& options);
 
-}  // namespace report
-}  // namespace stepsize
+}  // namespace stepsize::report

@@ -4,8 +4,7 @@
 #include <charconv>
 #include <cstdint>
 
-namespace stepsize {
-namespace report {
+namespace stepsize::report {
 namespace {
 
 constexpr char32_t kReplacement = 0xFFFD;
@@ -234,5 +233,4 @@ std::vector<std::string> wrap(
   }
 }
 
-}  // namespace report
-}  // namespace stepsize
+}  // namespace stepsize::report

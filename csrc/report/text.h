@@ -4,8 +4,7 @@
 #include <string>
 #include <vector>
 
-namespace stepsize {
-namespace report {
+namespace stepsize::report {
 
 /// Shortest decimal form that reads back as the same number; '.' in every
 /// locale; "nan", "inf", "-inf".
@@ -54,5 +53,4 @@ std::vector<std::string> wrap(
     const Measure& measure,
     const std::u32string& ellipsis = U"\u2026");
 
-}  // namespace report
-}  // namespace stepsize
+}  // namespace stepsize::report

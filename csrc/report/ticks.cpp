@@ -5,8 +5,7 @@
 #include <cstdlib>
 #include <utility>
 
-namespace stepsize {
-namespace report {
+namespace stepsize::report {
 namespace {
 
 // How far outside of the axis, in parts of a step, a tick may lie because of
@@ -160,5 +159,4 @@ Ticks log_ticks(double lo, double hi, int max_count) {
   return ticks;
 }
 
-}  // namespace report
-}  // namespace stepsize
+}  // namespace stepsize::report

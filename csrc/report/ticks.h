@@ -4,8 +4,7 @@
 #include <string>
 #include <vector>
 
-namespace stepsize {
-namespace report {
+namespace stepsize::report {
 
 struct Tick {
   double value;
@@ -38,5 +37,4 @@ Ticks linear_ticks(double lo, double hi, int max_count);
 /// Needs 0 < lo < hi.
 Ticks log_ticks(double lo, double hi, int max_count);
 
-}  // namespace report
-}  // namespace stepsize
+}  // namespace stepsize::report

@@ -134,8 +134,8 @@ void add_data_options(CLI::App& app, TrainOptions& options, Open& open) {
          open.data_dir,
          std::string("Folder with its files [fashion-mnist:\n") +
              defaults.at("fashion-mnist").data_dir +
-             ", from Debian's package\n"
-             "dataset-fashion-mnist; cifar10, cifar100: must be given]")
+             ", of Debian's package\n"
+             "dataset-fashion-mnist; cifar10, cifar100: to be given]")
       ->check(not_empty())
       ->type_name("DIR")
       ->group("Data");

@@ -19,8 +19,7 @@
 
 #include "tests/lr_scheduler/support/spec.h"
 
-namespace stepsize {
-namespace test {
+namespace stepsize::test {
 namespace {
 
 constexpr double kBase = 0.2;
@@ -224,5 +223,4 @@ TEST(WarmupStableDecayLR, RefusesACooldownOfNoSteps) {
 }
 
 }  // namespace
-}  // namespace test
-}  // namespace stepsize
+}  // namespace stepsize::test

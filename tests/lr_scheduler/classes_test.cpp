@@ -12,8 +12,7 @@
 #include "tests/lr_scheduler/support/classes.h"
 #include "tests/lr_scheduler/support/spec.h"
 
-namespace stepsize {
-namespace test {
+namespace stepsize::test {
 namespace {
 
 const std::vector<double> kLrs = {0.1, 0.03};
@@ -142,5 +141,4 @@ INSTANTIATE_TEST_SUITE_P(
     All, RuleClass, testing::ValuesIn(kRuleClasses), class_name);
 
 }  // namespace
-}  // namespace test
-}  // namespace stepsize
+}  // namespace stepsize::test

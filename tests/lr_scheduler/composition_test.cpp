@@ -21,8 +21,7 @@
 
 #include "tests/lr_scheduler/support/spec.h"
 
-namespace stepsize {
-namespace test {
+namespace stepsize::test {
 namespace {
 
 using Rates = std::vector<double>;
@@ -185,5 +184,4 @@ TEST(CyclicLR, RefusesAScaleThatIsNone) {
 }
 
 }  // namespace
-}  // namespace test
-}  // namespace stepsize
+}  // namespace stepsize::test

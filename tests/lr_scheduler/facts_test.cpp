@@ -18,8 +18,7 @@
 
 #include "tests/lr_scheduler/support/spec.h"
 
-namespace stepsize {
-namespace test {
+namespace stepsize::test {
 namespace {
 
 using Rates = std::vector<double>;
@@ -221,5 +220,4 @@ TEST(ReduceLROnPlateau, CutsAGroupAddedLater) {
 }
 
 }  // namespace
-}  // namespace test
-}  // namespace stepsize
+}  // namespace stepsize::test

@@ -13,8 +13,7 @@
 #include "tests/lr_scheduler/support/golden_file.h"
 #include "tests/lr_scheduler/support/spec.h"
 
-namespace stepsize {
-namespace test {
+namespace stepsize::test {
 namespace {
 
 class Golden : public testing::TestWithParam<const char*> {
@@ -118,5 +117,4 @@ TEST(ReduceLROnPlateau, RatesAndCountersArePythons) {
 }
 
 }  // namespace
-}  // namespace test
-}  // namespace stepsize
+}  // namespace stepsize::test

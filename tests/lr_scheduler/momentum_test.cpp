@@ -15,8 +15,7 @@
 
 #include "tests/lr_scheduler/support/spec.h"
 
-namespace stepsize {
-namespace test {
+namespace stepsize::test {
 namespace {
 
 /// Options of an optimizer that is not LibTorch's.
@@ -196,5 +195,4 @@ TEST(Momentum, AGroupAddedLaterMustHaveOneToo) {
 }
 
 }  // namespace
-}  // namespace test
-}  // namespace stepsize
+}  // namespace stepsize::test

@@ -14,8 +14,7 @@
 
 #include "tests/lr_scheduler/support/spec.h"
 
-namespace stepsize {
-namespace test {
+namespace stepsize::test {
 namespace {
 
 struct BadOption {
@@ -229,5 +228,4 @@ TEST(LambdaLR, RefusesAnEmptyFunction) {
 }
 
 }  // namespace
-}  // namespace test
-}  // namespace stepsize
+}  // namespace stepsize::test

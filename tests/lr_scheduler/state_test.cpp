@@ -18,8 +18,7 @@
 #include "tests/lr_scheduler/support/classes.h"
 #include "tests/lr_scheduler/support/spec.h"
 
-namespace stepsize {
-namespace test {
+namespace stepsize::test {
 namespace {
 
 const std::vector<double> kLrs = {0.1, 0.03};
@@ -250,5 +249,4 @@ TEST(WarmupStableDecayLR, StateKeepsTheCooldown) {
 }
 
 }  // namespace
-}  // namespace test
-}  // namespace stepsize
+}  // namespace stepsize::test

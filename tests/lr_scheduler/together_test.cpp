@@ -16,8 +16,7 @@
 
 #include "tests/lr_scheduler/support/spec.h"
 
-namespace stepsize {
-namespace test {
+namespace stepsize::test {
 namespace {
 
 using Rates = std::vector<double>;
@@ -144,5 +143,4 @@ TEST(Together, AWriteAfterTheEndIsPartOfTheState) {
 }
 
 }  // namespace
-}  // namespace test
-}  // namespace stepsize
+}  // namespace stepsize::test

@@ -6,8 +6,7 @@
 #include <limits>
 #include <vector>
 
-namespace stepsize {
-namespace report {
+namespace stepsize::report {
 
 // Found by argument-dependent lookup, hence not in the unnamed namespace.
 static bool operator==(const Point& a, const Point& b) {
@@ -133,5 +132,4 @@ TEST(MakeAxis, YHeedsOnlyPointsWithinTheXRange) {
 }
 
 }  // namespace
-}  // namespace report
-}  // namespace stepsize
+}  // namespace stepsize::report

@@ -6,8 +6,7 @@
 #include <string>
 #include <vector>
 
-namespace stepsize {
-namespace report {
+namespace stepsize::report {
 namespace {
 
 using Lines = std::vector<std::string>;
@@ -84,5 +83,4 @@ TEST(TerminalMeasure, CountsWideCharactersTwice) {
 }
 
 }  // namespace
-}  // namespace report
-}  // namespace stepsize
+}  // namespace stepsize::report

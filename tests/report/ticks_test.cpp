@@ -5,8 +5,7 @@
 #include <string>
 #include <vector>
 
-namespace stepsize {
-namespace report {
+namespace stepsize::report {
 namespace {
 
 std::vector<std::string> labels(const Ticks& ticks) {
@@ -108,5 +107,4 @@ TEST(Scientific, DropsTrailingZeros) {
 }
 
 }  // namespace
-}  // namespace report
-}  // namespace stepsize
+}  // namespace stepsize::report

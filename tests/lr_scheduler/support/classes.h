@@ -4,8 +4,7 @@
 
 #include <string>
 
-namespace stepsize {
-namespace test {
+namespace stepsize::test {
 
 /// One row a class that follows a rule, for an optimizer of two groups. Those
 /// that end do so between t = 20 and t = 60.
@@ -43,5 +42,4 @@ inline std::string class_name(const testing::TestParamInfo<const char*>& row) {
   return text.substr(0, text.find('('));
 }
 
-}  // namespace test
-}  // namespace stepsize
+}  // namespace stepsize::test

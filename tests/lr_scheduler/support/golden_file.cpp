@@ -6,8 +6,7 @@
 #include <sstream>
 #include <stdexcept>
 
-namespace stepsize {
-namespace test {
+namespace stepsize::test {
 namespace {
 
 std::vector<double> read_series(std::istringstream& words) {
@@ -64,5 +63,4 @@ bool close(double ours, double python, double largest) {
          1e-12 * std::fabs(python) + kEpsilon * largest;
 }
 
-}  // namespace test
-}  // namespace stepsize
+}  // namespace stepsize::test

@@ -5,8 +5,7 @@
 #include <string>
 #include <vector>
 
-namespace stepsize {
-namespace test {
+namespace stepsize::test {
 
 /// One case of a file that scripts/make_goldens.py writes.
 struct GoldenCase {
@@ -27,5 +26,4 @@ std::vector<GoldenCase> read_goldens(const std::string& name);
 /// its last rate as (last - peak) * 1 + peak.
 bool close(double ours, double python, double largest);
 
-}  // namespace test
-}  // namespace stepsize
+}  // namespace stepsize::test

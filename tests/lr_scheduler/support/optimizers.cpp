@@ -6,8 +6,7 @@
 
 #include "tests/lr_scheduler/support/spec.h"
 
-namespace stepsize {
-namespace test {
+namespace stepsize::test {
 namespace {
 
 using torch::optim::OptimizerOptions;
@@ -77,5 +76,4 @@ std::vector<double> momenta_of(const torch::optim::Optimizer& optimizer) {
   return momenta;
 }
 
-}  // namespace test
-}  // namespace stepsize
+}  // namespace stepsize::test

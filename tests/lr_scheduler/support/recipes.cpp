@@ -29,8 +29,7 @@
 
 #include "tests/lr_scheduler/support/spec.h"
 
-namespace stepsize {
-namespace test {
+namespace stepsize::test {
 namespace {
 
 using torch::optim::Optimizer;
@@ -284,5 +283,4 @@ Recipe recipe_of(const Spec& spec) {
   return maker->second(spec);
 }
 
-}  // namespace test
-}  // namespace stepsize
+}  // namespace stepsize::test

@@ -3,8 +3,7 @@
 #include <cstddef>
 #include <stdexcept>
 
-namespace stepsize {
-namespace test {
+namespace stepsize::test {
 namespace {
 
 class Parser {
@@ -83,5 +82,4 @@ std::string Spec::text(const std::string& name, const char* fallback) const {
   return found == nullptr ? fallback : found->word;
 }
 
-}  // namespace test
-}  // namespace stepsize
+}  // namespace stepsize::test

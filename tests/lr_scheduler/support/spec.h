@@ -11,8 +11,7 @@
 #include <utility>
 #include <vector>
 
-namespace stepsize {
-namespace test {
+namespace stepsize::test {
 
 /// "StepLR(step_size=30, gamma=0.1)" taken apart: a word, a list or a call.
 struct Spec {
@@ -51,5 +50,4 @@ void add_group(
 std::vector<double> lrs_of(const torch::optim::Optimizer& optimizer);
 std::vector<double> momenta_of(const torch::optim::Optimizer& optimizer);
 
-}  // namespace test
-}  // namespace stepsize
+}  // namespace stepsize::test
