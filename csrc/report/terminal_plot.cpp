@@ -268,7 +268,7 @@ class TerminalPainter {
   std::u32string sample(const report::LegendEntry& entry) const {
     const bool braille =
         entry.has_line && has_braille_ && entry.style == braille_style_;
-    const std::u32string letter(1, letter_of(entry.style));
+    std::u32string letter(1, letter_of(entry.style));
     if (!braille) return letter;
     return entry.has_points ? U"⠒⠒" + letter : U"⠒⠒";
   }

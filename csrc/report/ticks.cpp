@@ -32,6 +32,7 @@ std::vector<Tick> label_log_ticks(const std::vector<Decimal>& values) {
         return d.value() > 0.00999 && d.value() < 10000.5;
       });
   std::vector<Tick> ticks;
+  ticks.reserve(values.size());
   for (const Decimal& d : values) {
     ticks.push_back(
         {d.value(),
