@@ -31,7 +31,8 @@ CLI::Validator whole_number(std::uint64_t smallest, std::uint64_t largest) {
         if (read.ec != std::errc() || read.ptr != end || octal ||
             value < smallest || value > largest) {
           return "must be a whole number in " + std::to_string(smallest) +
-                 " .. " + std::to_string(largest) + ", got " + text;
+                 " .. " + std::to_string(largest) +
+                 (octal ? ", without a leading zero" : "") + ", got " + text;
         }
         return {};
       },
