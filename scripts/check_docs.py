@@ -26,7 +26,13 @@ import tempfile
 from typing import Iterator, List, Set
 
 # Pages whose code is compiled word for word, and the folders it lies in.
-PAGES_WITH_CODE = ("README.md", "docs/schedules.md")
+PAGES_WITH_CODE = (
+    "README.md",
+    "docs/curvature.md",
+    "docs/kernels.md",
+    "docs/optimizers.md",
+    "docs/schedules.md",
+)
 COMPILED = ("tests/docs", "examples")
 
 # Coordinates have two decimals: the last may differ, and a little to spare.

@@ -1,5 +1,6 @@
 #include <stepsize/lr_scheduler/momentum_access.h>
 
+#include <stepsize/optim/momentum_options.h>
 #include <torch/optim/adam.h>
 #include <torch/optim/adamw.h>
 #include <torch/optim/rmsprop.h>
@@ -21,6 +22,9 @@ std::optional<double> MomentumAccess::get(
     const std::optional<double> momentum = get_(options);
     if (momentum) return momentum;
   }
+  if (const auto* own = dynamic_cast<const MomentumOptions*>(&options)) {
+    return own->cycled_momentum();
+  }
   if (const auto* sgd = dynamic_cast<const SGDOptions*>(&options)) {
     return sgd->momentum();
   }
@@ -39,6 +43,8 @@ std::optional<double> MomentumAccess::get(
 void MomentumAccess::set(OptimizerOptions& options, double value) const {
   if (get_ && get_(options)) {
     set_(options, value);
+  } else if (auto* own = dynamic_cast<MomentumOptions*>(&options)) {
+    own->set_cycled_momentum(value);
   } else if (auto* sgd = dynamic_cast<SGDOptions*>(&options)) {
     sgd->momentum(value);
   } else if (auto* adam = dynamic_cast<AdamOptions*>(&options)) {

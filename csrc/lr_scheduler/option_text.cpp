@@ -2,19 +2,10 @@
 
 #include <c10/util/Exception.h>
 
-#include <array>
-#include <charconv>
 #include <cmath>
 
 namespace stepsize {
 namespace detail {
-
-std::string number_text(double value) {
-  std::array<char, 32> buffer{};
-  const auto result =
-      std::to_chars(buffer.data(), buffer.data() + buffer.size(), value);
-  return std::string(buffer.data(), result.ptr);
-}
 
 OptionText& OptionText::add(const std::string& name, const std::string& value) {
   if (!first_) text_ += ", ";
@@ -69,40 +60,6 @@ std::string lambda_text(
   }
   if (is_list) text = "[" + text + "]";
   return OptionText(kind).add("lr_lambda", text).str();
-}
-
-void check_option(
-    bool holds,
-    const std::string& kind,
-    const std::string& option,
-    const std::string& rule,
-    double value) {
-  TORCH_CHECK(
-      holds,
-      kind,
-      ": ",
-      option,
-      " must be ",
-      rule,
-      ", got ",
-      number_text(value));
-}
-
-void check_option(
-    bool holds,
-    const std::string& kind,
-    const std::string& option,
-    const std::string& rule,
-    int64_t value) {
-  TORCH_CHECK(
-      holds,
-      kind,
-      ": ",
-      option,
-      " must be ",
-      rule,
-      ", got ",
-      std::to_string(value));
 }
 
 namespace {

@@ -8,10 +8,9 @@
 #include <string>
 #include <vector>
 
-namespace stepsize::detail {
+#include "csrc/core/check.h"
 
-/// The shortest text that reads back as the same number.
-std::string number_text(double value);
+namespace stepsize::detail {
 
 /// Writes "Kind(name=value, name=value)".
 class OptionText {
@@ -39,20 +38,6 @@ std::string lambda_text(
     const std::string& kind,
     const std::vector<std::function<double(double)>>& functions,
     bool is_list);
-
-/// Throws c10::Error "Kind: option must be RULE, got VALUE" unless `holds`.
-void check_option(
-    bool holds,
-    const std::string& kind,
-    const std::string& option,
-    const std::string& rule,
-    double value);
-void check_option(
-    bool holds,
-    const std::string& kind,
-    const std::string& option,
-    const std::string& rule,
-    int64_t value);
 
 /// Throws unless every number of the option is finite and >= 0, and a list
 /// has at least one.

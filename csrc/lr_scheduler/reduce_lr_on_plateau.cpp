@@ -8,7 +8,7 @@
 #include <limits>
 #include <utility>
 
-#include "csrc/lr_scheduler/archive.h"
+#include "csrc/core/archive.h"
 #include "csrc/lr_scheduler/group_writes.h"
 #include "csrc/lr_scheduler/option_text.h"
 

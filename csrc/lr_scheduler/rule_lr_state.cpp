@@ -5,7 +5,7 @@
 #include <string>
 #include <utility>
 
-#include "csrc/lr_scheduler/archive.h"
+#include "csrc/core/archive.h"
 #include "csrc/lr_scheduler/group_writes.h"
 #include "csrc/lr_scheduler/time_map.h"
 

@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <utility>
 
-#include "csrc/lr_scheduler/archive.h"
+#include "csrc/core/archive.h"
 
 namespace stepsize {
 namespace {

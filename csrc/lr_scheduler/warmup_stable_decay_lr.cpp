@@ -9,7 +9,7 @@
 #include <string>
 #include <utility>
 
-#include "csrc/lr_scheduler/archive.h"
+#include "csrc/core/archive.h"
 #include "csrc/lr_scheduler/option_text.h"
 #include "csrc/lr_scheduler/rules.h"
 

@@ -5,54 +5,14 @@
 #include <cstdint>
 #include <iostream>
 #include <limits>
-#include <map>
 #include <sstream>
 #include <vector>
 
 #include "option_checks.h"
+#include "option_defaults.h"
 
 namespace stepsize::trainer {
 namespace {
-
-struct DatasetDefaults {
-  const char* data_dir;  // empty: there is none
-  const char* augment;
-  std::int64_t epochs;
-};
-
-const std::map<std::string, DatasetDefaults>& dataset_defaults() {
-  static const std::map<std::string, DatasetDefaults> defaults{
-      {"fashion-mnist", {"/usr/share/datasets/fashion-mnist", "none", 2}},
-      {"cifar10", {"", "flip", 10}},
-      {"cifar100", {"", "flip", 10}},
-  };
-  return defaults;
-}
-
-struct OptimizerDefaults {
-  double lr;
-  double momentum;
-  double weight_decay;
-};
-
-const std::map<std::string, OptimizerDefaults>& optimizer_defaults() {
-  static const std::map<std::string, OptimizerDefaults> defaults{
-      {"sgd", {0.1, 0.9, 5e-4}},
-      {"adam", {0.003, 0.9, 0}},
-      {"adamw", {0.003, 0.9, 0.05}},
-      {"rmsprop", {0.001, 0, 0}},
-  };
-  return defaults;
-}
-
-template <typename Map>
-std::vector<std::string> names(const Map& map) {
-  std::vector<std::string> result;
-  for (const auto& entry : map) {
-    result.push_back(entry.first);
-  }
-  return result;
-}
 
 // No run is longer, and products of two such numbers can be counted.
 constexpr std::uint64_t kMost = 1000000000;
@@ -66,6 +26,8 @@ constexpr const char* kFooter = R"(
 Examples:
   stepsize-train
   stepsize-train --optimizer adamw --schedule "warmup 200 > cosine to 0.01"
+  stepsize-train --optimizer clipped-sgd --max-norm 2 --lr 0.5
+  stepsize-train --optimizer power-sgd --schedule constant
   stepsize-train --dataset cifar10 --data-dir ~/cifar-10-batches-bin
   stepsize-train --dataset cifar100 --data-dir ~/cifar-100-binary \
       --model resnet20 --epochs 60 --augment crop-flip --out runs/a
@@ -83,9 +45,10 @@ Whatever looks like a mistake in a schedule is said before the run starts.
 Files in --out (those of an earlier run there are replaced):
   log.csv       one row an epoch: epoch, step, lr, train_loss,
                 train_accuracy, test_loss, test_accuracy, images_per_second
-  steps.csv     one row an update: step, lr, train_loss
-  lr.svg, loss.svg, accuracy.svg
-                the same as pictures
+  steps.csv     one row an update: step, lr, train_loss, grad_norm and,
+                with power-sgd, sharpness, lr_sharpness
+  lr.svg, loss.svg, accuracy.svg, gradient.svg
+                the same as pictures; with power-sgd sharpness.svg, too
 
 The same seed gives the same log on a CPU, images_per_second aside, as long
 as --threads stays the same.
@@ -100,18 +63,10 @@ struct Open {
   std::optional<double> lr;
   std::optional<double> momentum;
   std::optional<double> weight_decay;
+  std::optional<double> max_norm;
+  std::optional<double> safety;
   std::optional<std::int64_t> epochs;
 };
-
-// "[sgd: 0.1, adam: 0.001]": what an option is where it is left out.
-template <typename Map, typename Value>
-std::string by_name(const Map& map, Value Map::mapped_type::*value) {
-  std::ostringstream text;
-  for (const auto& [name, defaults] : map) {
-    text << (text.tellp() == 0 ? "[" : ", ") << name << ": " << defaults.*value;
-  }
-  return text.str() + "]";
-}
 
 template <typename Value>
 std::string always(const Value& value) {
@@ -163,14 +118,19 @@ void add_optimizer_options(CLI::App& app, TrainOptions& options, Open& open) {
   app.add_option(
          "--optimizer",
          options.optimizer,
-         "sgd, adam, adamw or rmsprop" + always(options.optimizer))
+         "LibTorch's sgd, adam, adamw or rmsprop; clipped-sgd,\n"
+         "clipped-adamw: with a longest gradient; rollback-sgd:\n"
+         "takes back steps that went wrong, with a lower rate;\n"
+         "power-sgd: finds the rate by measuring curvature" +
+             always(options.optimizer))
       ->check(one_of(names(defaults)))
       ->type_name("NAME")
       ->group("Training");
   app.add_option(
          "--lr",
          open.lr,
-         "The rate that the schedule multiplies\n" +
+         "The rate that the schedule multiplies; for power-sgd a\n"
+         "factor of the rate that it finds\n" +
              by_name(defaults, &OptimizerDefaults::lr))
       ->check(number("> 0", [](double x) { return x > 0; }))
       ->type_name("X")
@@ -178,7 +138,7 @@ void add_optimizer_options(CLI::App& app, TrainOptions& options, Open& open) {
   app.add_option(
          "--momentum",
          open.momentum,
-         "Momentum; for adam and adamw, beta1\n" +
+         "Momentum; for adam, adamw and clipped-adamw, beta1\n" +
              by_name(defaults, &OptimizerDefaults::momentum))
       ->check(number("in [0, 1)", [](double x) { return x >= 0 && x < 1; }))
       ->type_name("X")
@@ -186,9 +146,26 @@ void add_optimizer_options(CLI::App& app, TrainOptions& options, Open& open) {
   app.add_option(
          "--weight-decay",
          open.weight_decay,
-         "Weight decay (decoupled from the gradient in adamw)\n" +
+         "Weight decay (decoupled from the gradient in adamw and\n"
+         "clipped-adamw)\n" +
              by_name(defaults, &OptimizerDefaults::weight_decay))
       ->check(number(">= 0", [](double x) { return x >= 0; }))
+      ->type_name("X")
+      ->group("Training");
+  app.add_option(
+         "--max-norm",
+         open.max_norm,
+         "Longest gradient that is not clipped\n" +
+             by_name(defaults, &OptimizerDefaults::max_norm))
+      ->check(number("> 0", [](double x) { return x > 0; }))
+      ->type_name("X")
+      ->group("Training");
+  app.add_option(
+         "--safety",
+         open.safety,
+         "Share of the largest stable rate that is taken\n" +
+             by_name(defaults, &OptimizerDefaults::safety))
+      ->check(number("> 0", [](double x) { return x > 0; }))
       ->type_name("X")
       ->group("Training");
 }
@@ -267,6 +244,21 @@ void add_machine_options(CLI::App& app, TrainOptions& options) {
       ->group("Machine");
 }
 
+std::optional<double> given_or_default(
+    const char* flag,
+    std::optional<double> given,
+    std::optional<double> OptimizerDefaults::*option,
+    const std::string& optimizer) {
+  const auto preset = optimizer_defaults().at(optimizer).*option;
+  if (given && !preset) {
+    throw CLI::ValidationError(
+        flag,
+        "is an option of " + owners_of(option) + ", and --optimizer is " +
+            optimizer);
+  }
+  return given ? given : preset;
+}
+
 void fill_defaults(TrainOptions& options, const Open& open) {
   const auto& data = dataset_defaults().at(options.dataset);
   const auto& optimizer = optimizer_defaults().at(options.optimizer);
@@ -282,6 +274,13 @@ void fill_defaults(TrainOptions& options, const Open& open) {
   options.lr = open.lr.value_or(optimizer.lr);
   options.momentum = open.momentum.value_or(optimizer.momentum);
   options.weight_decay = open.weight_decay.value_or(optimizer.weight_decay);
+  options.max_norm = given_or_default(
+      "--max-norm",
+      open.max_norm,
+      &OptimizerDefaults::max_norm,
+      options.optimizer);
+  options.safety = given_or_default(
+      "--safety", open.safety, &OptimizerDefaults::safety, options.optimizer);
 }
 
 }  // namespace

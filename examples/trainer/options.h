@@ -17,6 +17,9 @@ struct TrainOptions {
   double lr = 0;
   double momentum = 0;
   double weight_decay = 0;
+  /// Of the optimizers that have it; nothing for the others.
+  std::optional<double> max_norm;
+  std::optional<double> safety;
   std::string schedule = "warmup 10% > cosine 90%";
   std::int64_t epochs = 0;
   std::int64_t batch_size = 128;

@@ -2,20 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
+
+#include "text.h"
 
 namespace stepsize::trainer {
-namespace {
-
-template <typename... Values>
-std::string format(const char* pattern, Values... values) {
-  char text[256];
-  std::snprintf(text, sizeof text, pattern, values...);
-  return text;
-}
-
-}  // namespace
-
 std::string clock_text(double seconds) {
   const auto whole = static_cast<long long>(std::ceil(std::max(seconds, 0.0)));
   const long long hours = whole / 3600;

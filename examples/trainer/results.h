@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
+#include <optional>
 
 namespace stepsize::trainer {
 
@@ -10,6 +12,12 @@ struct StepResult {
   std::int64_t step = 0;  ///< updates so far, this one included
   double lr = 0;          ///< the rate it was taken with
   double loss = 0;        ///< mean over its batch, before the update
+  /// Of the gradient of its batch, where the step began.
+  double grad_norm = std::numeric_limits<double>::quiet_NaN();
+  /// Largest eigenvalue of the Hessian, where the optimizer measures it.
+  std::optional<double> sharpness = std::nullopt;
+  /// Whether the optimizer took steps back first.
+  bool rolled_back = false;
 };
 
 /// One epoch: what training saw of it, and the test after it.

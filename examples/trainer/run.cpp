@@ -2,6 +2,7 @@
 
 #include <ATen/Parallel.h>
 #include <c10/core/DeviceGuard.h>
+#include <stepsize/curvature/max_stable_lr.h>
 #include <stepsize/lr_scheduler/schedule_lr.h>
 #include <stepsize/schedule/lint.h>
 #include <stepsize/schedule/parse.h>
@@ -17,10 +18,11 @@
 #include "batch_source.h"
 #include "image_model.h"
 #include "image_set.h"
-#include "make_optimizer.h"
+#include "make_updater.h"
 #include "phase_timer.h"
 #include "progress.h"
 #include "run_log.h"
+#include "text.h"
 #include "training.h"
 
 namespace stepsize::trainer {
@@ -88,9 +90,24 @@ BatchSource test_source(
   return {sets.test, normalization, source, device};
 }
 
-// "1 epoch", "3 epochs".
-std::string counted(std::int64_t count, const std::string& what) {
-  return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
+OptimizerSettings optimizer_settings(const TrainOptions& options) {
+  OptimizerSettings settings;
+  settings.name = options.optimizer;
+  settings.lr = options.lr;
+  settings.momentum = options.momentum;
+  settings.weight_decay = options.weight_decay;
+  settings.max_norm = options.max_norm;
+  settings.safety = options.safety;
+  return settings;
+}
+
+RunPlan run_plan(
+    const TrainOptions& options, const Schedule& schedule, std::int64_t steps) {
+  RunPlan plan{schedule, options.lr, steps, options.max_norm, {}};
+  if (options.safety) {
+    plan.stability_limit = max_stable_lr(/*lambda=*/1, options.momentum);
+  }
+  return plan;
 }
 
 void describe(
@@ -105,9 +122,16 @@ void describe(
       << sets.test.size() << " test images, " << images.size(1) << "x"
       << images.size(2) << "x" << images.size(3) << ", " << sets.classes
       << " classes\n"
-      << options.model << ": " << parameter_count(model) << " parameters, "
-      << options.optimizer << " with lr " << options.lr << ", momentum "
-      << options.momentum << ", weight decay " << options.weight_decay << '\n'
+      << options.model << ": " << parameter_count(model) << " parameters\n"
+      << options.optimizer << ": lr " << options.lr << ", momentum "
+      << options.momentum << ", weight decay " << options.weight_decay;
+  if (options.max_norm) {
+    out << ", max norm " << *options.max_norm;
+  }
+  if (options.safety) {
+    out << ", safety " << *options.safety;
+  }
+  out << '\n'
       << counted(steps, "update") << " of "
       << counted(options.batch_size, "image") << " in "
       << counted(options.epochs, "epoch") << " on " << options.device << " ("
@@ -153,12 +177,7 @@ void train_and_report(
       options.model,
       {images.size(1), images.size(2), images.size(3), sets.classes});
   model->to(device);
-  const auto optimizer = make_optimizer(
-      options.optimizer,
-      model->parameters(),
-      options.lr,
-      options.momentum,
-      options.weight_decay);
+  const auto updater = make_updater(*model, optimizer_settings(options));
   const auto normalization = normalization_of(sets.train.images);
   auto train_images = train_source(sets, normalization, options, device);
   auto test_images = test_source(sets, normalization, device);
@@ -171,8 +190,8 @@ void train_and_report(
   for (const auto& warning : lint(schedule, context.run_length)) {
     err << "warning: schedule: " << warning.message << '\n';
   }
-  ScheduleLR scheduler(*optimizer, schedule);
-  RunLog log(options.out, schedule, options.lr, steps);
+  ScheduleLR scheduler(updater->optimizer(), schedule);
+  RunLog log(options.out, run_plan(options, schedule, steps));
   describe(options, sets, *model, schedule, steps, out);
 
   PhaseTimer timer(
@@ -199,7 +218,7 @@ void train_and_report(
   try {
     train(
         {*model,
-         *optimizer,
+         *updater,
          scheduler,
          train_images,
          test_images,
@@ -217,6 +236,9 @@ void train_and_report(
       std::chrono::steady_clock::now() - start;
   out << "\ntest accuracy " << 100 * accuracy << "% after "
       << clock_text(passed.count()) << '\n';
+  for (const auto& line : updater->summary()) {
+    out << options.optimizer << ": " << line << '\n';
+  }
   if (options.profile) {
     out << "\nwhere the time of the updates went:\n";
     for (const auto& line : timer.report()) {

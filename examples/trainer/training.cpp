@@ -45,47 +45,46 @@ double without_sign_of_nan(double value) {
 // Right answers as a tensor on the device, so that counting does not wait.
 torch::Tensor count_right(
     const torch::Tensor& logits, const torch::Tensor& labels) {
-  return logits.detach().argmax(1).eq(labels).sum();
+  return logits.argmax(1).eq(labels).sum();
 }
 
-// The losses of an epoch that are still on the device.
-class LossReader {
+// What the updates of an epoch left on the device.
+class UpdateReader {
  public:
-  LossReader(const TrainingSetup& setup, const TrainingListener& listener)
+  UpdateReader(const TrainingSetup& setup, const TrainingListener& listener)
       : setup_(setup), listener_(listener) {}
 
-  void add(const StepResult& result, const Batch& batch, torch::Tensor loss) {
+  // Of `update` its tensors are taken; all else is in `result`.
+  void add(const StepResult& result, const Batch& batch, const Update& update) {
     waiting_.push_back({result, batch.labels.size(0)});
-    losses_.push_back(std::move(loss));
+    losses_.push_back(update.loss);
+    norms_.push_back(update.grad_norm);
     constexpr std::size_t kReadEvery = 50;
-    if (losses_.back().is_cpu() || losses_.size() == kReadEvery) {
+    if (update.loss.is_cpu() || losses_.size() == kReadEvery) {
       read();
     }
   }
 
   void read() {
-    if (losses_.empty()) {
-      return;
-    }
-    const auto values = torch::stack(losses_).to(torch::kCPU, torch::kFloat64);
-    losses_.clear();
-    auto waiting = std::move(waiting_);
-    waiting_.clear();
-    const auto* value = values.data_ptr<double>();
+    const auto losses = values(losses_);
+    const auto norms = values(norms_);
+    const auto waiting = std::exchange(waiting_, {});
     for (std::size_t i = 0; i < waiting.size(); ++i) {
-      auto& [result, images] = waiting[i];
-      result.loss = without_sign_of_nan(value[i]);
+      auto [result, images] = waiting[i];
+      result.loss = losses[i];
+      result.grad_norm = norms[i];
       sum_ += result.loss * static_cast<double>(images);
       if (listener_.on_step) {
         listener_.on_step(result);
       }
-      if (is_hopeless(result.loss, setup_.classes)) {
+      if (!setup_.updater.recovers() &&
+          is_hopeless(result.loss, setup_.classes)) {
         throw DivergedError(result);
       }
     }
   }
 
-  // Sum over the images that were read.
+  // Sum of the losses over the images that were read.
   double sum() const { return sum_; }
 
  private:
@@ -94,10 +93,26 @@ class LossReader {
     std::int64_t images;
   };
 
+  // Reads the tensors in one go, and drops them.
+  static std::vector<double> values(std::vector<torch::Tensor>& tensors) {
+    std::vector<double> result;
+    if (tensors.empty()) {
+      return result;
+    }
+    const auto read = torch::stack(tensors).to(torch::kCPU, torch::kFloat64);
+    const auto* value = read.data_ptr<double>();
+    for (std::size_t i = 0; i < tensors.size(); ++i) {
+      result.push_back(without_sign_of_nan(value[i]));
+    }
+    tensors.clear();
+    return result;
+  }
+
   const TrainingSetup& setup_;
   const TrainingListener& listener_;
   std::vector<Waiting> waiting_;
   std::vector<torch::Tensor> losses_;
+  std::vector<torch::Tensor> norms_;
   double sum_ = 0;
 };
 
@@ -109,32 +124,26 @@ void train_epoch(
     EpochResult& result) {
   using Clock = std::chrono::steady_clock;
   const auto start = Clock::now();
-  const auto parameters = setup.model.parameters();
-  LossReader reader(setup, listener);
+  UpdateReader reader(setup, listener);
   torch::Tensor right;
   setup.model.train();
   setup.timer.enter(Phase::kInput);
   setup.train.start_epoch();
   while (const auto batch = setup.train.next()) {
-    setup.timer.enter(Phase::kForward);
-    const auto logits = setup.model.forward(batch->images);
-    const auto loss = F::cross_entropy(logits, batch->labels);
-    setup.timer.enter(Phase::kBackward);
-    // Dropping the old gradients saves filling them with zeros and adding.
-    for (const auto& parameter : parameters) {
-      parameter.mutable_grad().reset();
-    }
-    loss.backward();
-    setup.timer.enter(Phase::kUpdate);
-    result.lr = setup.scheduler.get_last_lr().front();
-    setup.optimizer.step();
+    const Update update = setup.updater.make(*batch, setup.timer);
     setup.scheduler.step();
     ++result.step;
+    result.lr = update.lr;
     setup.timer.enter(Phase::kLog);
-    const auto count = count_right(logits, batch->labels);
+    const auto count = count_right(update.logits, batch->labels);
     right = right.defined() ? right.add_(count) : count;
-    reader.add(
-        {result.epoch, result.step, result.lr, 0}, *batch, loss.detach());
+    StepResult step;
+    step.epoch = result.epoch;
+    step.step = result.step;
+    step.lr = update.lr;
+    step.sharpness = update.sharpness;
+    step.rolled_back = update.rolled_back;
+    reader.add(step, *batch, update);
     setup.timer.enter(Phase::kInput);
   }
   setup.timer.enter(Phase::kLog);
@@ -197,7 +206,9 @@ void train(const TrainingSetup& setup, const TrainingListener& listener) {
     if (listener.on_epoch) {
       listener.on_epoch(result);
     }
-    if (is_hopeless(test.loss, setup.classes)) {
+    const bool can_recover =
+        setup.updater.recovers() && result.epoch < setup.epochs;
+    if (!can_recover && is_hopeless(test.loss, setup.classes)) {
       throw DivergedError(result);
     }
   }

@@ -11,6 +11,7 @@
 #include "image_model.h"
 #include "phase_timer.h"
 #include "results.h"
+#include "updater.h"
 
 namespace stepsize::trainer {
 
@@ -46,7 +47,7 @@ TestResult evaluate(ImageModel& model, BatchSource& source);
 /// device.
 struct TrainingSetup {
   ImageModel& model;
-  torch::optim::Optimizer& optimizer;
+  Updater& updater;
   ScheduleLR& scheduler;
   BatchSource& train;
   BatchSource& test;
@@ -65,11 +66,12 @@ struct TrainingListener {
 /// an update, and tests after every epoch.
 ///
 /// On a CPU the listener hears of every update at once. On an accelerator
-/// losses are read back some dozens at a time, since each reading waits for the
-/// device; none is left out.
+/// losses and norms are read back some dozens at a time, since each reading
+/// waits for the device; none is left out.
 ///
 /// Throws DivergedError at the first update, or the first test, whose loss is
-/// hopeless, after the listener has heard of it.
+/// hopeless, after the listener has heard of it. With an updater that recovers
+/// only the last test counts.
 void train(const TrainingSetup& setup, const TrainingListener& listener);
 
 }  // namespace stepsize::trainer

@@ -4,10 +4,25 @@
 /// includes the headers it uses instead: those of the rooms `schedule` and
 /// `report` need no LibTorch at all.
 
+#include <stepsize/curvature/curvature_status.h>
+#include <stepsize/curvature/gauss_newton_operator.h>
+#include <stepsize/curvature/hessian_operator.h>
+#include <stepsize/curvature/hutchinson.h>
+#include <stepsize/curvature/lanczos.h>
+#include <stepsize/curvature/linear_operator.h>
+#include <stepsize/curvature/max_stable_lr.h>
+#include <stepsize/curvature/power_iteration.h>
+#include <stepsize/curvature/sharpness_tracker.h>
+#include <stepsize/curvature/spectral_density.h>
+#include <stepsize/kernels/adam.h>
+#include <stepsize/kernels/cpu_capability.h>
+#include <stepsize/kernels/grad_norm.h>
+#include <stepsize/kernels/sgd.h>
 #include <stepsize/lr_scheduler/chained_scheduler.h>
 #include <stepsize/lr_scheduler/constant_lr.h>
 #include <stepsize/lr_scheduler/cosine_annealing_lr.h>
 #include <stepsize/lr_scheduler/cosine_annealing_warm_restarts.h>
+#include <stepsize/lr_scheduler/curvature_lr.h>
 #include <stepsize/lr_scheduler/cyclic_lr.h>
 #include <stepsize/lr_scheduler/exponential_lr.h>
 #include <stepsize/lr_scheduler/inverse_sqrt_lr.h>
@@ -31,6 +46,16 @@
 #include <stepsize/lr_scheduler/swa_lr.h>
 #include <stepsize/lr_scheduler/warmup_cosine_lr.h>
 #include <stepsize/lr_scheduler/warmup_stable_decay_lr.h>
+#include <stepsize/optim/clipped_adamw.h>
+#include <stepsize/optim/clipped_optimizer.h>
+#include <stepsize/optim/clipped_sgd.h>
+#include <stepsize/optim/gradient_norm_rollback.h>
+#include <stepsize/optim/indexed_optimizer.h>
+#include <stepsize/optim/momentum_options.h>
+#include <stepsize/optim/power_method_sgd.h>
+#include <stepsize/optim/rollback_options.h>
+#include <stepsize/optim/rollback_rule.h>
+#include <stepsize/optim/rollback_sgd.h>
 #include <stepsize/report/csv_cell.h>
 #include <stepsize/report/csv_writer.h>
 #include <stepsize/report/line_plot.h>

@@ -15,8 +15,6 @@
 namespace stepsize::test {
 namespace {
 
-const std::vector<double> kLrs = {0.1, 0.03};
-
 class RuleClass : public testing::TestWithParam<const char*> {
  protected:
   std::unique_ptr<torch::optim::Optimizer> optimizer_ =

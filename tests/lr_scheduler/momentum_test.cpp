@@ -3,10 +3,13 @@
 #include <stepsize/lr_scheduler/exponential_lr.h>
 #include <stepsize/lr_scheduler/one_cycle_lr.h>
 #include <stepsize/lr_scheduler/sequential_lr.h>
+#include <stepsize/optim/clipped_adamw.h>
+#include <stepsize/optim/clipped_sgd.h>
 #include <torch/torch.h>
 
 #include <functional>
 #include <memory>
+#include <set>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -192,6 +195,36 @@ TEST(Momentum, AGroupAddedLaterMustHaveOneToo) {
   EXPECT_EQ(scheduler.last_epoch(), 0);
   EXPECT_EQ(optimizer.options().friction, friction);
   EXPECT_EQ(optimizer.options().lr, 0.1);
+}
+
+TEST(Momentum, IsFoundInTheOptimizersOfThisLibrary) {
+  const auto options = one_cycle_options();
+  const auto parameter = torch::zeros({1}, torch::requires_grad());
+  torch::optim::SGD reference({parameter}, torch::optim::SGDOptions(0.1));
+  ClippedSGD sgd({parameter}, ClippedSGDOptions(0.1));
+  ClippedAdamW adamw({parameter}, ClippedAdamWOptions(0.1));
+  OneCycleLR reference_scheduler(reference, options);
+  OneCycleLR sgd_scheduler(sgd, options);
+  OneCycleLR adamw_scheduler(adamw, options);
+  std::set<double> seen;
+  for (int i = 0; i < 8; ++i) {
+    const auto expected = momenta_of(reference).front();
+    seen.insert(expected);
+    const auto* own =
+        dynamic_cast<const MomentumOptions*>(&sgd.param_groups()[0].options());
+    ASSERT_NE(own, nullptr);
+    EXPECT_EQ(own->cycled_momentum(), expected);
+    EXPECT_EQ(
+        std::get<0>(dynamic_cast<const ClippedAdamWOptions&>(
+                        adamw.param_groups()[0].options())
+                        .betas()),
+        expected);
+    EXPECT_EQ(sgd_scheduler.get_last_lr(), reference_scheduler.get_last_lr());
+    reference_scheduler.step();
+    sgd_scheduler.step();
+    adamw_scheduler.step();
+  }
+  EXPECT_GT(seen.size(), 4U);
 }
 
 }  // namespace

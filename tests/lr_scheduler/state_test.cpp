@@ -17,22 +17,10 @@
 
 #include "tests/lr_scheduler/support/classes.h"
 #include "tests/lr_scheduler/support/spec.h"
+#include "tests/support/archive_bytes.h"
 
 namespace stepsize::test {
 namespace {
-
-const std::vector<double> kLrs = {0.1, 0.03};
-
-std::string saved(const StatefulLR& scheduler) {
-  std::ostringstream stream;
-  torch::save(scheduler, stream);
-  return stream.str();
-}
-
-void load(StatefulLR& scheduler, const std::string& bytes) {
-  std::istringstream stream(bytes);
-  torch::load(scheduler, stream);
-}
 
 /// The message of the error that loading gives; the scheduler must be as
 /// before.

@@ -15,22 +15,12 @@
 #include <vector>
 
 #include "tests/lr_scheduler/support/spec.h"
+#include "tests/support/archive_bytes.h"
 
 namespace stepsize::test {
 namespace {
 
 using Rates = std::vector<double>;
-
-std::string saved(const StatefulLR& scheduler) {
-  std::ostringstream stream;
-  torch::save(scheduler, stream);
-  return stream.str();
-}
-
-void load(StatefulLR& scheduler, const std::string& bytes) {
-  std::istringstream stream(bytes);
-  torch::load(scheduler, stream);
-}
 
 TEST(Together, APlateauCutsOnAfterAWarmup) {
   const auto optimizer = make_optimizer("SGD", {0.1});

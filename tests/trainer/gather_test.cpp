@@ -6,7 +6,7 @@
 namespace stepsize::trainer {
 namespace {
 
-constexpr std::int64_t kImages = 6;
+constexpr std::int64_t kCount = 6;
 constexpr std::int64_t kChannels = 3;
 constexpr std::int64_t kHeight = 5;
 constexpr std::int64_t kWidth = 7;
@@ -14,7 +14,7 @@ constexpr std::int64_t kWidth = 7;
 torch::Tensor sample_images() {
   torch::manual_seed(1);
   return torch::randint(
-      1, 256, {kImages, kChannels, kHeight, kWidth}, torch::kUInt8);
+      1, 256, {kCount, kChannels, kHeight, kWidth}, torch::kUInt8);
 }
 
 // Leaves every byte as it is, so that equality is exact.
@@ -139,7 +139,7 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(GatherImages, RefusesIndexOutOfRange) {
   const auto images = sample_images();
-  for (const std::int64_t bad : {std::int64_t{-1}, kImages}) {
+  for (const std::int64_t bad : {std::int64_t{-1}, kCount}) {
     EXPECT_THROW(
         gather_images(images, torch::full({1}, bad, torch::kInt64), {}, none()),
         c10::Error);
@@ -149,7 +149,7 @@ TEST(GatherImages, RefusesIndexOutOfRange) {
 TEST(NormalizationOf, GivesMeanZeroAndVarianceOne) {
   const auto images = sample_images();
   const auto batch = gather_images(
-      images, torch::arange(kImages), {}, normalization_of(images));
+      images, torch::arange(kCount), {}, normalization_of(images));
   const auto channels = batch.transpose(0, 1).flatten(1).to(torch::kFloat64);
   // Single precision of values of size 1.
   EXPECT_LT(channels.mean(1).abs().max().item<double>(), 1e-6);

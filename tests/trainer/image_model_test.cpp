@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "examples/trainer/cnn.h"
-#include "examples/trainer/make_optimizer.h"
 #include "examples/trainer/resnet.h"
 
 namespace stepsize::trainer {
@@ -88,22 +87,6 @@ TEST(MakeModel, GivesOneLogitAClass) {
 
 TEST(MakeModel, RefusesUnknownName) {
   EXPECT_THROW(make_model("vgg", {}), c10::Error);
-}
-
-TEST(MakeOptimizer, PassesRateMomentumAndDecayOn) {
-  const std::vector<torch::Tensor> parameters{torch::zeros({1})};
-  const auto sgd = make_optimizer("sgd", parameters, 0.5, 0.7, 0.25);
-  const auto& options =
-      static_cast<torch::optim::SGDOptions&>(sgd->param_groups()[0].options());
-  EXPECT_EQ(options.lr(), 0.5);
-  EXPECT_EQ(options.momentum(), 0.7);
-  EXPECT_EQ(options.weight_decay(), 0.25);
-  const auto adamw = make_optimizer("adamw", parameters, 0.5, 0.7, 0.25);
-  const auto& decoupled = static_cast<torch::optim::AdamWOptions&>(
-      adamw->param_groups()[0].options());
-  EXPECT_EQ(std::get<0>(decoupled.betas()), 0.7);
-  EXPECT_EQ(decoupled.weight_decay(), 0.25);
-  EXPECT_THROW(make_optimizer("lion", parameters, 1, 0, 0), c10::Error);
 }
 
 }  // namespace

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <optional>
+#include <regex>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -103,6 +105,65 @@ TEST(ParseCommandLine, NamesOptionRuleAndValueOfABadNumber) {
   EXPECT_THAT(refusal({"--epochs", "010"}), HasSubstr("010"));
 }
 
+TEST(ParseCommandLine, GivesOptionsToTheOptimizersThatHaveThem) {
+  const auto clipped =
+      parse({"--optimizer", "clipped-sgd", "--max-norm", "2.5"}).options;
+  EXPECT_EQ(clipped.max_norm, 2.5);
+  EXPECT_FALSE(clipped.safety);
+  EXPECT_TRUE(parse({"--optimizer", "clipped-adamw"}).options.max_norm);
+  const auto power =
+      parse({"--optimizer", "power-sgd", "--safety", "1.25"}).options;
+  EXPECT_EQ(power.safety, 1.25);
+  EXPECT_FALSE(power.max_norm);
+  EXPECT_EQ(parse({"--optimizer", "power-sgd"}).options.safety, 0.5);
+  // A factor of the rate that is measured.
+  EXPECT_EQ(parse({"--optimizer", "power-sgd"}).options.lr, 1);
+  const auto plain = parse({"--optimizer", "rollback-sgd"}).options;
+  EXPECT_FALSE(plain.max_norm);
+  EXPECT_FALSE(plain.safety);
+  const auto sgd = parse({}).options;
+  EXPECT_EQ(plain.lr, sgd.lr);
+  EXPECT_EQ(plain.momentum, sgd.momentum);
+  EXPECT_EQ(plain.weight_decay, sgd.weight_decay);
+}
+
+TEST(ParseCommandLine, RefusesOptionsThatTheOptimizerHasNoUseFor) {
+  for (const auto* name :
+       {"sgd", "adam", "adamw", "rmsprop", "rollback-sgd", "power-sgd"}) {
+    EXPECT_THAT(
+        refusal({"--max-norm", "1", "--optimizer", name}),
+        AllOf(
+            HasSubstr("--max-norm: is an option of clipped-adamw and "
+                      "clipped-sgd"),
+            HasSubstr(std::string("--optimizer is ") + name)));
+  }
+  for (const auto* name :
+       {"sgd",
+        "adam",
+        "adamw",
+        "rmsprop",
+        "rollback-sgd",
+        "clipped-sgd",
+        "clipped-adamw"}) {
+    EXPECT_THAT(
+        refusal({"--safety", "0.5", "--optimizer", name}),
+        AllOf(
+            HasSubstr("--safety: is an option of power-sgd"),
+            HasSubstr(std::string("--optimizer is ") + name)));
+  }
+}
+
+TEST(ParseCommandLine, RefusesNormAndSafetyOutOfRange) {
+  for (const auto* value : {"0", "-1", "nan", "inf", "long"}) {
+    EXPECT_THAT(
+        refusal({"--optimizer", "clipped-sgd", "--max-norm", value}),
+        AllOf(HasSubstr("--max-norm"), HasSubstr("> 0"), HasSubstr(value)));
+    EXPECT_THAT(
+        refusal({"--optimizer", "power-sgd", "--safety", value}),
+        AllOf(HasSubstr("--safety"), HasSubstr("> 0"), HasSubstr(value)));
+  }
+}
+
 TEST(ParseCommandLine, RefusesFoldersWithoutAName) {
   EXPECT_THAT(refusal({"--out", ""}), HasSubstr("--out"));
   EXPECT_THAT(refusal({"--data-dir", ""}), HasSubstr("--data-dir"));
@@ -136,24 +197,45 @@ TEST(ParseCommandLine, HelpShowsCommandsAndSchedules) {
   }
   std::istringstream lines(help);
   for (std::string line; std::getline(lines, line);) {
-    EXPECT_LE(line.size(), 80U) << line;
+    EXPECT_LE(line.size(), 79U) << line;
   }
 }
 
 TEST(ParseCommandLine, HelpSaysTheDefaultsOfEachOptimizer) {
   testing::internal::CaptureStdout();
   parse({"--help"});
-  const std::string help = testing::internal::GetCapturedStdout();
-  for (const auto* name : {"sgd", "adam", "adamw", "rmsprop"}) {
+  std::string help = testing::internal::GetCapturedStdout();
+  // Lists are broken into lines.
+  help = std::regex_replace(help, std::regex("\\s+"), " ");
+  for (const auto* name :
+       {"sgd",
+        "adam",
+        "adamw",
+        "rmsprop",
+        "clipped-sgd",
+        "clipped-adamw",
+        "rollback-sgd",
+        "power-sgd"}) {
     const auto options = parse({"--optimizer", name}).options;
-    for (const double value :
-         {options.lr, options.momentum, options.weight_decay}) {
+    for (const std::optional<double> value :
+         {std::optional(options.lr),
+          std::optional(options.momentum),
+          std::optional(options.weight_decay),
+          options.max_norm,
+          options.safety}) {
+      if (!value) {
+        continue;
+      }
       std::ostringstream text;
-      text << name << ": " << value;
-      // The whole number, and not one that starts like it.
+      text << name << ": " << *value;
+      // The whole name and number, and not ones that look like them.
       EXPECT_THAT(
           help,
-          AnyOf(HasSubstr(text.str() + ","), HasSubstr(text.str() + "]")));
+          AnyOf(
+              HasSubstr(" " + text.str() + ","),
+              HasSubstr(" " + text.str() + "]"),
+              HasSubstr("[" + text.str() + ","),
+              HasSubstr("[" + text.str() + "]")));
     }
   }
 }

@@ -4,39 +4,141 @@
 #include <gtest/gtest.h>
 #include <stepsize/schedule/ramp.h>
 
+#include <limits>
+#include <string>
+#include <vector>
+
 #include "sample_files.h"
 
 namespace stepsize::trainer {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
+using testing::Not;
+
+RunPlan plan_of(const Schedule& schedule, std::int64_t steps) {
+  return {schedule, 0.5, steps, {}, {}};
+}
+
+StepResult step_result(std::int64_t step, double lr, double grad_norm) {
+  StepResult result{1, step, lr, 2.25};
+  result.grad_norm = grad_norm;
+  return result;
+}
 
 TEST(RunLog, WritesRowsAndPictures) {
   const TemporaryFolder folder;
   const auto out = folder / "a/b";
-  RunLog log(out, linear(2), 0.5, 2);
-  log.add(StepResult{1, 1, 0.5, 2.25});
-  log.add(StepResult{1, 2, 0.25, 1.5});
-  log.add(EpochResult{1, 2, 0.25, 1.875, 0.5, 1.75, 0.625, 100});
+  RunLog log(out, plan_of(linear(3), 3));
+  log.add(step_result(1, 0.5, 4));
+  auto measured = step_result(2, 0.25, 0.125);
+  measured.sharpness = 3;
+  log.add(measured);
+  log.add(step_result(3, 0.25, std::numeric_limits<double>::quiet_NaN()));
+  log.add(EpochResult{1, 3, 0.25, 1.875, 0.5, 1.75, 0.625, 100});
   log.draw();
   EXPECT_EQ(
       read_text(out / "log.csv"),
       "epoch,step,lr,train_loss,train_accuracy,test_loss,test_accuracy,"
-      "images_per_second\n1,2,0.25,1.875,0.5,1.75,0.625,100\n");
+      "images_per_second\n1,3,0.25,1.875,0.5,1.75,0.625,100\n");
   EXPECT_EQ(
       read_text(out / "steps.csv"),
-      "step,lr,train_loss\n1,0.5,2.25\n2,0.25,1.5\n");
-  for (const auto* name : {"lr.svg", "loss.svg", "accuracy.svg"}) {
+      "step,lr,train_loss,grad_norm,sharpness,lr_sharpness\n"
+      "1,0.5,2.25,4,,\n"
+      "2,0.25,2.25,0.125,3,0.75\n"
+      "3,0.25,2.25,nan,,\n");
+  for (const auto* name :
+       {"lr.svg", "loss.svg", "accuracy.svg", "gradient.svg"}) {
     EXPECT_THAT(read_text(out / name), HasSubstr("</svg>")) << name;
   }
+  EXPECT_FALSE(std::filesystem::exists(out / "sharpness.svg"));
 }
 
 TEST(RunLog, DrawsTheRateBeforeTheRunAndDropsOldPictures) {
   const TemporaryFolder folder;
-  write_plain(folder / "loss.svg", {'o', 'l', 'd'});
-  const RunLog log(folder.path(), constant(), 0.5, 1000);
+  for (const auto& name : result_pictures()) {
+    write_plain(folder / name, {'o', 'l', 'd'});
+  }
+  const RunLog log(folder.path(), plan_of(constant(), 1000));
   EXPECT_TRUE(std::filesystem::exists(folder / "lr.svg"));
-  EXPECT_FALSE(std::filesystem::exists(folder / "loss.svg"));
+  for (const auto& name : result_pictures()) {
+    EXPECT_FALSE(std::filesystem::exists(folder / name)) << name;
+  }
+}
+
+TEST(RunLog, KeepsThePlannedRateWhereItWasTaken) {
+  const TemporaryFolder folder;
+  RunLog log(folder.path(), plan_of(constant(), 2));
+  const auto planned = read_text(folder / "lr.svg");
+  log.add(step_result(1, 0.5, 1));
+  log.draw();
+  EXPECT_EQ(read_text(folder / "lr.svg"), planned);
+  auto back = step_result(2, 0.25, 8);
+  back.rolled_back = true;
+  log.add(back);
+  log.draw();
+  EXPECT_THAT(
+      read_text(folder / "lr.svg"),
+      AllOf(
+          HasSubstr(">planned<"),
+          HasSubstr(">taken<"),
+          HasSubstr(">rollback<")));
+  EXPECT_THAT(read_text(folder / "gradient.svg"), HasSubstr(">rollback<"));
+}
+
+TEST(RunLog, DrawsWhereGradientsAreClipped) {
+  const TemporaryFolder folder;
+  RunPlan plan = plan_of(constant(), 2);
+  plan.max_norm = 2;
+  RunLog log(folder.path(), plan);
+  log.add(step_result(1, 0.5, 1));
+  log.add(step_result(2, 0.5, 4));
+  log.draw();
+  EXPECT_THAT(
+      read_text(folder / "gradient.svg"),
+      AllOf(HasSubstr(">norm<"), HasSubstr(">max norm 2<")));
+}
+
+TEST(RunLog, DrawsTheSharpnessOfARunThatMeasuresIt) {
+  const TemporaryFolder folder;
+  RunPlan plan = plan_of(constant(), 2);
+  plan.stability_limit = 3.8;
+  RunLog log(folder.path(), plan);
+  const auto planned = read_text(folder / "lr.svg");
+  EXPECT_THAT(planned, HasSubstr(">factor<"));
+  for (const std::int64_t step : {1, 2}) {
+    auto result = step_result(step, 0.5, 1);
+    result.sharpness = 4;
+    log.add(result);
+  }
+  log.draw();
+  EXPECT_THAT(
+      read_text(folder / "sharpness.svg"),
+      AllOf(
+          HasSubstr(">sharpness<"),
+          HasSubstr(">rate x sharpness<"),
+          HasSubstr(">its limit 3.8<")));
+  EXPECT_THAT(read_text(folder / "lr.svg"), Not(HasSubstr(">factor<")));
+}
+
+TEST(RunLog, DrawsOneNormThatIsNoNumberAsOneGap) {
+  const TemporaryFolder folder;
+  RunLog log(folder.path(), plan_of(constant(), 1000));
+  for (std::int64_t step = 1; step <= 1000; ++step) {
+    log.add(step_result(
+        step, 0.5, step == 500 ? std::numeric_limits<double>::infinity() : 2));
+  }
+  log.draw();
+  // Means are taken over eleven updates: those near it count without it.
+  std::size_t lines = 0;
+  const auto picture = read_text(folder / "gradient.svg");
+  for (auto at = picture.find("<polyline"); at != std::string::npos;
+       at = picture.find("<polyline", at + 1)) {
+    ++lines;
+  }
+  EXPECT_EQ(lines, 2U);
+  EXPECT_THAT(picture, Not(HasSubstr("nan")));
 }
 
 TEST(RunLog, NamesTheFolderThatItCannotMake) {
@@ -44,19 +146,20 @@ TEST(RunLog, NamesTheFolderThatItCannotMake) {
   write_plain(folder / "file", {});
   const auto out = folder / "file/run";
   EXPECT_THAT(
-      message_of([&] { RunLog(out, constant(), 0.5, 1); }),
+      message_of([&] { RunLog(out, plan_of(constant(), 1)); }),
       HasSubstr(out.string()));
 }
 
 TEST(RunLog, NamesTheFileThatItCannotReplace) {
   const TemporaryFolder folder;
   // A folder that is not empty is in the way of each file.
-  for (const auto* name :
-       {"log.csv", "steps.csv", "lr.svg", "loss.svg", "accuracy.svg"}) {
-    const auto out = folder / (std::string("for-") + name);
+  std::vector<std::string> names = result_pictures();
+  names.insert(names.end(), {"log.csv", "steps.csv", "lr.svg"});
+  for (const auto& name : names) {
+    const auto out = folder / ("for-" + name);
     std::filesystem::create_directories(out / name / "in-the-way");
     EXPECT_THAT(
-        message_of([&] { RunLog(out, constant(), 0.5, 1); }),
+        message_of([&] { RunLog(out, plan_of(constant(), 1)); }),
         HasSubstr((out / name).string()));
   }
 }

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cmath>
 #include <limits>
+#include <memory>
 #include <sstream>
 #include <string>
 #include <thread>
@@ -89,8 +90,9 @@ struct Heard {
 
 Heard train_pixels(
     PixelModel& model, double lr, const Schedule& schedule, Heard heard = {}) {
-  torch::optim::SGD sgd(model.parameters(), lr);
-  ScheduleLR scheduler(sgd, schedule);
+  const auto updater = make_gradient_updater(
+      model, std::make_unique<torch::optim::SGD>(model.parameters(), lr));
+  ScheduleLR scheduler(updater->optimizer(), schedule);
   auto train_images = pixel_source(3);
   auto test_images = pixel_source(4);
   PhaseTimer timer;
@@ -98,7 +100,7 @@ Heard train_pixels(
   listener.on_step = [&](const StepResult& r) { heard.steps.push_back(r); };
   listener.on_epoch = [&](const EpochResult& r) { heard.epochs.push_back(r); };
   train(
-      {model, sgd, scheduler, train_images, test_images, timer, 3, 2},
+      {model, *updater, scheduler, train_images, test_images, timer, 3, 2},
       listener);
   return heard;
 }
@@ -144,6 +146,9 @@ TEST(Train, TakesAGradientStep) {
   // -0.002, which the tolerance covers, as it does the change of the weight.
   const double moved = before - model.parameters()[0].item<double>();
   EXPECT_NEAR(moved, 2 * 1e-3 * gradient, 2e-5);
+  EXPECT_NEAR(heard.steps[0].grad_norm, std::abs(gradient), 1e-5);
+  EXPECT_FALSE(heard.steps[0].sharpness);
+  EXPECT_FALSE(heard.steps[0].rolled_back);
 }
 
 TEST(Train, StopsAtTheFirstLossThatIsNoNumber) {

@@ -9,8 +9,9 @@
 namespace stepsize {
 
 /// Where a scheduler that cycles the momentum finds it in an optimizer's
-/// options. It knows LibTorch's own: `momentum` of SGD and RMSprop, the first
-/// of the `betas` of Adam and AdamW. of() teaches it another options type:
+/// options. It knows LibTorch's own (`momentum` of SGD and RMSprop, the first
+/// of the `betas` of Adam and AdamW) and all that are MomentumOptions. of()
+/// teaches it another options type:
 ///
 ///     auto access = MomentumAccess::of<LionOptions>(
 ///         [](const LionOptions& o) { return o.beta1(); },

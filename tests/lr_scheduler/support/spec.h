@@ -43,6 +43,9 @@ inline Recipe recipe_of(const std::string& text) {
 std::unique_ptr<torch::optim::Optimizer> make_optimizer(
     const std::string& name, const std::vector<double>& lrs);
 
+/// Two groups' rates.
+inline const std::vector<double> kLrs = {0.1, 0.03};
+
 /// Adds a group with a rate of its own.
 void add_group(
     torch::optim::Optimizer& optimizer, const std::string& name, double lr);

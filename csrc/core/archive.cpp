@@ -1,10 +1,10 @@
-#include "csrc/lr_scheduler/archive.h"
+#include "csrc/core/archive.h"
 
 #include <torch/serialize/archive.h>
 
 #include <cmath>
 
-#include "csrc/lr_scheduler/option_text.h"
+#include "csrc/core/check.h"
 
 namespace stepsize::detail {
 
@@ -30,6 +30,27 @@ void write_doubles(
     const std::string& key,
     const std::vector<double>& values) {
   archive.write(key, c10::IValue(values));
+}
+
+void write_ints(
+    OutputArchive& archive,
+    const std::string& key,
+    const std::vector<int64_t>& values) {
+  archive.write(key, c10::IValue(values));
+}
+
+void write_tensors(
+    OutputArchive& archive,
+    const std::string& key,
+    const std::vector<at::Tensor>& values) {
+  std::vector<int64_t> defined;
+  c10::List<at::Tensor> tensors;
+  for (const auto& value : values) {
+    defined.push_back(value.defined() ? 1 : 0);
+    if (value.defined()) tensors.push_back(value);
+  }
+  write_ints(archive, key + "_defined", defined);
+  archive.write(key, c10::IValue(tensors));
 }
 
 namespace {
@@ -87,6 +108,30 @@ std::vector<double> read_doubles(
   const c10::IValue value = read(archive, kind, key);
   check_type(value.isDoubleList(), kind, key, "a list of numbers");
   return value.toDoubleVector();
+}
+
+std::vector<int64_t> read_ints(
+    InputArchive& archive, const std::string& kind, const std::string& key) {
+  const c10::IValue value = read(archive, kind, key);
+  check_type(value.isIntList(), kind, key, "a list of integers");
+  return value.toIntVector();
+}
+
+std::vector<at::Tensor> read_tensors(
+    InputArchive& archive, const std::string& kind, const std::string& key) {
+  const auto defined = read_ints(archive, kind, key + "_defined");
+  const c10::IValue value = read(archive, kind, key);
+  check_type(value.isTensorList(), kind, key, "a list of tensors");
+  const auto tensors = value.toTensorVector();
+  std::vector<at::Tensor> result;
+  std::size_t next = 0;
+  for (const int64_t flag : defined) {
+    const bool there = flag != 0;
+    check_type(
+        !there || next < tensors.size(), kind, key, "as long as it says");
+    result.push_back(there ? tensors[next++] : at::Tensor());
+  }
+  return result;
 }
 
 void check_finite(

@@ -24,6 +24,15 @@ void write_doubles(
     torch::serialize::OutputArchive& archive,
     const std::string& key,
     const std::vector<double>& values);
+void write_ints(
+    torch::serialize::OutputArchive& archive,
+    const std::string& key,
+    const std::vector<int64_t>& values);
+/// Tensors that are undefined stay so.
+void write_tensors(
+    torch::serialize::OutputArchive& archive,
+    const std::string& key,
+    const std::vector<at::Tensor>& values);
 
 // Each of these throws c10::Error "KIND: the archive has no ..." where the
 // entry is missing or of another type.
@@ -42,6 +51,15 @@ std::string read_string(
     const std::string& kind,
     const std::string& key);
 std::vector<double> read_doubles(
+    torch::serialize::InputArchive& archive,
+    const std::string& kind,
+    const std::string& key);
+std::vector<int64_t> read_ints(
+    torch::serialize::InputArchive& archive,
+    const std::string& kind,
+    const std::string& key);
+/// The tensors share memory with the archive.
+std::vector<at::Tensor> read_tensors(
     torch::serialize::InputArchive& archive,
     const std::string& kind,
     const std::string& key);

@@ -1,0 +1,261 @@
+// A clipped training step: ours against LibTorch's clip_grad_norm_ and its own
+// optimizer, side by side on the same sizes, and a plain triad for the speed of
+// memory. Run it as
+//
+//     build/release/bin/kernels_benchmark
+//
+// It uses as many threads as there are cores; OMP_NUM_THREADS says otherwise.
+// bytes_per_second counts what a step has to move at the least: the gradient
+// for the norm, and the arrays of the update. Compare it with BM_Triad.
+#include <benchmark/benchmark.h>
+#include <stepsize/kernels/adam.h>
+#include <stepsize/kernels/cpu_capability.h>
+#include <stepsize/kernels/grad_norm.h>
+#include <stepsize/kernels/sgd.h>
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace {
+
+using Tensors = std::vector<torch::Tensor>;
+
+constexpr double kMaxNorm = 1.0;
+
+/// Parameters with gradients, as both sides get them. The arguments of a
+/// benchmark are the number of tensors and the elements of each.
+Tensors make_params(
+    const benchmark::State& state, torch::Dtype type = torch::kFloat) {
+  Tensors params;
+  for (int64_t i = 0; i < state.range(0); ++i) {
+    params.push_back(torch::full({state.range(1)}, 0.5, type));
+    params.back().set_requires_grad(true);
+    params.back().mutable_grad() = torch::full({state.range(1)}, 0.25, type);
+  }
+  return params;
+}
+
+Tensors grads_of(const Tensors& params) {
+  Tensors grads;
+  for (const torch::Tensor& param : params) grads.push_back(param.grad());
+  return grads;
+}
+
+Tensors zeros_like(const Tensors& params) {
+  Tensors zeros;
+  for (const torch::Tensor& param : params) {
+    zeros.push_back(torch::zeros_like(param, torch::kFloat));
+  }
+  return zeros;
+}
+
+void set_counters(benchmark::State& state, int64_t bytes_per_param) {
+  const int64_t elements = state.range(0) * state.range(1);
+  state.SetBytesProcessed(state.iterations() * elements * bytes_per_param);
+  state.SetItemsProcessed(state.iterations() * elements);
+}
+
+void BM_TorchSGD(benchmark::State& state) {
+  const Tensors params = make_params(state);
+  torch::optim::SGD sgd(params, torch::optim::SGDOptions(1e-3).momentum(0.9));
+  sgd.step();
+  for (auto _ : state) {
+    torch::nn::utils::clip_grad_norm_(params, kMaxNorm);
+    sgd.step();
+  }
+  set_counters(state, 24);
+}
+
+void step_sgd(benchmark::State& state, torch::Dtype type, int64_t bytes) {
+  const Tensors params = make_params(state, type);
+  const Tensors grads = grads_of(params);
+  const Tensors buffers = zeros_like(params);
+  stepsize::SGDHyperparameters numbers;
+  numbers.lr = 1e-3;
+  numbers.momentum = 0.9;
+  for (auto _ : state) {
+    const torch::Tensor norm = stepsize::global_norm(grads);
+    stepsize::sgd_step(
+        params,
+        grads,
+        buffers,
+        {},
+        numbers,
+        stepsize::clip_coefficient(norm, kMaxNorm));
+  }
+  set_counters(state, bytes);
+}
+
+void BM_StepsizeSGD(benchmark::State& state) {
+  step_sgd(state, torch::kFloat, 24);
+}
+void BM_StepsizeSGDBFloat16(benchmark::State& state) {
+  step_sgd(state, torch::kBFloat16, 16);
+}
+
+void BM_TorchAdamW(benchmark::State& state) {
+  const Tensors params = make_params(state);
+  torch::optim::AdamW adamw(
+      params, torch::optim::AdamWOptions(1e-3).weight_decay(0.01));
+  adamw.step();
+  for (auto _ : state) {
+    torch::nn::utils::clip_grad_norm_(params, kMaxNorm);
+    adamw.step();
+  }
+  set_counters(state, 32);
+}
+
+void step_adamw(benchmark::State& state, torch::Dtype type, int64_t bytes) {
+  const Tensors params = make_params(state, type);
+  const Tensors grads = grads_of(params);
+  const Tensors means = zeros_like(params);
+  const Tensors squares = zeros_like(params);
+  stepsize::AdamHyperparameters numbers;
+  numbers.weight_decay = 0.01;
+  numbers.decoupled_weight_decay = true;
+  std::vector<int64_t> steps(params.size(), 0);
+  for (auto _ : state) {
+    for (int64_t& step : steps) ++step;
+    const torch::Tensor norm = stepsize::global_norm(grads);
+    stepsize::adam_step(
+        params,
+        grads,
+        means,
+        squares,
+        {},
+        steps,
+        numbers,
+        stepsize::clip_coefficient(norm, kMaxNorm));
+  }
+  set_counters(state, bytes);
+}
+
+void BM_StepsizeAdamW(benchmark::State& state) {
+  step_adamw(state, torch::kFloat, 32);
+}
+void BM_StepsizeAdamWBFloat16(benchmark::State& state) {
+  step_adamw(state, torch::kBFloat16, 24);
+}
+
+void BM_TorchClip(benchmark::State& state) {
+  const Tensors params = make_params(state);
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(
+        torch::nn::utils::clip_grad_norm_(params, kMaxNorm));
+  }
+  set_counters(state, 12);
+}
+
+void BM_StepsizeNorm(benchmark::State& state) {
+  const Tensors grads = grads_of(make_params(state));
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(stepsize::global_norm(grads));
+  }
+  set_counters(state, 4);
+}
+
+/// Calls work(begin, end) on as many threads as LibTorch uses.
+template <typename Work>
+void on_threads(int64_t count, const Work& work) {
+  const int64_t threads = torch::get_num_threads();
+  std::vector<std::thread> helpers;
+  for (int64_t i = 1; i < threads; ++i) {
+    helpers.emplace_back(work, count * i / threads, count * (i + 1) / threads);
+  }
+  work(0, count / threads);
+  for (std::thread& helper : helpers) helper.join();
+}
+
+struct Free {
+  void operator()(float* data) const { std::free(data); }
+};
+using Floats = std::unique_ptr<float, Free>;
+
+Floats make_floats(int64_t count, float value) {
+  Floats floats(static_cast<float*>(
+      std::aligned_alloc(64, static_cast<size_t>(count) * sizeof(float))));
+  float* data = floats.get();
+  on_threads(count, [=](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) data[i] = value;
+  });
+  return floats;
+}
+
+// a = b + s c. Each line of a is read before it is written: 16 bytes an element
+// go over the bus, of which the benchmark STREAM counts 12.
+void BM_Triad(benchmark::State& state) {
+  const int64_t count = state.range(0) * state.range(1);
+  const Floats a = make_floats(count, 0.0F);
+  const Floats b = make_floats(count, 1.0F);
+  const Floats c = make_floats(count, 2.0F);
+  float* to = a.get();
+  const float* from = b.get();
+  const float* factor = c.get();
+  for (auto _ : state) {
+    on_threads(count, [=](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) to[i] = from[i] + 3.0F * factor[i];
+    });
+    benchmark::ClobberMemory();
+  }
+  set_counters(state, 16);
+}
+
+// a = a + s b: 12 bytes an element, and no line is read that is not used.
+void BM_TriadInPlace(benchmark::State& state) {
+  const int64_t count = state.range(0) * state.range(1);
+  const Floats a = make_floats(count, 0.0F);
+  const Floats b = make_floats(count, 1.0F);
+  float* to = a.get();
+  const float* from = b.get();
+  for (auto _ : state) {
+    on_threads(count, [=](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) to[i] = to[i] + 3.0F * from[i];
+    });
+    benchmark::ClobberMemory();
+  }
+  set_counters(state, 12);
+}
+
+void sizes(benchmark::internal::Benchmark* benchmark) {
+  benchmark->ArgNames({"tensors", "elements"})
+      ->Args({64, 1 << 20})
+      ->Args({2000, 2048})
+      ->Unit(benchmark::kMillisecond)
+      ->UseRealTime()
+      ->MeasureProcessCPUTime();
+}
+
+BENCHMARK(BM_Triad)->Apply(sizes);
+BENCHMARK(BM_TriadInPlace)->Apply(sizes);
+BENCHMARK(BM_TorchSGD)->Apply(sizes);
+BENCHMARK(BM_StepsizeSGD)->Apply(sizes);
+BENCHMARK(BM_StepsizeSGDBFloat16)->Apply(sizes);
+BENCHMARK(BM_TorchAdamW)->Apply(sizes);
+BENCHMARK(BM_StepsizeAdamW)->Apply(sizes);
+BENCHMARK(BM_StepsizeAdamWBFloat16)->Apply(sizes);
+BENCHMARK(BM_TorchClip)->Apply(sizes);
+BENCHMARK(BM_StepsizeNorm)->Apply(sizes);
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
+  // LibTorch takes the cores of some virtual machines for hyperthreads, and
+  // uses half of them.
+  if (std::getenv("OMP_NUM_THREADS") == nullptr) {
+    torch::set_num_threads(
+        static_cast<int>(std::thread::hardware_concurrency()));
+  }
+  benchmark::AddCustomContext(
+      "cpu_capability", stepsize::to_string(stepsize::cpu_capability()));
+  benchmark::AddCustomContext(
+      "torch_threads", std::to_string(torch::get_num_threads()));
+  benchmark::RunSpecifiedBenchmarks();
+  return 0;
+}

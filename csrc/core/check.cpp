@@ -1,0 +1,51 @@
+#include "csrc/core/check.h"
+
+#include <c10/util/Exception.h>
+
+#include <array>
+#include <charconv>
+
+namespace stepsize::detail {
+
+std::string number_text(double value) {
+  std::array<char, 32> buffer{};
+  const auto result =
+      std::to_chars(buffer.data(), buffer.data() + buffer.size(), value);
+  return std::string(buffer.data(), result.ptr);
+}
+
+void check_option(
+    bool holds,
+    const std::string& kind,
+    const std::string& option,
+    const std::string& rule,
+    double value) {
+  TORCH_CHECK(
+      holds,
+      kind,
+      ": ",
+      option,
+      " must be ",
+      rule,
+      ", got ",
+      number_text(value));
+}
+
+void check_option(
+    bool holds,
+    const std::string& kind,
+    const std::string& option,
+    const std::string& rule,
+    int64_t value) {
+  TORCH_CHECK(
+      holds,
+      kind,
+      ": ",
+      option,
+      " must be ",
+      rule,
+      ", got ",
+      std::to_string(value));
+}
+
+}  // namespace stepsize::detail

@@ -1,0 +1,241 @@
+#include <ATen/ops/zeros_like.h>
+#include <c10/util/Exception.h>
+#include <stepsize/curvature/hessian_operator.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <cmath>
+#include <cstddef>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "csrc/core/check.h"
+#include "csrc/curvature/checks.h"
+#include "csrc/curvature/double_backward.h"
+#include "csrc/curvature/finite_difference.h"
+#include "csrc/curvature/replay.h"
+#include "csrc/curvature/vector_math.h"
+
+namespace stepsize {
+namespace {
+
+constexpr char kName[] = "hessian_operator";
+
+bool is_difference(HessianMethod method) {
+  return method == HessianMethod::kFiniteDifference ||
+         method == HessianMethod::kCentralDifference;
+}
+
+bool has_graph(const TensorVector& gradients) {
+  for (const at::Tensor& gradient : gradients) {
+    if (gradient.defined() && gradient.requires_grad()) return true;
+  }
+  return false;
+}
+
+TensorVector without_graph(
+    const TensorVector& gradients, const TensorVector& parameters) {
+  return detail::matched(kName, "the gradient", gradients, parameters);
+}
+
+at::Tensor square_of(const TensorVector& parameters) {
+  TensorVector values;
+  values.reserve(parameters.size());
+  for (const at::Tensor& part : parameters) values.push_back(part.detach());
+  return detail::dot(values, values);
+}
+
+}  // namespace
+
+struct HessianOperator::State {
+  TensorVector parameters;
+  std::vector<int64_t> versions;
+  at::Tensor square;  // |w|^2, where a product may become a difference
+  HessianMethod method = HessianMethod::kExact;
+  std::string fallback_reason;
+  HessianOptions options;
+  std::optional<detail::Replay> replay;
+  at::Tensor loss;
+  TensorVector gradients;  // with their graph, where that is kept
+  TensorVector gradient;   // without
+  std::optional<detail::FiniteDifference> difference;
+
+  void check_unchanged() const {
+    for (std::size_t i = 0; i < versions.size(); ++i) {
+      TORCH_CHECK(
+          static_cast<int64_t>(parameters[i]._version()) == versions[i],
+          kName,
+          ": parameter ",
+          i,
+          " has changed since the operator was made: make a new one");
+    }
+    if (!square.defined() || method == HessianMethod::kExact) return;
+    // LibTorch's own C++ SGD writes past the count of changes.
+    const std::vector<double> squares =
+        detail::to_host({square, square_of(parameters)});
+    TORCH_CHECK(
+        squares[0] == squares[1] ||
+            (std::isnan(squares[0]) && std::isnan(squares[1])),
+        kName,
+        ": the parameters have changed since the operator was made: make a new "
+        "one");
+  }
+
+  void fall_back(const std::string& reason) {
+    method = HessianMethod::kFiniteDifference;
+    fallback_reason = reason;
+    gradients.clear();
+  }
+
+  // Evaluates the closure at the point, as far as its method asks for it.
+  void prepare() {
+    if (is_difference(method)) {
+      if (!options.gradient().empty()) {
+        gradient = without_graph(options.gradient(), parameters);
+        // It mostly is the parameters' grad, which the user goes on writing.
+        for (at::Tensor& part : gradient) part = part.clone();
+        options.gradient({});
+        return;
+      }
+      take(replay->evaluate(detail::Replay::Graph::kNone));
+      return;
+    }
+    const bool automatic = method == HessianMethod::kAutomatic;
+    take(replay->evaluate(
+        automatic ? detail::Replay::Graph::kTried
+                  : detail::Replay::Graph::kRequired));
+    // A loss that is linear in the parameters looks like this, and so does a
+    // backward that leaves the graph. A difference is right for both.
+    if (automatic && !has_graph(gradients)) {
+      fall_back("the gradient has no graph");
+    } else if (!options.retain_graph()) {
+      gradients.clear();
+    }
+  }
+
+  void take(const detail::Replay::Evaluation& evaluation) {
+    loss = evaluation.loss;
+    gradients = evaluation.gradients;
+    gradient = without_graph(gradients, parameters);
+    if (is_difference(method)) gradients.clear();
+  }
+
+  // The gradients with their graph: the kept ones, or evaluated anew.
+  TensorVector gradients_with(detail::Replay::Graph graph) const {
+    if (!gradients.empty() || !replay) return gradients;
+    return replay->evaluate(graph).gradients;
+  }
+
+  TensorVector exact(const TensorVector& v) const {
+    return detail::double_backward(
+        gradients_with(detail::Replay::Graph::kRequired), parameters, v);
+  }
+
+  // Settles the method. Errors of the closure itself pass through.
+  TensorVector first_product(const TensorVector& v) {
+    std::string reason;
+    {
+      const TensorVector graph = gradients_with(detail::Replay::Graph::kTried);
+      try {
+        TensorVector result = detail::double_backward(graph, parameters, v);
+        method = HessianMethod::kExact;
+        return result;
+      } catch (const std::exception& error) {
+        reason = error.what();
+      }
+      gradients.clear();
+    }
+    // What threw may be a batch that was written in between: both gradients of
+    // a difference have to see the same one.
+    const auto evaluation = replay->evaluate(detail::Replay::Graph::kNone);
+    fall_back(reason);
+    take(evaluation);
+    return {};
+  }
+
+  TensorVector product(const TensorVector& v) {
+    check_unchanged();
+    if (method == HessianMethod::kExact) return exact(v);
+    if (method == HessianMethod::kAutomatic) {
+      TensorVector result = first_product(v);
+      if (method == HessianMethod::kExact) return result;
+    }
+    if (!difference) {
+      difference.emplace(
+          parameters,
+          method == HessianMethod::kCentralDifference,
+          options.epsilon());
+    }
+    return difference->product(*replay, gradient, v);
+  }
+};
+
+HessianOperator::HessianOperator(std::shared_ptr<State> state)
+    : LinearOperator(
+          state->parameters,
+          [state](const TensorVector& v) { return state->product(v); }),
+      state_(std::move(state)) {}
+
+HessianMethod HessianOperator::method() const { return state_->method; }
+
+const std::string& HessianOperator::fallback_reason() const {
+  return state_->fallback_reason;
+}
+
+at::Tensor HessianOperator::loss() const { return state_->loss; }
+
+const TensorVector& HessianOperator::gradient() const {
+  return state_->gradient;
+}
+
+HessianOperator hessian_operator(
+    const LossClosure& closure,
+    const TensorVector& parameters,
+    const HessianOptions& options) {
+  TORCH_CHECK(closure != nullptr, kName, ": the closure is empty");
+  detail::check_parameters(kName, parameters, /*leaves=*/true);
+  detail::check_option(
+      std::isfinite(options.epsilon()) && options.epsilon() >= 0,
+      kName,
+      "epsilon",
+      "finite and >= 0",
+      options.epsilon());
+  auto state = std::make_shared<HessianOperator::State>();
+  state->parameters = parameters;
+  for (const at::Tensor& parameter : parameters) {
+    state->versions.push_back(static_cast<int64_t>(parameter._version()));
+  }
+  state->method = options.method();
+  state->options = options;
+  state->replay.emplace(closure, parameters, options);
+  if (options.method() != HessianMethod::kExact) {
+    state->square = square_of(parameters);
+  }
+  state->prepare();
+  return HessianOperator(std::move(state));
+}
+
+HessianOperator hessian_operator(
+    const at::Tensor& loss, const TensorVector& parameters) {
+  detail::check_parameters(kName, parameters, /*leaves=*/false);
+  detail::check_loss(kName, loss);
+  auto state = std::make_shared<HessianOperator::State>();
+  state->parameters = parameters;
+  state->take(
+      {loss.detach(),
+       detail::gradients_of(loss, parameters, /*create_graph=*/true)});
+  return HessianOperator(std::move(state));
+}
+
+HessianOperator hessian_operator(
+    const TensorVector& gradients, const TensorVector& parameters) {
+  detail::check_parameters(kName, parameters, /*leaves=*/false);
+  auto state = std::make_shared<HessianOperator::State>();
+  state->parameters = parameters;
+  state->gradient = without_graph(gradients, parameters);
+  state->gradients = gradients;
+  return HessianOperator(std::move(state));
+}
+
+}  // namespace stepsize

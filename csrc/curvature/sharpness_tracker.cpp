@@ -1,0 +1,137 @@
+#include <stepsize/curvature/sharpness_tracker.h>
+
+#include <c10/util/Exception.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "csrc/core/check.h"
+
+namespace stepsize {
+namespace {
+
+constexpr char kKind[] = "SharpnessTracker";
+constexpr double kJump = 1.25;
+constexpr double kRateOfTheFlat = 1e-3;
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+}  // namespace
+
+void check_tracker_options(
+    const char* kind, const SharpnessTrackerOptions& options) {
+  using detail::check_option;
+  check_option(
+      std::isfinite(options.safety()) && options.safety() > 0,
+      kind,
+      "safety",
+      "finite and > 0",
+      options.safety());
+  check_option(
+      options.max_interval() >= 1 && options.max_interval() < (1LL << 52),
+      kind,
+      "max_interval",
+      ">= 1",
+      options.max_interval());
+  check_option(
+      options.lr_growth() >= 1, kind, "lr_growth", ">= 1", options.lr_growth());
+  check_option(options.lr_cap() >= 1, kind, "lr_cap", ">= 1", options.lr_cap());
+  check_option(options.max_lr() > 0, kind, "max_lr", "> 0", options.max_lr());
+  check_option(
+      options.decay() >= 0 && options.decay() < 1,
+      kind,
+      "decay",
+      "in [0, 1)",
+      options.decay());
+}
+
+SharpnessTracker::SharpnessTracker(const SharpnessTrackerOptions& options)
+    : options_(options) {
+  check_tracker_options(kKind, options);
+}
+
+void SharpnessTracker::set_options(const SharpnessTrackerOptions& options) {
+  check_tracker_options(kKind, options);
+  options_ = options;
+}
+
+double SharpnessTracker::target() const {
+  return sharpness_ > 0 ? 2 * options_.safety() / sharpness_ : kInfinity;
+}
+
+double SharpnessTracker::first_rate() const {
+  if (std::isfinite(target())) return std::min(target(), options_.max_lr());
+  return std::isfinite(options_.max_lr()) ? options_.max_lr() : kRateOfTheFlat;
+}
+
+void SharpnessTracker::measure(double sharpness) {
+  detail::check_option(
+      std::isfinite(sharpness) && sharpness >= 0,
+      kKind,
+      "a measurement",
+      "finite and >= 0",
+      sharpness);
+  if (!started_) {
+    started_ = true;
+    sharpness_ = sharpness;
+    interval_ = 1;
+    rate_ = first_rate();
+    cap_ = options_.lr_cap() * rate_;
+    fresh_ = true;
+  } else {
+    const bool jump = sharpness > kJump * sharpness_;
+    interval_ = jump ? 1 : std::min(2 * interval_, options_.max_interval());
+    const double mean =
+        options_.decay() * sharpness_ + (1 - options_.decay()) * sharpness;
+    sharpness_ = std::max(sharpness, mean);
+  }
+  wait_ = interval_;
+  curved_ = curved_ || sharpness_ > 0;
+  rate_ = std::min({rate_, target(), cap_, options_.max_lr()});
+}
+
+double SharpnessTracker::next_rate() {
+  TORCH_CHECK(started_, kKind, ": there has been no measurement");
+  if (!fresh_ && curved_) {
+    rate_ = std::min(
+        {target(), options_.lr_growth() * rate_, cap_, options_.max_lr()});
+  }
+  fresh_ = false;
+  wait_ = std::max<int64_t>(wait_ - 1, 0);
+  return rate_;
+}
+
+double SharpnessTracker::sharpness() const {
+  return started_ ? sharpness_ : std::numeric_limits<double>::quiet_NaN();
+}
+
+std::vector<double> SharpnessTracker::state() const {
+  return {
+      started_ ? 1.0 : 0.0,
+      sharpness_,
+      rate_,
+      cap_,
+      static_cast<double>(interval_),
+      static_cast<double>(wait_),
+      fresh_ ? 1.0 : 0.0,
+      curved_ ? 1.0 : 0.0};
+}
+
+void SharpnessTracker::restore(const std::vector<double>& state) {
+  const bool holds = state.size() == 8 && (state[0] == 0 || state[0] == 1) &&
+                     std::isfinite(state[1]) && state[1] >= 0 &&
+                     std::isfinite(state[2]) && state[2] >= 0 && state[3] > 0 &&
+                     state[4] >= 1 && state[4] < 0x1p53 && state[5] >= 0 &&
+                     state[5] <= state[4] && (state[6] == 0 || state[6] == 1) &&
+                     (state[7] == 0 || state[7] == 1);
+  TORCH_CHECK(holds, kKind, ": this is no state of a tracker");
+  started_ = state[0] == 1;
+  sharpness_ = state[1];
+  rate_ = state[2];
+  cap_ = state[3];
+  interval_ = static_cast<int64_t>(state[4]);
+  wait_ = static_cast<int64_t>(state[5]);
+  fresh_ = state[6] == 1;
+  curved_ = state[7] == 1;
+}
+
+}  // namespace stepsize

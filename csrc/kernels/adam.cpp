@@ -1,0 +1,179 @@
+#include <stepsize/kernels/adam.h>
+
+#include <ATen/core/grad_mode.h>
+#include <c10/util/Exception.h>
+
+#include <cstddef>
+#include <vector>
+
+#include "csrc/kernels/aten_adam.h"
+#include "csrc/kernels/cpu_work.h"
+#include "csrc/kernels/device_lists.h"
+#include "csrc/kernels/dispatch.h"
+#include "csrc/kernels/operands.h"
+#include "csrc/kernels/prefetch.h"
+
+namespace stepsize {
+namespace {
+
+using detail::Operands;
+
+constexpr detail::Signature kSignature = {
+    "adam_step",
+    {"parameter", "gradient", "exp_avg", "exp_avg_sq", "max_exp_avg_sq"}};
+
+void check_beta(const char* name, double value) {
+  TORCH_CHECK(
+      value >= 0.0 && value < 1.0,
+      "adam_step: ",
+      name,
+      " must be in [0, 1), got ",
+      value);
+}
+
+void check_numbers(const AdamHyperparameters& h) {
+  detail::check_not_negative("adam_step", "lr", h.lr);
+  check_beta("beta1", h.beta1);
+  check_beta("beta2", h.beta2);
+  detail::check_not_negative("adam_step", "eps", h.eps);
+  detail::check_not_negative("adam_step", "weight_decay", h.weight_decay);
+}
+
+/// The numbers of each step that parameters are at: mostly one and the same.
+class NumbersByStep {
+ public:
+  NumbersByStep(const AdamHyperparameters& h) : h_(h) {}
+
+  size_t index_of(int64_t step) {
+    for (size_t i = steps_.size(); i > 0; --i) {
+      if (steps_[i - 1] == step) return i - 1;
+    }
+    steps_.push_back(step);
+    numbers_.push_back(numbers_at(step));
+    return steps_.size() - 1;
+  }
+
+  void set_scale(double scale) {
+    for (detail::AdamNumbers& numbers : numbers_) {
+      numbers.scale = h_.maximize ? -scale : scale;
+    }
+  }
+
+  const detail::AdamNumbers& operator[](size_t index) const {
+    return numbers_[index];
+  }
+
+ private:
+  detail::AdamNumbers numbers_at(int64_t step) const {
+    const bool decoupled = h_.decoupled_weight_decay;
+    const detail::BiasCorrection correction = detail::bias_correction(h_, step);
+    detail::AdamNumbers numbers = {};
+    numbers.beta1 = h_.beta1;
+    numbers.beta2 = h_.beta2;
+    numbers.eps = h_.eps;
+    numbers.decay = decoupled ? 0.0 : h_.weight_decay;
+    numbers.keep = decoupled ? 1.0 - h_.lr * h_.weight_decay : 1.0;
+    numbers.scale = 1.0;
+    numbers.step_size = correction.step_size;
+    numbers.inverse_root = correction.inverse_root;
+    return numbers;
+  }
+
+  const AdamHyperparameters& h_;
+  std::vector<int64_t> steps_;
+  std::vector<detail::AdamNumbers> numbers_;
+};
+
+struct Slot {
+  detail::AdamLoop loop;
+  size_t numbers;
+};
+
+}  // namespace
+
+void adam_step(
+    at::TensorList params,
+    at::TensorList grads,
+    at::TensorList exp_avgs,
+    at::TensorList exp_avg_sqs,
+    at::TensorList max_exp_avg_sqs,
+    at::IntArrayRef steps,
+    const AdamHyperparameters& hyperparameters,
+    const at::Tensor& grad_scale) {
+  const bool amsgrad = hyperparameters.amsgrad;
+  check_numbers(hyperparameters);
+  detail::check_length("adam_step", "grads", grads.size(), params.size());
+  detail::check_length("adam_step", "exp_avgs", exp_avgs.size(), params.size());
+  detail::check_length(
+      "adam_step", "exp_avg_sqs", exp_avg_sqs.size(), params.size());
+  detail::check_length(
+      "adam_step",
+      amsgrad ? "max_exp_avg_sqs with amsgrad"
+              : "max_exp_avg_sqs without amsgrad",
+      max_exp_avg_sqs.size(),
+      amsgrad ? params.size() : 0);
+  detail::check_length("adam_step", "steps", steps.size(), params.size());
+  detail::check_scale("adam_step", grad_scale);
+
+  const at::NoGradGuard no_grad;
+  const detail::LoopTable& table = detail::loops();
+  const bool coupled = hyperparameters.weight_decay != 0.0 &&
+                       !hyperparameters.decoupled_weight_decay;
+  const auto operands_at = [&](size_t i) {
+    return Operands{
+        {&params[i],
+         &grads[i],
+         &exp_avgs[i],
+         &exp_avg_sqs[i],
+         amsgrad ? &max_exp_avg_sqs[i] : nullptr},
+        amsgrad ? 5 : 4};
+  };
+  NumbersByStep numbers(hyperparameters);
+  detail::CpuWork<Slot> cpu(params.size());
+  detail::DeviceLists elsewhere;
+  for (size_t i = 0; i < params.size(); ++i) {
+    for (const at::TensorList list :
+         {params, grads, exp_avgs, exp_avg_sqs, max_exp_avg_sqs}) {
+      detail::prefetch_tensor(list, i);
+    }
+    if (!grads[i].defined()) continue;
+    const Operands operands = operands_at(i);
+    detail::check_operands(kSignature, static_cast<int64_t>(i), operands);
+    TORCH_CHECK(
+        steps[i] >= 1, "adam_step: step ", i, " must be >= 1, got ", steps[i]);
+    if (!params[i].is_cpu()) {
+      elsewhere.add(operands, steps[i]);
+      continue;
+    }
+    cpu.add(
+        operands,
+        i,
+        {table.adam[detail::format_of(operands)][coupled][amsgrad],
+         numbers.index_of(steps[i])});
+  }
+
+  for (const detail::DeviceList& list : elsewhere.lists()) {
+    detail::aten_adam_step(
+        list,
+        list.tag,
+        hyperparameters,
+        grad_scale,
+        detail::fused_route_of(list));
+  }
+  if (cpu.empty()) return;
+  const double scale =
+      grad_scale.defined() ? grad_scale.item().toDouble() : 1.0;
+  if (!detail::is_usable_scale(scale)) return;
+  numbers.set_scale(scale);
+  cpu.run(
+      [&](const Slot& slot, void* const* arrays, int64_t begin, int64_t end) {
+        slot.loop(
+            {arrays[0], arrays[1], arrays[2], arrays[3], arrays[4]},
+            begin,
+            end,
+            numbers[slot.numbers]);
+      },
+      operands_at);
+}
+
+}  // namespace stepsize

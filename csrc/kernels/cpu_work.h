@@ -1,0 +1,71 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "csrc/kernels/flat_ranges.h"
+#include "csrc/kernels/operands.h"
+#include "csrc/kernels/parallel.h"
+#include "csrc/kernels/prefetch.h"
+
+namespace stepsize::detail {
+
+/// The parameters of a call that are on the CPU. A slot says how one of them is
+/// stepped: by which loop, with which numbers.
+template <typename Slot>
+class CpuWork {
+ public:
+  explicit CpuWork(size_t capacity) : ranges_(capacity) {
+    entries_.reserve(capacity);
+  }
+
+  /// Takes in checked operands; `index` is the parameter's in its list.
+  void add(const Operands& operands, size_t index, const Slot& slot) {
+    const int64_t elements = operands.param().numel();
+    if (elements == 0) return;
+    entries_.push_back({{}, index, slot});
+    view_.add(operands, entries_.back().arrays);
+    ranges_.add(elements);
+  }
+
+  bool empty() const { return entries_.empty(); }
+
+  /// Steps all elements of all parameters, in parallel, by calls of
+  /// `step(slot, arrays, begin, end)`; `operands_at(index)` gives the operands
+  /// again.
+  template <typename Step, typename OperandsAt>
+  void run(const Step& step, const OperandsAt& operands_at) {
+    parallel_run(ranges_.block_count(), [&](int64_t block) {
+      ranges_.for_each_in_block(
+          block, [&](ptrdiff_t position, int64_t begin, int64_t end) {
+            const Entry* entry = entries_.data() + position;
+            if (entry != &entries_.back()) prefetch_heads(entry[1]);
+            if (begin == 0) mark_written(operands_at(entry->index));
+            step(entry->slot, entry->arrays, begin, end);
+          });
+    });
+    view_.copy_back();
+  }
+
+ private:
+  struct Entry {
+    void* arrays[kMaxOperands];
+    size_t index;
+    Slot slot;
+  };
+
+  /// Hardware foresees how an array goes on, but not where the next one begins.
+  static void prefetch_heads(const Entry& entry) {
+    constexpr int kHeadBytes = 256;
+    for (const void* array : entry.arrays) {
+      if (array != nullptr) prefetch(array, kHeadBytes);
+    }
+  }
+
+  std::vector<Entry> entries_;
+  FlatRanges ranges_;
+  ArrayView view_;
+};
+
+}  // namespace stepsize::detail

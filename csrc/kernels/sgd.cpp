@@ -1,0 +1,135 @@
+#include <stepsize/kernels/sgd.h>
+
+#include <ATen/core/grad_mode.h>
+#include <c10/util/Exception.h>
+
+#include <cmath>
+#include <cstddef>
+
+#include "csrc/kernels/aten_sgd.h"
+#include "csrc/kernels/cpu_work.h"
+#include "csrc/kernels/device_lists.h"
+#include "csrc/kernels/dispatch.h"
+#include "csrc/kernels/operands.h"
+#include "csrc/kernels/prefetch.h"
+
+namespace stepsize {
+namespace {
+
+using detail::Operands;
+
+constexpr detail::Signature kSignature = {
+    "sgd_step", {"parameter", "gradient", "momentum buffer"}};
+
+void check_numbers(const SGDHyperparameters& h) {
+  detail::check_not_negative(kSignature.function, "lr", h.lr);
+  detail::check_not_negative(kSignature.function, "momentum", h.momentum);
+  detail::check_not_negative(
+      kSignature.function, "weight_decay", h.weight_decay);
+  TORCH_CHECK(
+      std::isfinite(h.dampening),
+      "sgd_step: dampening must be finite, got ",
+      h.dampening);
+  TORCH_CHECK(
+      !h.nesterov || (h.momentum > 0.0 && h.dampening == 0.0),
+      "sgd_step: nesterov wants momentum > 0 and dampening 0, got momentum ",
+      h.momentum,
+      " and dampening ",
+      h.dampening);
+}
+
+detail::MomentumMode mode_of(const SGDHyperparameters& h, bool first) {
+  if (h.momentum == 0.0) return detail::kNoMomentum;
+  if (h.nesterov) return first ? detail::kFirstNesterov : detail::kNextNesterov;
+  return first ? detail::kFirst : detail::kNext;
+}
+
+detail::SGDNumbers numbers_of(const SGDHyperparameters& h, double scale) {
+  const bool decoupled = h.decoupled_weight_decay;
+  return {
+      h.lr,
+      h.momentum,
+      1.0 - h.dampening,
+      decoupled ? 0.0 : h.weight_decay,
+      decoupled ? 1.0 - h.lr * h.weight_decay : 1.0,
+      h.maximize ? -scale : scale};
+}
+
+struct Slot {
+  detail::SGDLoop loop;
+};
+
+}  // namespace
+
+void sgd_step(
+    at::TensorList params,
+    at::TensorList grads,
+    at::TensorList momentum_buffers,
+    c10::ArrayRef<bool> first_step,
+    const SGDHyperparameters& hyperparameters,
+    const at::Tensor& grad_scale) {
+  const bool has_momentum = hyperparameters.momentum != 0.0;
+  check_numbers(hyperparameters);
+  detail::check_length("sgd_step", "grads", grads.size(), params.size());
+  detail::check_length(
+      "sgd_step",
+      has_momentum ? "momentum_buffers" : "momentum_buffers at momentum 0",
+      momentum_buffers.size(),
+      has_momentum ? params.size() : 0);
+  if (!first_step.empty()) {
+    detail::check_length(
+        "sgd_step", "first_step", first_step.size(), params.size());
+  }
+  detail::check_scale("sgd_step", grad_scale);
+
+  const at::NoGradGuard no_grad;
+  const detail::LoopTable& table = detail::loops();
+  const bool coupled = hyperparameters.weight_decay != 0.0 &&
+                       !hyperparameters.decoupled_weight_decay;
+  const auto operands_at = [&](size_t i) {
+    return Operands{
+        {&params[i], &grads[i], has_momentum ? &momentum_buffers[i] : nullptr},
+        has_momentum ? 3 : 2};
+  };
+  detail::CpuWork<Slot> cpu(params.size());
+  detail::DeviceLists elsewhere;
+  for (size_t i = 0; i < params.size(); ++i) {
+    for (const at::TensorList list : {params, grads, momentum_buffers}) {
+      detail::prefetch_tensor(list, i);
+    }
+    if (!grads[i].defined()) continue;
+    const Operands operands = operands_at(i);
+    detail::check_operands(kSignature, static_cast<int64_t>(i), operands);
+    const bool first = has_momentum && !first_step.empty() && first_step[i];
+    if (!params[i].is_cpu()) {
+      elsewhere.add(operands, first ? 1 : 0);
+      continue;
+    }
+    cpu.add(
+        operands,
+        i,
+        {table.sgd[detail::format_of(operands)][mode_of(hyperparameters, first)]
+                  [coupled]});
+  }
+
+  for (const detail::DeviceList& list : elsewhere.lists()) {
+    detail::aten_sgd_step(
+        list,
+        list.tag == 1,
+        hyperparameters,
+        grad_scale,
+        detail::fused_route_of(list));
+  }
+  if (cpu.empty()) return;
+  const double scale =
+      grad_scale.defined() ? grad_scale.item().toDouble() : 1.0;
+  if (!detail::is_usable_scale(scale)) return;
+  const detail::SGDNumbers numbers = numbers_of(hyperparameters, scale);
+  cpu.run(
+      [&](const Slot& slot, void* const* arrays, int64_t begin, int64_t end) {
+        slot.loop({arrays[0], arrays[1], arrays[2]}, begin, end, numbers);
+      },
+      operands_at);
+}
+
+}  // namespace stepsize

@@ -1,0 +1,89 @@
+#pragma once
+
+#include "csrc/kernels/loop_types.h"
+#include "csrc/kernels/loops.h"
+
+namespace stepsize::detail {
+namespace {
+
+// The scalars are local copies: read through a reference they might change with
+// every store, and the loops would not vectorize. The operations and their
+// order are LibTorch's, so that both round alike.
+
+template <typename P, typename S, MomentumMode kMode, bool kCoupled>
+void sgd_loop(
+    const SGDArrays& arrays,
+    int64_t begin,
+    int64_t end,
+    const SGDNumbers& numbers) {
+  using M = typename Math<P>::Type;
+  constexpr bool kNesterov = kMode == kFirstNesterov || kMode == kNextNesterov;
+  constexpr bool kIsFirst = kMode == kFirst || kMode == kFirstNesterov;
+  P* __restrict params = static_cast<P*>(arrays.param);
+  const P* __restrict grads = static_cast<const P*>(arrays.grad);
+  S* __restrict buffers = static_cast<S*>(arrays.momentum);
+  const M lr = static_cast<M>(numbers.lr);
+  const M momentum = static_cast<M>(numbers.momentum);
+  const M undamped = static_cast<M>(numbers.undamped);
+  const M decay = static_cast<M>(numbers.decay);
+  const M keep = static_cast<M>(numbers.keep);
+  const M scale = static_cast<M>(numbers.scale);
+  for (int64_t i = begin; i < end; ++i) {
+    const M param = load(params[i]);
+    M direction = load(grads[i]) * scale;
+    if (kCoupled) direction = direction + decay * param;
+    if (kMode != kNoMomentum) {
+      M buffer = direction;
+      if (!kIsFirst) {
+        buffer = momentum * load(buffers[i]) + undamped * direction;
+      }
+      store(buffers[i], buffer);
+      direction = kNesterov ? direction + momentum * buffer : buffer;
+    }
+    store(params[i], param * keep - lr * direction);
+  }
+}
+
+template <typename P, typename S, bool kCoupled, bool kAmsgrad>
+void adam_loop(
+    const AdamArrays& arrays,
+    int64_t begin,
+    int64_t end,
+    const AdamNumbers& numbers) {
+  using M = typename Math<P>::Type;
+  P* __restrict params = static_cast<P*>(arrays.param);
+  const P* __restrict grads = static_cast<const P*>(arrays.grad);
+  S* __restrict means = static_cast<S*>(arrays.mean);
+  S* __restrict squares = static_cast<S*>(arrays.square);
+  S* __restrict max_squares = static_cast<S*>(arrays.max_square);
+  const M beta1 = static_cast<M>(numbers.beta1);
+  const M beta2 = static_cast<M>(numbers.beta2);
+  const M one_minus_beta1 = static_cast<M>(1.0 - numbers.beta1);
+  const M one_minus_beta2 = static_cast<M>(1.0 - numbers.beta2);
+  const M eps = static_cast<M>(numbers.eps);
+  const M decay = static_cast<M>(numbers.decay);
+  const M keep = static_cast<M>(numbers.keep);
+  const M scale = static_cast<M>(numbers.scale);
+  const M step_size = static_cast<M>(numbers.step_size);
+  const M inverse_root = static_cast<M>(numbers.inverse_root);
+  for (int64_t i = begin; i < end; ++i) {
+    const M param = load(params[i]);
+    M grad = load(grads[i]) * scale;
+    if (kCoupled) grad = grad + decay * param;
+    const M mean = beta1 * load(means[i]) + one_minus_beta1 * grad;
+    store(means[i], mean);
+    M square = beta2 * load(squares[i]) + one_minus_beta2 * grad * grad;
+    store(squares[i], square);
+    if (kAmsgrad) {
+      // The comparison is false for a NaN, which thereby stays.
+      const M largest = load(max_squares[i]);
+      square = square <= largest ? largest : square;
+      store(max_squares[i], square);
+    }
+    const M denominator = square_root(square) * inverse_root + eps;
+    store(params[i], param * keep - step_size * mean / denominator);
+  }
+}
+
+}  // namespace
+}  // namespace stepsize::detail

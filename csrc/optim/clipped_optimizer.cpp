@@ -1,0 +1,162 @@
+#include <stepsize/optim/clipped_optimizer.h>
+
+#include <ATen/Functions.h>
+#include <c10/core/GradMode.h>
+#include <torch/serialize/archive.h>
+
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "csrc/core/archive.h"
+#include "csrc/core/check.h"
+
+namespace stepsize {
+namespace {
+
+int64_t with_unread(int64_t count, const at::Tensor& unread) {
+  return unread.defined() ? count + unread.item<int64_t>() : count;
+}
+
+void add_unread(at::Tensor& unread, const at::Tensor& condition) {
+  const at::Tensor one = condition.to(at::kLong);
+  unread = unread.defined() ? unread.to(one.device()).add(one) : one;
+}
+
+}  // namespace
+
+ClippedOptimizer::ClippedOptimizer(
+    std::string kind,
+    std::vector<std::string> slots,
+    std::unique_ptr<torch::optim::OptimizerOptions> defaults)
+    : IndexedOptimizer(std::move(kind), std::move(slots), std::move(defaults)) {
+}
+
+void ClippedOptimizer::check_agreement(
+    const torch::optim::OptimizerOptions& first,
+    const torch::optim::OptimizerOptions& other) const {
+  const ClipOptions wanted = clip_options(first);
+  const ClipOptions clip = clip_options(other);
+  detail::check_option(
+      clip.max_norm == wanted.max_norm,
+      kind(),
+      "max_norm",
+      "the same in all parameter groups (" +
+          detail::number_text(wanted.max_norm) + ")",
+      clip.max_norm);
+  TORCH_CHECK(
+      clip.norm_type == wanted.norm_type &&
+          clip.non_finite == wanted.non_finite,
+      kind(),
+      ": norm_type and non_finite must be the same in all parameter groups");
+}
+
+bool ClippedOptimizer::measure(
+    const std::vector<at::Tensor>& gradients,
+    const ClipOptions& clip,
+    at::Tensor& grad_scale) {
+  const at::Tensor norm = global_norm(gradients, clip.norm_type);
+  const bool on_host =
+      norm.is_cpu() || clip.non_finite == NonFiniteGradient::kThrow;
+  if (on_host) {
+    const double value = norm.item<double>();
+    TORCH_CHECK(
+        std::isfinite(value) || clip.non_finite == NonFiniteGradient::kSkip,
+        kind(),
+        ": the norm of the gradient must be finite, got ",
+        detail::number_text(value),
+        "; nothing was changed");
+    last_norm_ = norm;
+    if (!std::isfinite(value)) {
+      ++skipped_;
+      return false;
+    }
+    if (value > clip.max_norm) {
+      ++clipped_;
+      grad_scale = clip_coefficient(norm, clip.max_norm);
+    }
+    return true;
+  }
+  last_norm_ = norm;
+  // Not finite where the norm is not, so that the kernel changes nothing.
+  grad_scale = clip_coefficient(norm, clip.max_norm);
+  const at::Tensor finite = norm.isfinite();
+  add_unread(skipped_there_, finite.logical_not());
+  add_unread(clipped_there_, norm.gt(clip.max_norm).logical_and(finite));
+  return true;
+}
+
+at::Tensor ClippedOptimizer::step(LossClosure closure) {
+  at::Tensor loss;
+  if (closure != nullptr) {
+    const c10::AutoGradMode enable_grad(true);
+    loss = closure();
+  }
+  const c10::AutoGradMode no_grad(false);
+  // A scheduler may have set anything; no group is stepped where one is wrong.
+  check_all_options();
+  std::vector<std::vector<at::Tensor>> gradients;
+  std::vector<at::Tensor> all;
+  gradients.reserve(param_groups().size());
+  for (const auto& group : param_groups()) {
+    auto& own = gradients.emplace_back();
+    own.reserve(group.params().size());
+    for (std::size_t i = 0; i < group.params().size(); ++i) {
+      const at::Tensor& gradient = group.params()[i].grad();
+      check_gradient(gradients.size() - 1, i, gradient);
+      own.push_back(gradient);
+      if (gradient.defined()) {
+        all.push_back(gradient);
+      }
+    }
+  }
+  at::Tensor grad_scale;
+  if (all.empty() ||
+      !measure(
+          all, clip_options(param_groups().front().options()), grad_scale)) {
+    return loss;
+  }
+  for (std::size_t i = 0; i < gradients.size(); ++i) {
+    update_group(i, param_groups()[i].params(), gradients[i], grad_scale);
+  }
+  return loss;
+}
+
+double ClippedOptimizer::last_grad_norm() const {
+  return last_norm_.defined() ? last_norm_.item<double>()
+                              : std::numeric_limits<double>::quiet_NaN();
+}
+
+int64_t ClippedOptimizer::clipped_steps() const {
+  return with_unread(clipped_, clipped_there_);
+}
+
+int64_t ClippedOptimizer::skipped_steps() const {
+  return with_unread(skipped_, skipped_there_);
+}
+
+void ClippedOptimizer::save_counters(
+    torch::serialize::OutputArchive& archive) const {
+  detail::write_int(archive, "clipped_steps", clipped_steps());
+  detail::write_int(archive, "skipped_steps", skipped_steps());
+  detail::write_double(archive, "last_grad_norm", last_grad_norm());
+}
+
+std::function<void()> ClippedOptimizer::read_counters(
+    torch::serialize::InputArchive& archive) {
+  constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
+  const auto clipped =
+      detail::read_int(archive, kind(), "clipped_steps", kMost);
+  const auto skipped =
+      detail::read_int(archive, kind(), "skipped_steps", kMost);
+  const auto norm = detail::read_double(archive, kind(), "last_grad_norm");
+  return [this, clipped, skipped, norm] {
+    clipped_ = clipped;
+    skipped_ = skipped;
+    clipped_there_.reset();
+    skipped_there_.reset();
+    last_norm_ = at::scalar_tensor(norm, at::kDouble);
+  };
+}
+
+}  // namespace stepsize

@@ -1,0 +1,111 @@
+#include <stepsize/optim/gradient_norm_rollback.h>
+
+#include <stepsize/optim/power_method_sgd.h>
+#include <stepsize/optim/rollback_sgd.h>
+#include <torch/serialize/archive.h>
+
+#include <vector>
+
+#include "csrc/core/archive.h"
+#include "csrc/optim/rollback_engine.h"
+#include "csrc/optim/rollback_options.h"
+
+namespace stepsize {
+namespace {
+
+constexpr char kKind[] = "GradientNormRollback";
+constexpr char kFormatKey[] = "stepsize_rollback_format";
+
+// Multiplies the rates, and puts them back when it goes.
+class ScaledRates {
+ public:
+  ScaledRates(torch::optim::Optimizer& optimizer, double scale)
+      : optimizer_(&optimizer) {
+    if (scale == 1) {
+      return;
+    }
+    for (auto& group : optimizer.param_groups()) {
+      rates_.push_back(group.options().get_lr());
+      group.options().set_lr(rates_.back() * scale);
+    }
+  }
+  ~ScaledRates() {
+    for (std::size_t i = 0; i < rates_.size(); ++i) {
+      optimizer_->param_groups()[i].options().set_lr(rates_[i]);
+    }
+  }
+  ScaledRates(const ScaledRates&) = delete;
+  ScaledRates& operator=(const ScaledRates&) = delete;
+
+ private:
+  torch::optim::Optimizer* optimizer_;
+  std::vector<double> rates_;
+};
+
+torch::optim::Optimizer& checked(torch::optim::Optimizer& optimizer) {
+  TORCH_CHECK(
+      dynamic_cast<PowerMethodSGD*>(&optimizer) == nullptr,
+      kKind,
+      ": cannot guard PowerMethodSGD: its closure may not call backward(), and "
+      "it measures the largest stable rate itself");
+  TORCH_CHECK(
+      dynamic_cast<RollbackSGD*>(&optimizer) == nullptr,
+      kKind,
+      ": cannot guard RollbackSGD: it takes its steps back itself");
+  return optimizer;
+}
+
+}  // namespace
+
+GradientNormRollback::GradientNormRollback(
+    torch::optim::Optimizer& optimizer, const RollbackOptions& options)
+    : optimizer_(&optimizer),
+      engine_(std::make_unique<detail::RollbackEngine>(
+          kKind, checked(optimizer), options)) {}
+
+GradientNormRollback::~GradientNormRollback() = default;
+
+at::Tensor GradientNormRollback::step(
+    torch::optim::Optimizer::LossClosure closure) {
+  return engine_->step(
+      closure,
+      [this](double scale) {
+        const ScaledRates scaled(*optimizer_, scale);
+        optimizer_->step();
+      },
+      [] {});
+}
+
+const RollbackRule& GradientNormRollback::rule() const {
+  return engine_->rule();
+}
+
+void GradientNormRollback::forget_point() { engine_->rule().forget_point(); }
+
+torch::serialize::OutputArchive& operator<<(
+    torch::serialize::OutputArchive& archive,
+    const GradientNormRollback& guard) {
+  detail::write_int(archive, kFormatKey, 1);
+  detail::write_rollback_options(archive, guard.rule().options());
+  guard.engine_->write(archive);
+  return archive;
+}
+
+torch::serialize::InputArchive& operator>>(
+    torch::serialize::InputArchive& archive, GradientNormRollback& guard) {
+  c10::IValue format;
+  TORCH_CHECK(
+      archive.try_read(kFormatKey, format) && format.isInt() &&
+          format.toInt() == 1,
+      kKind,
+      ": the archive holds no guard of this version of the format");
+  const RollbackOptions saved = detail::read_rollback_options(archive, kKind);
+  TORCH_CHECK(
+      detail::same_rollback_numbers(saved, guard.rule().options()),
+      kKind,
+      ": the archive is of a guard with other options");
+  guard.engine_->read(archive)();
+  return archive;
+}
+
+}  // namespace stepsize

@@ -1,0 +1,148 @@
+#include <stepsize/optim/indexed_optimizer.h>
+
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+
+#include "csrc/optim/operand_checks.h"
+
+namespace stepsize {
+
+using torch::optim::OptimizerParamGroup;
+
+IndexedOptimizer::IndexedOptimizer(
+    std::string kind,
+    std::vector<std::string> slots,
+    std::unique_ptr<torch::optim::OptimizerOptions> defaults)
+    : Optimizer(std::vector<OptimizerParamGroup>{}, std::move(defaults)),
+      kind_(std::move(kind)),
+      slot_names_(std::move(slots)) {}
+
+void IndexedOptimizer::add_groups(
+    const std::vector<OptimizerParamGroup>& groups) {
+  TORCH_CHECK(
+      !groups.empty(), kind_, ": there must be one parameter group at least");
+  for (const auto& group : groups) {
+    add_param_group(group);
+  }
+}
+
+void IndexedOptimizer::add_param_group(const OptimizerParamGroup& group) {
+  const auto& options = group.has_options() ? group.options() : defaults();
+  check_options(options);
+  check_agreement(
+      param_groups().empty() ? defaults() : param_groups().front().options(),
+      options);
+  check_new_parameters(group.params());
+  Optimizer::add_param_group(group);
+  // LibTorch 2.14 has put the defaults there.
+  param_groups().back().set_options(
+      group.has_options() ? group.options().clone() : defaults().clone());
+}
+
+void IndexedOptimizer::check_agreement(
+    const torch::optim::OptimizerOptions& /*first*/,
+    const torch::optim::OptimizerOptions& /*other*/) const {}
+
+void IndexedOptimizer::check_all_options() {
+  for (const auto& group : param_groups()) {
+    check_options(group.options());
+    check_agreement(param_groups().front().options(), group.options());
+  }
+  if (!states_match()) {
+    std::unordered_set<const void*> known;
+    for (const auto& group : param_groups()) {
+      detail::check_parameters(kind_, group.params(), known);
+    }
+    states_ = matched_states();
+  }
+}
+
+void IndexedOptimizer::add_parameters(
+    const std::vector<at::Tensor>& parameters) {
+  check_new_parameters(parameters);
+  auto& own = param_groups().front().params();
+  own.insert(own.end(), parameters.begin(), parameters.end());
+}
+
+void IndexedOptimizer::check_new_parameters(
+    const std::vector<at::Tensor>& parameters) const {
+  std::unordered_set<const void*> known;
+  for (const auto& group : param_groups()) {
+    for (const auto& parameter : group.params()) {
+      known.insert(parameter.unsafeGetTensorImpl());
+    }
+  }
+  detail::check_parameters(kind_, parameters, known);
+}
+
+bool IndexedOptimizer::states_match() const {
+  const auto& groups = param_groups();
+  if (states_.size() != groups.size()) return false;
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    const auto& owners = states_[g].owners;
+    const auto& parameters = groups[g].params();
+    if (owners.size() != parameters.size()) return false;
+    for (std::size_t i = 0; i < owners.size(); ++i) {
+      if (!owners[i].is_same(parameters[i])) return false;
+    }
+  }
+  return true;
+}
+
+std::vector<IndexedOptimizer::GroupState> IndexedOptimizer::matched_states()
+    const {
+  std::unordered_map<const void*, std::pair<const GroupState*, std::size_t>>
+      known;
+  for (const GroupState& state : states_) {
+    for (std::size_t i = 0; i < state.owners.size(); ++i) {
+      known.emplace(
+          state.owners[i].unsafeGetTensorImpl(), std::make_pair(&state, i));
+    }
+  }
+  std::vector<GroupState> matched;
+  for (const auto& group : param_groups()) {
+    GroupState& state = matched.emplace_back();
+    const auto& parameters = group.params();
+    state.owners = parameters;
+    state.slots.resize(slot_names_.size());
+    for (auto& slot : state.slots) slot.resize(parameters.size());
+    state.steps.resize(parameters.size(), 0);
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+      const auto found = known.find(parameters[i].unsafeGetTensorImpl());
+      if (found == known.end()) continue;
+      const auto& [from, at] = found->second;
+      state.steps[i] = from->steps[at];
+      for (std::size_t slot = 0; slot < state.slots.size(); ++slot) {
+        state.slots[slot][i] = from->slots[slot][at];
+      }
+    }
+  }
+  return matched;
+}
+
+IndexedOptimizer::GroupState& IndexedOptimizer::group_state(std::size_t group) {
+  if (group >= states_.size() ||
+      states_[group].owners.size() != param_groups()[group].params().size()) {
+    states_ = matched_states();
+  }
+  return states_[group];
+}
+
+void IndexedOptimizer::check_gradient(
+    std::size_t group, std::size_t index, const at::Tensor& gradient) const {
+  if (!gradient.defined()) return;
+  const at::Tensor& parameter = param_groups()[group].params()[index];
+  const detail::Place place{group, index};
+  detail::check_gradient_fits(kind_, place, gradient, parameter);
+  if (group >= states_.size() || index >= states_[group].owners.size()) return;
+  for (std::size_t slot = 0; slot < slot_names_.size(); ++slot) {
+    const at::Tensor& state = states_[group].slots[slot][index];
+    if (state.defined()) {
+      detail::check_state_fits(
+          kind_, slot_names_[slot], place, state, parameter);
+    }
+  }
+}
+
+}  // namespace stepsize

@@ -1,0 +1,295 @@
+#include <stepsize/optim/power_method_sgd.h>
+
+#include <ATen/Functions.h>
+#include <c10/core/GradMode.h>
+#include <stepsize/curvature/max_stable_lr.h>
+#include <stepsize/kernels/grad_norm.h>
+#include <stepsize/kernels/sgd.h>
+#include <torch/serialize/archive.h>
+
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "csrc/core/archive.h"
+#include "csrc/optim/power_method_checks.h"
+#include "csrc/optim/power_method_update.h"
+#include "csrc/optim/state_tensor.h"
+
+namespace stepsize {
+namespace {
+
+constexpr const char* kKind = detail::kPowerMethodSGD;
+// Between measurements a gradient this many times as long as usual is cut to
+// that length, and the next update is measured: a spike of curvature would
+// multiply the iterate in every update until then.
+constexpr double kLongest = 2;
+constexpr double kNormDecay = 0.9;
+
+// So many updates in a row go on at the rate that they have while their
+// curvature is not finite; those that follow are left out.
+constexpr int64_t kMostUnmeasured = 3;
+
+const PowerMethodSGDOptions& checked(const PowerMethodSGDOptions& options) {
+  detail::check_power_method_options(options);
+  return options;
+}
+
+struct Numbers {
+  double norm;
+  double loss;
+};
+
+// An accelerator is waited for once.
+Numbers read(const at::Tensor& norm, const at::Tensor& loss) {
+  if (norm.is_cpu() && loss.is_cpu()) {
+    return {norm.item<double>(), loss.item<double>()};
+  }
+  const at::Tensor both =
+      at::stack({norm.to(at::kDouble),
+                 loss.reshape({}).to(norm.device(), at::kDouble)})
+          .cpu();
+  return {both[0].item<double>(), both[1].item<double>()};
+}
+
+}  // namespace
+
+PowerMethodSGD::PowerMethodSGD(
+    std::vector<at::Tensor> parameters, const PowerMethodSGDOptions& options)
+    : PowerMethodSGD(
+          std::vector<torch::optim::OptimizerParamGroup>{
+              torch::optim::OptimizerParamGroup(std::move(parameters))},
+          options) {}
+
+PowerMethodSGD::PowerMethodSGD(
+    const std::vector<torch::optim::OptimizerParamGroup>& groups,
+    const PowerMethodSGDOptions& defaults)
+    : IndexedOptimizer(
+          kKind,
+          {"momentum_buffer", "power_vector"},
+          std::make_unique<PowerMethodSGDOptions>(checked(defaults))),
+      tracker_(defaults.tracker()),
+      method_(defaults.method()) {
+  add_groups(groups);
+}
+
+const PowerMethodSGDOptions& PowerMethodSGD::options_of(
+    std::size_t group) const {
+  return static_cast<const PowerMethodSGDOptions&>(
+      param_groups()[group].options());
+}
+
+void PowerMethodSGD::check_options(
+    const torch::optim::OptimizerOptions& options) const {
+  const auto* own = dynamic_cast<const PowerMethodSGDOptions*>(&options);
+  TORCH_CHECK(
+      own != nullptr,
+      kKind,
+      ": the options of a parameter group must be PowerMethodSGDOptions");
+  detail::check_power_method_options(*own);
+}
+
+void PowerMethodSGD::check_agreement(
+    const torch::optim::OptimizerOptions& first,
+    const torch::optim::OptimizerOptions& other) const {
+  TORCH_CHECK(
+      detail::same_measurement(
+          static_cast<const PowerMethodSGDOptions&>(first),
+          static_cast<const PowerMethodSGDOptions&>(other)),
+      kKind,
+      ": tracker, start_products, method and seed must be the same in all "
+      "parameter groups");
+}
+
+double PowerMethodSGD::current_lr(std::size_t group) const {
+  TORCH_CHECK(
+      group < param_groups().size(),
+      kKind,
+      ": there is no parameter group ",
+      std::to_string(group));
+  return group < lrs_.size() ? lrs_[group] : 0.0;
+}
+
+void PowerMethodSGD::apply(const Update& update) {
+  const double rate = tracker_.next_rate();
+  const double safety = tracker_.options().safety();
+  const std::size_t groups = param_groups().size();
+  std::vector<std::vector<at::Tensor>> gradients(groups);
+  for (std::size_t group = 0; group < groups; ++group) {
+    gradients[group].resize(param_groups()[group].params().size());
+  }
+  for (std::size_t i = 0; i < update.parameters.size(); ++i) {
+    const auto [group, position] = update.places[i];
+    gradients[group][position] = update.gradients[i];
+  }
+  lrs_.assign(groups, 0.0);
+  for (std::size_t group = 0; group < groups; ++group) {
+    const auto& options = options_of(group);
+    const auto& parameters = param_groups()[group].params();
+    SGDHyperparameters numbers;
+    // The limit with momentum over that without.
+    const double widened =
+        max_stable_lr(2.0, options.momentum(), options.nesterov());
+    // Coupled decay adds to the curvature: 2 s / (lambda + decay), written
+    // with the rate.
+    const double coupled =
+        options.decoupled_weight_decay() ? 0 : options.weight_decay();
+    numbers.lr =
+        options.lr() * widened * rate / (1 + rate * coupled / (2 * safety));
+    numbers.momentum = options.momentum();
+    numbers.nesterov = options.nesterov();
+    numbers.weight_decay = options.weight_decay();
+    numbers.decoupled_weight_decay = options.decoupled_weight_decay();
+    lrs_[group] = numbers.lr;
+    if (numbers.momentum == 0) {
+      sgd_step(parameters, gradients[group], {}, {}, numbers, update.scale);
+      continue;
+    }
+    auto& buffers = group_state(group).slots[kMomentum];
+    detail::FirstSteps first(buffers.size());
+    for (std::size_t i = 0; i < buffers.size(); ++i) {
+      if (!buffers[i].defined() && gradients[group][i].defined()) {
+        buffers[i] = detail::new_state_like(parameters[i]);
+        first.set(i);
+      }
+    }
+    sgd_step(
+        parameters,
+        gradients[group],
+        buffers,
+        first.flags(),
+        numbers,
+        update.scale);
+  }
+}
+
+at::Tensor PowerMethodSGD::step(LossClosure closure) {
+  TORCH_CHECK(
+      closure != nullptr,
+      kKind,
+      ": step() wants a closure that returns the loss with its graph");
+  check_all_options();
+  use_options();
+  Update update;
+  update.due = tracker_.due();
+  for (std::size_t group = 0; group < param_groups().size(); ++group) {
+    const auto& parameters = param_groups()[group].params();
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+      if (parameters[i].requires_grad()) {
+        update.parameters.push_back(parameters[i]);
+        update.places.emplace_back(group, i);
+      }
+    }
+  }
+  TORCH_CHECK(
+      !update.parameters.empty(), kKind, ": no parameter requires a gradient");
+  evaluate(update, closure);
+  for (std::size_t i = 0; i < update.gradients.size(); ++i) {
+    const auto [group, position] = update.places[i];
+    check_gradient(group, position, update.gradients[i]);
+  }
+  const c10::AutoGradMode no_grad(false);
+  const at::Tensor norm = global_norm(update.gradients);
+  const Numbers numbers = read(norm, update.loss);
+  last_norm_ = numbers.norm;
+  if (!std::isfinite(numbers.norm) || !std::isfinite(numbers.loss)) {
+    ++skipped_;
+    return update.loss;
+  }
+  if (numbers.norm == 0 && !tracker_.started()) {
+    // Flat ground says nothing of the curvature to come.
+    return update.loss;
+  }
+  if (update.due) {
+    measure(update, closure);
+  } else if (usual_norm_ > 0) {
+    if (numbers.norm > kLongest * usual_norm_) {
+      update.scale = clip_coefficient(norm, kLongest * usual_norm_);
+      tracker_.hurry();
+    }
+  } else if (numbers.norm > 0) {
+    // The first gradient that is not zero, at a rate that knows nothing of it.
+    tracker_.hurry();
+  }
+  if (!tracker_.started() || unmeasured_in_a_row_ > kMostUnmeasured) {
+    ++skipped_;
+    return update.loss;
+  }
+  apply(update);
+  usual_norm_ = usual_norm_ > 0
+                    ? kNormDecay * usual_norm_ + (1 - kNormDecay) * numbers.norm
+                    : numbers.norm;
+  return update.loss;
+}
+
+// A user may have changed them.
+void PowerMethodSGD::use_options() {
+  const auto& options = options_of(0);
+  tracker_.set_options(options.tracker());
+  if (options.method() != HessianMethod::kAutomatic) {
+    method_ = options.method();
+  } else if (method_ == HessianMethod::kCentralDifference) {
+    method_ = HessianMethod::kAutomatic;
+  }
+}
+
+void PowerMethodSGD::save_counters(
+    torch::serialize::OutputArchive& archive) const {
+  detail::write_doubles(archive, "tracker", tracker_.state());
+  detail::write_int(archive, "method", static_cast<int64_t>(method_));
+  detail::write_doubles(archive, "lrs", lrs_);
+  detail::write_double(archive, "last_grad_norm", last_norm_);
+  detail::write_double(archive, "usual_norm", usual_norm_);
+  detail::write_int(archive, "products", products_);
+  detail::write_int(archive, "skipped_steps", skipped_);
+  detail::write_int(archive, "unmeasured_steps", unmeasured_);
+  detail::write_int(archive, "unmeasured_in_a_row", unmeasured_in_a_row_);
+  detail::write_string(archive, "fallback_reason", fallback_reason_);
+}
+
+std::function<void()> PowerMethodSGD::read_counters(
+    torch::serialize::InputArchive& archive) {
+  constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
+  SharpnessTracker tracker(tracker_.options());
+  tracker.restore(detail::read_doubles(archive, kKind, "tracker"));
+  const auto method =
+      static_cast<HessianMethod>(detail::read_int(archive, kKind, "method", 3));
+  auto lrs = detail::read_doubles(archive, kKind, "lrs");
+  const auto last_norm = detail::read_double(archive, kKind, "last_grad_norm");
+  const auto usual_norm = detail::read_double(archive, kKind, "usual_norm");
+  TORCH_CHECK(
+      std::isfinite(usual_norm) && usual_norm >= 0,
+      kKind,
+      ": 'usual_norm' of the archive is no norm");
+  const auto products = detail::read_int(archive, kKind, "products", kMost);
+  const auto skipped = detail::read_int(archive, kKind, "skipped_steps", kMost);
+  const auto unmeasured =
+      detail::read_int(archive, kKind, "unmeasured_steps", kMost);
+  const auto in_a_row =
+      detail::read_int(archive, kKind, "unmeasured_in_a_row", kMost);
+  const auto reason = detail::read_string(archive, kKind, "fallback_reason");
+  return [this,
+          tracker,
+          method,
+          lrs,
+          last_norm,
+          usual_norm,
+          products,
+          skipped,
+          unmeasured,
+          in_a_row,
+          reason] {
+    tracker_ = tracker;
+    method_ = method;
+    lrs_ = lrs;
+    last_norm_ = last_norm;
+    usual_norm_ = usual_norm;
+    products_ = products;
+    skipped_ = skipped;
+    unmeasured_ = unmeasured;
+    unmeasured_in_a_row_ = in_a_row;
+    fallback_reason_ = reason;
+  };
+}
+
+}  // namespace stepsize

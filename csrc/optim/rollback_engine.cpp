@@ -1,0 +1,222 @@
+#include "csrc/optim/rollback_engine.h"
+
+#include <ATen/Functions.h>
+#include <c10/core/GradMode.h>
+#include <stepsize/kernels/grad_norm.h>
+
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "csrc/optim/rollback_options.h"
+
+namespace stepsize::detail {
+namespace {
+
+// Whether one loss is below another by more than rounding explains. At an
+// optimum the loss cannot tell two points apart, and the gradient must decide.
+bool has_fallen(const at::Tensor& loss, const at::Tensor& earlier) {
+  constexpr double kRoundings = 8;
+  const double epsilon = loss.scalar_type() == at::kDouble
+                             ? std::numeric_limits<double>::epsilon()
+                             : std::numeric_limits<float>::epsilon();
+  const double before = earlier.item<double>();
+  return loss.item<double>() < before - kRoundings * epsilon * std::abs(before);
+}
+
+}  // namespace
+
+RollbackEngine::RollbackEngine(
+    std::string kind,
+    torch::optim::Optimizer& optimizer,
+    const RollbackOptions& options)
+    : kind_(std::move(kind)),
+      optimizer_(&optimizer),
+      point_(optimizer, state_access(kind_, optimizer)),
+      buffers_(options.buffers()) {
+  check_rollback_options(kind_, options);
+  rule_.set_options(options);
+}
+
+template <typename Function>
+void RollbackEngine::for_each_parameter(const Function& function) const {
+  for (auto& group : optimizer_->param_groups()) {
+    for (at::Tensor& parameter : group.params()) {
+      function(parameter);
+    }
+  }
+}
+
+Tensors RollbackEngine::parameters() const {
+  Tensors all;
+  for_each_parameter(
+      [&all](const at::Tensor& parameter) { all.push_back(parameter); });
+  return all;
+}
+
+double RollbackEngine::measure(const at::Tensor& loss) const {
+  if (loss.defined() && loss.numel() == 1 &&
+      !std::isfinite(loss.item<double>())) {
+    return std::numeric_limits<double>::quiet_NaN();
+  }
+  Tensors gradients;
+  for_each_parameter([&gradients](const at::Tensor& parameter) {
+    if (parameter.grad().defined()) {
+      gradients.push_back(parameter.grad());
+    }
+  });
+  return gradients.empty() ? 0 : global_norm(gradients).item<double>();
+}
+
+// Evaluates the closure at the earlier point and settles the suspicion. Leaves
+// everything at the point where the step goes on.
+at::Tensor RollbackEngine::look_back(
+    const LossClosure& closure, const at::Tensor& loss) {
+  Tensors parameters;
+  Tensors gradients;
+  for_each_parameter([&](at::Tensor& parameter) {
+    parameters.push_back(parameter.detach().clone());
+    gradients.push_back(parameter.grad());
+    // A closure that does not clear them adds to nothing.
+    parameter.mutable_grad() = at::Tensor();
+  });
+  Tensors buffers;
+  for (const at::Tensor& buffer : buffers_) {
+    buffers.push_back(buffer.detach().clone());
+  }
+  const auto return_here = [&](const Tensors& buffer_values) {
+    const c10::AutoGradMode no_grad(false);
+    std::size_t next = 0;
+    for_each_parameter([&](at::Tensor& parameter) {
+      parameter.copy_(parameters[next]);
+      parameter.mutable_grad() = gradients[next++];
+    });
+    for (std::size_t i = 0; i < buffers_.size(); ++i) {
+      buffers_[i].detach().copy_(buffer_values[i]);
+    }
+  };
+  DefaultRandomState random_here(parameters);
+  at::Tensor earlier_loss;
+  RollbackStatus status = RollbackStatus::kSuspect;
+  try {
+    point_.restore_parameters();
+    point_.restore_buffers(buffers_);
+    // So that both evaluations see the same dropout masks.
+    random_before_->restore();
+    {
+      const c10::AutoGradMode with_gradients(true);
+      earlier_loss = closure();
+    }
+    const bool comparable = loss.defined() && earlier_loss.defined() &&
+                            loss.numel() == 1 && earlier_loss.numel() == 1;
+    status = rule_.confirm(
+        measure(earlier_loss), !comparable || !has_fallen(loss, earlier_loss));
+  } catch (...) {
+    return_here(buffers);
+    random_here.restore();
+    throw;
+  }
+  const bool stays_back =
+      status == RollbackStatus::kRolledBack ||
+      (status == RollbackStatus::kGaveUp && !rule_.keeps_point());
+  if (stays_back) {
+    point_.restore_state();
+    return earlier_loss;
+  }
+  // A mini-batch that is not finite may not stay in the buffers.
+  return_here(status == RollbackStatus::kNonFinite ? buffers_before_ : buffers);
+  return loss;
+}
+
+// Observes, looks back and goes back where that is due.
+at::Tensor RollbackEngine::decide(
+    const LossClosure& closure, const at::Tensor& loss) {
+  const bool confirms = closure != nullptr && rule_.options().confirm();
+  const RollbackStatus status = rule_.observe(measure(loss), confirms);
+  if (status == RollbackStatus::kSuspect) {
+    return look_back(closure, loss);
+  }
+  if (status == RollbackStatus::kRolledBack ||
+      (status == RollbackStatus::kGaveUp && !rule_.keeps_point())) {
+    point_.restore_parameters();
+    point_.restore_state();
+    point_.restore_buffers(buffers_);
+  } else if (status == RollbackStatus::kNonFinite && closure != nullptr) {
+    for (std::size_t i = 0; i < buffers_.size(); ++i) {
+      buffers_[i].detach().copy_(buffers_before_[i]);
+    }
+  }
+  return loss;
+}
+
+at::Tensor RollbackEngine::step(
+    const LossClosure& closure,
+    const std::function<void(double scale)>& update,
+    const std::function<void()>& check) {
+  const bool confirms = closure != nullptr && rule_.options().confirm();
+  if (rule_.state().has_point && !point_.fits()) {
+    rule_.forget_point();
+  }
+  at::Tensor loss;
+  if (closure != nullptr) {
+    {
+      const c10::AutoGradMode no_grad(false);
+      buffers_before_.resize(buffers_.size());
+      for (std::size_t i = 0; i < buffers_.size(); ++i) {
+        copy_into(buffers_before_[i], buffers_[i]);
+      }
+    }
+    if (confirms && rule_.state().has_point) {
+      random_before_.emplace(parameters());
+    }
+    const c10::AutoGradMode with_gradients(true);
+    loss = closure();
+  }
+  const c10::AutoGradMode no_grad(false);
+  check();
+  RollbackRule::State before = rule_.state();
+  bool went_back = false;
+  try {
+    loss = decide(closure, loss);
+    const RollbackStatus status = rule_.last_status();
+    went_back = status == RollbackStatus::kRolledBack ||
+                (status == RollbackStatus::kGaveUp && !rule_.keeps_point());
+    // What has been confirmed goes on by the gradient of this mini-batch.
+    if (went_back && !confirms && !point_.restore_gradients()) {
+      return loss;
+    }
+    if (rule_.keeps_point()) {
+      // Before the closure where it will be evaluated there again.
+      point_.keep(confirms ? buffers_before_ : buffers_, !confirms);
+      if (before.has_point) {
+        before.point_norm = rule_.state().point_norm;
+        before.age = 0;
+      }
+    }
+    if (status == RollbackStatus::kAccepted ||
+        status == RollbackStatus::kRolledBack ||
+        (status == RollbackStatus::kGaveUp && rule_.keeps_point())) {
+      update(rule_.rate_scale());
+    }
+  } catch (...) {
+    if (!went_back) rule_.set_state(before);
+    throw;
+  }
+  return loss;
+}
+
+void RollbackEngine::write(torch::serialize::OutputArchive& archive) const {
+  write_rollback_state(archive, rule_.state());
+  point_.write(archive);
+}
+
+std::function<void()> RollbackEngine::read(
+    torch::serialize::InputArchive& archive) {
+  const RollbackRule::State state = read_rollback_state(archive, kind_);
+  return [this, state, take = point_.read(archive, kind_, buffers_)] {
+    rule_.set_state(state);
+    take();
+  };
+}
+
+}  // namespace stepsize::detail

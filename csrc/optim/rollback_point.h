@@ -1,0 +1,67 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "csrc/optim/rollback_state_copy.h"
+
+namespace stepsize::detail {
+
+using Tensors = std::vector<at::Tensor>;
+
+/// A copy of parameters, optimizer state, buffers and, if asked for, gradients.
+/// Copies go into memory that is kept, and back to the parameters that they
+/// were made of, wherever those stand by then. What joined the optimizer after
+/// the copy was made is left as it is, what has left it too.
+class RollbackPoint {
+ public:
+  RollbackPoint(
+      torch::optim::Optimizer& optimizer, std::unique_ptr<StateAccess> access)
+      : optimizer_(&optimizer), access_(std::move(access)) {}
+
+  void keep(const Tensors& buffers, bool with_gradients);
+  /// False where the state is kept as a whole and the parameters of the
+  /// optimizer are others now: it cannot be put back.
+  bool fits() const;
+
+  void restore_parameters() const;
+  void restore_state();
+  void restore_buffers(const Tensors& buffers) const;
+  /// False where none were kept.
+  bool restore_gradients() const;
+
+  void write(torch::serialize::OutputArchive& archive) const;
+  /// Reads and checks, and returns what takes it over. `buffers`: how many of
+  /// which shapes there must be.
+  std::function<void()> read(
+      torch::serialize::InputArchive& archive,
+      const std::string& kind,
+      const Tensors& buffers);
+
+ private:
+  struct Group {
+    Tensors owners;
+    Tensors parameters;
+    Tensors gradients;
+    std::vector<ParameterState> states;
+  };
+
+  template <typename Function>
+  void for_each_kept(const Function& function) const;
+
+  torch::optim::Optimizer* optimizer_;
+  std::unique_ptr<StateAccess> access_;
+  std::vector<Group> groups_;
+  // The state as a whole, where the access knows it so.
+  at::Tensor whole_;
+  Tensors buffers_;
+  bool has_gradients_ = false;
+};
+
+}  // namespace stepsize::detail

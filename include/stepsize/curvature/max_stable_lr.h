@@ -1,0 +1,24 @@
+#pragma once
+
+namespace stepsize {
+
+/// The learning rate below which gradient descent with a constant rate is
+/// stable on a quadratic whose largest eigenvalue is `lambda`:
+///
+///     2 / lambda                           plain
+///     (2 + 2 m) / lambda                   with momentum m (heavy ball)
+///     (2 + 2 m) / ((1 + 2 m) lambda)       with Nesterov's momentum m
+///
+/// The forms of momentum are those of torch::optim::SGD with dampening 0. A
+/// flat direction, lambda = 0, sets no limit: infinity. Throws c10::Error
+/// unless lambda is finite and >= 0 and momentum lies in [0, 1).
+///
+/// Mini-batches overrate the curvature of the whole data set, and training
+/// often settles where the rate is just this limit ("edge of stability", Cohen
+/// et al. 2021, arXiv:2103.00065): take it as a scale, not as a target.
+///
+/// Source: the eigenvalues of the linear recursion leave the unit circle, as
+/// in Goh 2017, "Why momentum really works", and Cohen et al., appendix B.
+double max_stable_lr(double lambda, double momentum = 0, bool nesterov = false);
+
+}  // namespace stepsize

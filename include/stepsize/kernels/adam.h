@@ -1,0 +1,73 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <c10/util/ArrayRef.h>
+
+namespace stepsize {
+
+/// The numbers of one Adam step, named and preset as torch::optim::AdamOptions.
+struct AdamHyperparameters {
+  /// Step size; finite and >= 0.
+  double lr = 1e-3;
+  /// Decay of the mean of gradients; in [0, 1).
+  double beta1 = 0.9;
+  /// Decay of the mean of squared gradients; in [0, 1).
+  double beta2 = 0.999;
+  /// Added to the denominator; finite and >= 0.
+  double eps = 1e-8;
+  /// Weight decay; finite and >= 0.
+  double weight_decay = 0.0;
+  /// Divide by the largest mean of squares so far (Reddi, Kale, Kumar, On the
+  /// Convergence of Adam and Beyond, 2018).
+  bool amsgrad = false;
+  /// Ascend instead.
+  bool maximize = false;
+  /// AdamW: shrink the parameter by 1 - lr * weight_decay instead of adding
+  /// weight_decay * parameter to the gradient (Loshchilov and Hutter, 2019).
+  bool decoupled_weight_decay = false;
+};
+
+/// One step of Adam (Kingma and Ba, 2015) or AdamW for a list of parameters p
+/// with gradients g, in place and in one pass; t is the number of the step:
+///
+///   d = s g                        (s = grad_scale, or 1; -s to maximize)
+///   d = d + weight_decay p         or, decoupled, p = p - lr weight_decay p
+///   m = beta1 m + (1 - beta1) d
+///   v = beta2 v + (1 - beta2) d^2            (amsgrad: x = max(x, v))
+///   p = p - lr / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + eps)
+///                                            (amsgrad: x in the place of v)
+///
+/// Without grad_scale it follows torch::optim::Adam and AdamW. Gradients are
+/// not written.
+///
+/// - `exp_avgs` (m) and `exp_avg_sqs` (v): one a parameter.
+/// - `max_exp_avg_sqs` (x): one a parameter with amsgrad, none without.
+/// - `steps`: for each parameter the number of this step, from 1 on.
+/// - `grad_scale`: undefined, or a 0-dim factor of every gradient, such as
+///   clip_coefficient gives. Where it is NaN, Inf or beyond float32's range
+///   nothing is changed. It stays on its device; a CPU parameter has to wait
+///   for a factor that lies elsewhere.
+///
+/// Types, strides and undefined gradients are as with sgd_step; nor may a
+/// tensor come twice. Give parameters of half types float32 state: at beta2
+/// 0.999 a bfloat16 v never shrinks, as it loses less than half of its last
+/// digit a step, and a float16 v is 0 for gradients below 5e-3, which makes
+/// steps up to 1 / sqrt(1 - beta2) times too long.
+///
+/// Cost on a CPU: 28 bytes a float32 parameter, 36 with amsgrad; one parallel
+/// region. Elsewhere: LibTorch's fused operators where it has them and they are
+/// right for the types, multi-tensor operators otherwise, for the half types
+/// always; the host never waits.
+///
+/// Throws c10::Error before anything is changed.
+void adam_step(
+    at::TensorList params,
+    at::TensorList grads,
+    at::TensorList exp_avgs,
+    at::TensorList exp_avg_sqs,
+    at::TensorList max_exp_avg_sqs,
+    at::IntArrayRef steps,
+    const AdamHyperparameters& hyperparameters,
+    const at::Tensor& grad_scale = {});
+
+}  // namespace stepsize

@@ -1,0 +1,120 @@
+#pragma once
+
+#include <stepsize/curvature/hessian_operator.h>
+#include <stepsize/curvature/sharpness_tracker.h>
+#include <stepsize/lr_scheduler/per_group.h>
+#include <stepsize/lr_scheduler/stateful_lr.h>
+#include <stepsize/schedule/schedule.h>
+#include <torch/arg.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace stepsize {
+
+/// Options of CurvatureLR.
+class CurvatureLROptions {
+ public:
+  /// How the rate follows the measurements: the safety factor s and others.
+  TORCH_ARG(SharpnessTrackerOptions, tracker);
+  /// What the rate is multiplied by, for all groups or one a group; finite and
+  /// >= 0.
+  TORCH_ARG(PerGroup, factor) = 1.0;
+  /// Multiplies the rate over the steps, as in ScheduleLR: a cooldown, say.
+  TORCH_ARG(Schedule, schedule);
+  /// Products of the first measurement; >= 1.
+  TORCH_ARG(int64_t, start_products) = 20;
+  /// How products are computed where observe() is given a closure.
+  TORCH_ARG(HessianMethod, method) = HessianMethod::kAutomatic;
+  /// model->buffers(): put back after each evaluation of such a closure.
+  TORCH_ARG(TensorVector, buffers);
+  /// Seed of the first vector, >= 0; no other random state is touched.
+  TORCH_ARG(int64_t, seed) = 0;
+
+ public:
+  /// The options as text; throws c10::Error where one is out of its range.
+  std::string describe() const;
+};
+
+/// Measures the rate of any optimizer that descends along the gradient, as
+/// PowerMethodSGD measures its own:
+///
+///   rate = 2 s / lambda,        lambda = |H v|, v = H v / |H v| of last time
+///
+///     CurvatureLR scheduler(optimizer);
+///     for (...) {
+///       optimizer.zero_grad();
+///       auto loss = loss_of(model->forward(batch));
+///       scheduler.observe(loss);  // a product, every few updates
+///       loss.backward();
+///       optimizer.step();
+///       scheduler.step();
+///     }
+///
+/// Until the first observation the rates stay as they are. From there on
+/// observe() sets those of the update at hand, where it has measured, and
+/// step() those of the next. What lies between, SharpnessTracker decides.
+///
+/// With the momentum m of torch::optim::SGD, ClippedSGD or RollbackSGD the rate
+/// is 1 + m times as large, with Nesterov's (1 + m) / (1 + 2 m) times; coupled
+/// weight decay adds to lambda. Both are read anew each time. Of other
+/// optimizers nothing is known: set a factor.
+///
+/// When not to use it: for Adam's kin, whose limit is that of the
+/// preconditioned Hessian and not of this one. Beside a scheduler that writes
+/// rates as well: give that as `schedule`.
+///
+/// Cost: with a loss, an update that measures keeps its graph and costs 1.5 to
+/// 2.8 gradients more; with a closure, a loss and a gradient besides. The host
+/// waits for each product. One buffer as large as the parameters.
+class CurvatureLR : public StatefulLR {
+ public:
+  /// Throws c10::Error where an option is out of its range.
+  explicit CurvatureLR(
+      torch::optim::Optimizer& optimizer,
+      const CurvatureLROptions& options = {});
+
+  /// Looks at the batch of the coming update, and sets its rates where it is
+  /// time to measure. The loss is a scalar with its graph, on which backward()
+  /// has not been called; products are exact. Returns whether it has measured.
+  /// Throws c10::Error for a loss without a graph, and passes on what a double
+  /// backward throws; nothing has changed then.
+  bool observe(const at::Tensor& loss);
+  /// The same from a closure that computes the loss and does not call
+  /// backward(): also by finite differences, for what has no double backward.
+  /// It is not called where it is not time.
+  bool observe(const LossClosure& closure);
+
+  /// Whether it is time: the next observe() measures.
+  bool due() const { return tracker_.due(); }
+  /// The sharpness that the rates go by; NaN before the first measurement.
+  double sharpness() const { return tracker_.sharpness(); }
+  /// Hessian-vector products so far.
+  int64_t products() const { return products_; }
+  /// Measurements so far that came to no finite number. The rates stayed, and
+  /// the next observe() measures again.
+  int64_t failed_measurements() const { return failed_; }
+
+ protected:
+  std::vector<double> get_lrs() override;
+  const char* state_class() const override { return "CurvatureLR"; }
+  void save_state(torch::serialize::OutputArchive& archive) const override;
+  void load_state(
+      torch::serialize::InputArchive& archive,
+      const std::vector<double>& lrs) override;
+
+ private:
+  TensorVector trained_parameters() const;
+  TensorVector start_vector(const TensorVector& parameters) const;
+  bool measure(const LinearOperator& hessian, const TensorVector& parameters);
+  std::vector<double> lrs_at(int64_t epoch, double rate) const;
+
+  CurvatureLROptions options_;
+  SharpnessTracker tracker_;
+  TensorVector vector_;
+  int64_t products_ = 0;
+  int64_t failed_ = 0;
+};
+
+}  // namespace stepsize

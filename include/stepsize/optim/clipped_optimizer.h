@@ -1,0 +1,95 @@
+#pragma once
+
+#include <stepsize/kernels/grad_norm.h>
+#include <stepsize/optim/indexed_optimizer.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace stepsize {
+
+/// What becomes of a step whose gradient has a NaN or an Inf.
+enum class NonFiniteGradient : std::uint8_t {
+  kSkip,   ///< nothing is changed; skipped_steps() counts it
+  kThrow,  ///< c10::Error, and nothing is changed
+};
+
+/// The part of the options that holds for all groups alike.
+struct ClipOptions {
+  double max_norm;
+  NormType norm_type;
+  NonFiniteGradient non_finite;
+};
+
+/// An optimizer that scales the gradient g of all groups together to a norm of
+/// at most max_norm before each step:
+///
+///   s = max_norm / max(|g|, max_norm)
+///
+/// (Pascanu, Mikolov, Bengio, On the difficulty of training recurrent neural
+/// networks, 2013, algorithm 1). The gradients themselves stay as they are: s
+/// is folded into the update. On a quadratic, a rate above 2/lambda then no
+/// longer diverges, but ends on a cycle of bounded size.
+///
+/// Cost: one more pass over the gradients, for the norm. On an accelerator the
+/// host does not wait for the device, but where it is asked for a number
+/// (last_grad_norm(), clipped_steps(), skipped_steps(), kThrow).
+class ClippedOptimizer : public IndexedOptimizer {
+ public:
+  /// One update. With a closure, which computes the loss and calls backward(),
+  /// the loss is returned. Throws c10::Error where a gradient does not fit its
+  /// parameter or is sparse; nothing has been changed then.
+  at::Tensor step(LossClosure closure = nullptr) override;
+
+  /// Norm of the gradient in the last step, before clipping; NaN before the
+  /// first. It is kept by a save.
+  double last_grad_norm() const;
+  /// Steps so far whose gradient was longer than max_norm.
+  int64_t clipped_steps() const;
+  /// Steps so far that were left out, since their gradient was not finite.
+  int64_t skipped_steps() const;
+
+ protected:
+  ClippedOptimizer(
+      std::string kind,
+      std::vector<std::string> slots,
+      std::unique_ptr<torch::optim::OptimizerOptions> defaults);
+
+  /// The clipping that options ask for.
+  virtual ClipOptions clip_options(
+      const torch::optim::OptimizerOptions& options) const = 0;
+
+  /// Steps one group, each gradient times `grad_scale` where that is defined.
+  virtual void update_group(
+      std::size_t group,
+      const std::vector<at::Tensor>& parameters,
+      const std::vector<at::Tensor>& gradients,
+      const at::Tensor& grad_scale) = 0;
+
+  void check_agreement(
+      const torch::optim::OptimizerOptions& first,
+      const torch::optim::OptimizerOptions& other) const override;
+
+  void save_counters(torch::serialize::OutputArchive& archive) const override;
+  std::function<void()> read_counters(
+      torch::serialize::InputArchive& archive) override;
+
+ private:
+  /// The factor of the gradients; false where the step is to be left out.
+  bool measure(
+      const std::vector<at::Tensor>& gradients,
+      const ClipOptions& clip,
+      at::Tensor& grad_scale);
+
+  at::Tensor last_norm_;
+  int64_t clipped_ = 0;
+  int64_t skipped_ = 0;
+  // Those of an accelerator, which the host has not read.
+  at::Tensor clipped_there_;
+  at::Tensor skipped_there_;
+};
+
+}  // namespace stepsize

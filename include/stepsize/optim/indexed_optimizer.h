@@ -1,0 +1,118 @@
+#pragma once
+
+#include <torch/optim/optimizer.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace stepsize {
+
+namespace detail {
+class IndexedStateAccess;
+}  // namespace detail
+
+/// What our optimizers have in common: state that is kept by group and index,
+/// saved and loaded bit for bit, and parameter groups that keep their options.
+///
+/// - `torch::save` and `torch::load` carry options (the rate included), state
+///   and counters, in every version of LibTorch. Parameters are matched by
+///   group and position. Loading what another class or another version of the
+///   format wrote, or what does not fit the parameters, throws c10::Error and
+///   changes nothing.
+/// - A group keeps the options that it came with. (LibTorch 2.14 replaces those
+///   of classes that it does not know by the optimizer's.)
+/// - State belongs to the parameter, not to its place: parameters may be erased
+///   from `param_groups()`, reordered or moved to another group between steps.
+///   The state of one that is gone is dropped in the next step.
+/// - A parameter may stand in one place only. Those that come through
+///   add_param_group() and add_parameters() are checked at once, those that
+///   come another way (a reference to the base class, `params()`) by the next
+///   step; c10::Error.
+/// - Before a step changes anything the gradients of all groups are checked:
+///   dense, and of shape, type and device of their parameter.
+/// - Empty `state()`: the state lies here.
+class IndexedOptimizer : public torch::optim::Optimizer {
+ public:
+  /// Adds a group; without options of its own it takes the optimizer's. Throws
+  /// c10::Error where the options are of another class or out of range, or
+  /// where a parameter is undefined, no leaf, or there already; nothing has
+  /// been added then.
+  void add_param_group(const torch::optim::OptimizerParamGroup& group);
+
+  /// Adds parameters to the first group.
+  void add_parameters(const std::vector<at::Tensor>& parameters);
+
+  void save(torch::serialize::OutputArchive& archive) const override;
+  void load(torch::serialize::InputArchive& archive) override;
+
+  /// Name of the class: "ClippedSGD".
+  const std::string& kind() const { return kind_; }
+
+ protected:
+  /// The state of one group. Every list has one entry a parameter.
+  struct GroupState {
+    /// Whose state it is.
+    std::vector<at::Tensor> owners;
+    /// One list a kind of state; undefined where there is none yet.
+    std::vector<std::vector<at::Tensor>> slots;
+    /// Updates that the parameter has had.
+    std::vector<int64_t> steps;
+  };
+
+  /// `slots` names the kinds of state. The groups follow by add_groups().
+  IndexedOptimizer(
+      std::string kind,
+      std::vector<std::string> slots,
+      std::unique_ptr<torch::optim::OptimizerOptions> defaults);
+
+  /// To be called by the constructor of the class whose check_options() it is.
+  void add_groups(const std::vector<torch::optim::OptimizerParamGroup>& groups);
+
+  /// Throws c10::Error where options are of another class or out of range.
+  virtual void check_options(
+      const torch::optim::OptimizerOptions& options) const = 0;
+
+  /// Throws c10::Error where two groups' options, which are in range, cannot
+  /// stand in one optimizer.
+  virtual void check_agreement(
+      const torch::optim::OptimizerOptions& first,
+      const torch::optim::OptimizerOptions& other) const;
+
+  /// To be called first in a step: throws c10::Error unless the options of all
+  /// groups, which schedulers and users may have changed, are in range and
+  /// agree, and parameters that have come are sound. Matches the state with the
+  /// parameters.
+  void check_all_options();
+
+  /// Throws c10::Error, naming group and position, unless a parameter can be
+  /// updated with this gradient and the state that it has. An undefined
+  /// gradient fits.
+  void check_gradient(
+      std::size_t group, std::size_t index, const at::Tensor& gradient) const;
+
+  /// Counters and the like: writes them; reads and checks them, and returns
+  /// what takes them over.
+  virtual void save_counters(torch::serialize::OutputArchive& archive) const;
+  virtual std::function<void()> read_counters(
+      torch::serialize::InputArchive& archive);
+
+  /// The state of a group, with room for all of its parameters.
+  GroupState& group_state(std::size_t group);
+
+ private:
+  friend class detail::IndexedStateAccess;
+
+  void check_new_parameters(const std::vector<at::Tensor>& parameters) const;
+  bool states_match() const;
+  std::vector<GroupState> matched_states() const;
+
+  std::string kind_;
+  std::vector<std::string> slot_names_;
+  std::vector<GroupState> states_;
+};
+
+}  // namespace stepsize

@@ -1,0 +1,182 @@
+#pragma once
+
+#include <stepsize/curvature/hessian_operator.h>
+#include <stepsize/curvature/sharpness_tracker.h>
+#include <stepsize/optim/indexed_optimizer.h>
+#include <stepsize/optim/momentum_options.h>
+#include <torch/arg.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace stepsize {
+
+/// Options of PowerMethodSGD. The first five are a group's own, the others
+/// must be the same in all groups.
+class PowerMethodSGDOptions
+    : public torch::optim::OptimizerCloneableOptions<PowerMethodSGDOptions>,
+      public MomentumOptions {
+ public:
+  /// `lr`: a factor of the measured rate, which a scheduler may move; finite
+  /// and >= 0.
+  PowerMethodSGDOptions(double lr = 1.0);  // NOLINT: implicit, as LibTorch's
+
+  TORCH_ARG(double, lr);
+  /// In [0, 1). The limit of stability takes it into account.
+  TORCH_ARG(double, momentum) = 0;
+  /// Nesterov's momentum; wants momentum > 0.
+  TORCH_ARG(bool, nesterov) = false;
+  /// Finite and >= 0. Coupled decay adds to the curvature, and the rate takes
+  /// that into account.
+  TORCH_ARG(double, weight_decay) = 0;
+  /// Shrink the parameters by 1 - rate * weight_decay instead.
+  TORCH_ARG(bool, decoupled_weight_decay) = false;
+  /// How the rate follows the measurements: the safety factor s and others.
+  TORCH_ARG(SharpnessTrackerOptions, tracker);
+  /// Products of the first measurement; >= 1. From a random vector one product
+  /// errs by nearly all, ten by a few percent.
+  TORCH_ARG(int64_t, start_products) = 20;
+  /// How products are computed. kAutomatic: exact, by finite differences from
+  /// the first product on that throws, and by one difference where an exact
+  /// product is not finite.
+  TORCH_ARG(HessianMethod, method) = HessianMethod::kAutomatic;
+  /// model->buffers(), for finite differences: BatchNorm's running statistics
+  /// are put back after the closure's extra evaluations.
+  TORCH_ARG(TensorVector, buffers);
+  /// Seed of the first vector; no other random state is touched.
+  TORCH_ARG(int64_t, seed) = 0;
+
+ public:
+  double get_lr() const override { return lr(); }
+  void set_lr(const double lr) override { lr_ = lr; }
+  double cycled_momentum() const override { return momentum(); }
+  void set_cycled_momentum(double momentum) override { momentum_ = momentum; }
+  void serialize(torch::serialize::InputArchive& archive) override;
+  void serialize(torch::serialize::OutputArchive& archive) const override;
+};
+
+/// Stochastic gradient descent that measures its rate:
+///
+///   rate = 2 s / lambda,        lambda = |H v|, v = H v / |H v| of last time
+///
+/// a share s (the tracker's safety) of the limit below which gradient descent
+/// is stable on a quadratic. The power method runs along with training: one
+/// Hessian-vector product every few updates on the batch at hand, from the
+/// vector of last time; see SharpnessTracker for what becomes of the
+/// measurements. With momentum m the rate is 1 + m times as large, with
+/// Nesterov's (1 + m) / (1 + 2 m) times: max_stable_lr().
+///
+///     PowerMethodSGD optimizer(model->parameters(), PowerMethodSGDOptions());
+///     optimizer.step([&] { return loss_of(model->forward(batch)); });
+///
+/// The closure returns the loss with its graph and does not call backward():
+/// the gradient is computed here. `grad` of the parameters is left alone. A
+/// step whose loss or gradient is not finite is left out and counted. Where the
+/// curvature is not finite, three updates in a row go on at the rate that they
+/// have, and those after them are left out until it can be measured again.
+/// Between measurements a gradient more than twice as long as usual is cut to
+/// that length, and the next update is measured: a spike of curvature costs one
+/// bounded step.
+///
+/// As long as the gradient has been zero nothing is done: flat ground says
+/// nothing of the curvature to come. Parameters that join, thaw or get their
+/// first gradient later enter v at random, and start_products products follow
+/// them in.
+///
+/// Cost: with exact products an update that measures keeps its graph and costs
+/// 1.5 to 2.8 gradients more, with finite differences one more. One buffer for
+/// v, one with momentum. The host waits for the device once a step, for norm
+/// and loss, once more where the closure has written to gradients, and three
+/// times in one that measures.
+///
+/// When not to use it: for Adam's kin, whose limit is that of the
+/// preconditioned Hessian. Small batches overrate the curvature (13 times for
+/// single examples of a small network), so that the rate is low there. With
+/// momentum they gather noise on top, and the limit of a quadratic is too much:
+/// with batches of 128 or fewer multiply safety by 1 - momentum.
+///
+/// Sources: LeCun, Simard, Pearlmutter, Automatic learning rate maximization by
+/// on-line estimation of the Hessian's eigenvectors, 1993; for the share s,
+/// Roulet et al., Stepping on the edge, 2024.
+class PowerMethodSGD : public IndexedOptimizer {
+ public:
+  /// Throws c10::Error, naming option, rule and value, where an option is out
+  /// of range.
+  PowerMethodSGD(
+      std::vector<at::Tensor> parameters,
+      const PowerMethodSGDOptions& options = {});
+  PowerMethodSGD(
+      const std::vector<torch::optim::OptimizerParamGroup>& groups,
+      const PowerMethodSGDOptions& defaults = {});
+
+  /// One update; returns the loss of before it, without a graph. Throws
+  /// c10::Error where there is no closure, where it returns no scalar with a
+  /// graph or has called backward(), and passes on what it throws; the
+  /// parameters are unchanged then.
+  at::Tensor step(LossClosure closure = nullptr) override;
+
+  /// The sharpness that the rate goes by; NaN before the first step.
+  double sharpness() const { return tracker_.sharpness(); }
+  /// Norm of the gradient in the last step, before it was cut; NaN before the
+  /// first. It is kept by a save.
+  double last_grad_norm() const { return last_norm_; }
+  /// The rate of the last step, of the first group or a given one, all factors
+  /// included; 0 before the first step.
+  double current_lr(std::size_t group = 0) const;
+  /// Hessian-vector products so far.
+  int64_t products() const { return products_; }
+  /// Steps left out, since their loss, gradient or curvature was not finite.
+  int64_t skipped_steps() const { return skipped_; }
+  /// Steps whose curvature should have been measured and was not finite.
+  int64_t unmeasured_steps() const { return unmeasured_; }
+  /// How products are computed; kAutomatic until the first has decided.
+  HessianMethod method() const { return method_; }
+  /// Why kAutomatic went over to differences: what the exact product threw.
+  /// Empty where it did not.
+  const std::string& fallback_reason() const { return fallback_reason_; }
+
+ protected:
+  void check_options(
+      const torch::optim::OptimizerOptions& options) const override;
+  void check_agreement(
+      const torch::optim::OptimizerOptions& first,
+      const torch::optim::OptimizerOptions& other) const override;
+  void save_counters(torch::serialize::OutputArchive& archive) const override;
+  std::function<void()> read_counters(
+      torch::serialize::InputArchive& archive) override;
+
+ private:
+  struct Update;
+
+  // The kinds of state.
+  static constexpr std::size_t kMomentum = 0;
+  static constexpr std::size_t kVector = 1;
+
+  void use_options();
+  void fall_back(const std::string& reason);
+  void evaluate(Update& update, const LossClosure& closure);
+  void measure(Update& update, const LossClosure& closure);
+  double power_step(const LinearOperator& hessian, Update& update);
+  double difference_step(Update& update, const LossClosure& closure);
+  void apply(const Update& update);
+  const PowerMethodSGDOptions& options_of(std::size_t group) const;
+
+  SharpnessTracker tracker_;
+  HessianMethod method_;
+  std::string fallback_reason_;
+  std::vector<double> lrs_;
+  double last_norm_ = std::numeric_limits<double>::quiet_NaN();
+  // Running mean of the gradient's norm.
+  double usual_norm_ = 0;
+  int64_t products_ = 0;
+  int64_t skipped_ = 0;
+  int64_t unmeasured_ = 0;
+  int64_t unmeasured_in_a_row_ = 0;
+};
+
+}  // namespace stepsize

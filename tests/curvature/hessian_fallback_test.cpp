@@ -1,0 +1,211 @@
+// What hessian_operator refuses, and how kAutomatic chooses.
+
+#include <gtest/gtest.h>
+#include <stepsize/curvature/hessian_operator.h>
+
+#include <limits>
+#include <stdexcept>
+#include <string>
+
+#include "tests/curvature/support/problems.h"
+#include "tests/support/error_text.h"
+
+namespace stepsize::test {
+namespace {
+
+using Method = HessianMethod;
+
+// The cube, whose backward leaves the graph: autograd takes it as constant.
+struct CutCube : torch::autograd::Function<CutCube> {
+  static at::Tensor forward(
+      torch::autograd::AutogradContext* context, const at::Tensor& x) {
+    context->save_for_backward({x});
+    return x.pow(3);
+  }
+  static torch::autograd::variable_list backward(
+      torch::autograd::AutogradContext* context,
+      const torch::autograd::variable_list& slopes) {
+    const at::Tensor x = context->get_saved_variables()[0].detach();
+    return {slopes[0].detach() * 3 * x.pow(2)};
+  }
+};
+
+// The cube, whose backward refuses to be differentiated.
+struct OnceCube : torch::autograd::Function<OnceCube> {
+  static at::Tensor forward(
+      torch::autograd::AutogradContext* context, const at::Tensor& x) {
+    context->save_for_backward({x});
+    return x.pow(3);
+  }
+  static torch::autograd::variable_list backward(
+      torch::autograd::AutogradContext* context,
+      const torch::autograd::variable_list& slopes) {
+    if (torch::GradMode::is_enabled()) {
+      throw std::logic_error("OnceCube: no double backward");
+    }
+    return {slopes[0] * 3 * context->get_saved_variables()[0].pow(2)};
+  }
+};
+
+at::Tensor two() {
+  return torch::full({1}, 2.0, torch::kDouble).requires_grad_();
+}
+
+double second_derivative(const HessianOperator& op) {
+  return op.apply({torch::ones({1}, torch::kDouble)})[0].item<double>();
+}
+
+TEST(HessianAutomatic, IsExactWhereItCan) {
+  const at::Tensor w = two();
+  const HessianOperator op =
+      hessian_operator([&] { return w.pow(3).sum(); }, {w});
+  EXPECT_EQ(op.method(), Method::kAutomatic);
+  EXPECT_DOUBLE_EQ(second_derivative(op), 12);
+  EXPECT_EQ(op.method(), Method::kExact);
+  EXPECT_EQ(op.fallback_reason(), "");
+}
+
+TEST(HessianAutomatic, FallsBackForAnEmbeddingBag) {
+  // The mean of rows 0 and 1, squared: the Hessian of each column is
+  // 2 (1/4) [[1, 1], [1, 1]].
+  const at::Tensor table = torch::ones({3, 1}, torch::kDouble).requires_grad_();
+  const at::Tensor indices = torch::tensor({0, 1}, torch::kLong);
+  const at::Tensor offsets = torch::tensor({0}, torch::kLong);
+  const auto loss = [&] {
+    return std::get<0>(
+               torch::embedding_bag(table, indices, offsets, false, /*mode=*/1))
+        .pow(2)
+        .sum();
+  };
+  const HessianOperator op = hessian_operator(loss, {table});
+  const at::Tensor expected = torch::tensor(
+      {{0.5, 0.5, 0.0}, {0.5, 0.5, 0.0}, {0.0, 0.0, 0.0}}, torch::kDouble);
+  EXPECT_LT(relative_error(dense(op), expected), 1e-6);
+  EXPECT_EQ(op.method(), Method::kFiniteDifference);
+  EXPECT_NE(op.fallback_reason(), "");
+  EXPECT_THROW(
+      dense(hessian_operator(
+          loss, {table}, HessianOptions().method(Method::kExact))),
+      std::exception);
+}
+
+TEST(HessianAutomatic, FallsBackWhereTheGradientHasNoGraph) {
+  const at::Tensor w = two();
+  const auto loss = [&] { return CutCube::apply(w).sum(); };
+  const HessianOperator op = hessian_operator(loss, {w});
+  EXPECT_NEAR(second_derivative(op), 12, 1e-6);
+  EXPECT_EQ(op.method(), Method::kFiniteDifference);
+  EXPECT_EQ(op.fallback_reason(), "the gradient has no graph");
+}
+
+TEST(HessianAutomatic, FallsBackWhereTheFirstBackwardThrows) {
+  const at::Tensor w = two();
+  const auto loss = [&] { return OnceCube::apply(w).sum(); };
+  const HessianOperator op = hessian_operator(loss, {w});
+  EXPECT_NEAR(second_derivative(op), 12, 1e-6);
+  EXPECT_EQ(op.method(), Method::kFiniteDifference);
+  EXPECT_THROW(
+      hessian_operator(loss, {w}, HessianOptions().method(Method::kExact)),
+      std::exception);
+}
+
+TEST(HessianAutomatic, ALinearLossHasNoCurvature) {
+  const at::Tensor w = two();
+  const auto loss = [&] { return (3 * w).sum(); };
+  EXPECT_EQ(second_derivative(hessian_operator(loss, {w})), 0.0);
+  EXPECT_EQ(
+      second_derivative(
+          hessian_operator(loss, {w}, HessianOptions().method(Method::kExact))),
+      0.0);
+  EXPECT_EQ(second_derivative(hessian_operator(loss(), {w})), 0.0);
+}
+
+TEST(HessianAutomatic, LetsTheClosuresErrorsPass) {
+  const at::Tensor w = two();
+  EXPECT_THROW(
+      hessian_operator(
+          []() -> at::Tensor { throw std::out_of_range("no more data"); }, {w}),
+      std::out_of_range);
+}
+
+TEST(HessianOperator, RefusesBadParameters) {
+  const at::Tensor w = two();
+  const auto make = [&](const TensorVector& parameters) {
+    return message_of(
+        [&] { hessian_operator([&] { return w.pow(2).sum(); }, parameters); });
+  };
+  EXPECT_EQ(make({}), "hessian_operator: there must be a tensor");
+  EXPECT_EQ(
+      make({w, torch::ones({1})}),
+      "hessian_operator: parameter 1 is frozen (requires_grad is false): "
+      "leave it out");
+  EXPECT_EQ(make({w, w}), "hessian_operator: parameter 1 is there twice");
+  EXPECT_EQ(
+      make({w * 2}),
+      "hessian_operator: parameter 0 must be a leaf, not the result of an "
+      "operation");
+}
+
+TEST(HessianOperator, RefusesBadLosses) {
+  const at::Tensor w = two();
+  const auto make = [&](const at::Tensor& loss) {
+    return message_of([&] { hessian_operator([&] { return loss; }, {w}); });
+  };
+  EXPECT_EQ(make({}), "hessian_operator: the loss is undefined");
+  EXPECT_EQ(
+      make(torch::ones({2}) * w),
+      "hessian_operator: the loss must be a scalar, got shape [2]");
+  EXPECT_EQ(
+      make(w.sum().detach()),
+      "hessian_operator: the loss has no graph (it was detached, or computed "
+      "without gradients)");
+  EXPECT_EQ(
+      message_of([&] { hessian_operator(w.detach().sum(), {w}); }),
+      "hessian_operator: the loss has no graph (it was detached, or computed "
+      "without gradients)");
+  EXPECT_EQ(
+      message_of([&] { hessian_operator(LossClosure(), {w}); }),
+      "hessian_operator: the closure is empty");
+}
+
+TEST(HessianOperator, RefusesBadOptions) {
+  const at::Tensor w = two();
+  const auto make = [&](const HessianOptions& options) {
+    return message_of([&] {
+      hessian_operator([&] { return w.pow(2).sum(); }, {w}, options);
+    });
+  };
+  EXPECT_EQ(
+      make(HessianOptions().epsilon(-1)),
+      "hessian_operator: epsilon must be finite and >= 0, got -1");
+  EXPECT_EQ(
+      make(HessianOptions().epsilon(std::numeric_limits<double>::infinity())),
+      "hessian_operator: epsilon must be finite and >= 0, got inf");
+  EXPECT_EQ(
+      make(HessianOptions()
+               .method(Method::kFiniteDifference)
+               .gradient({torch::ones({2})})),
+      "hessian_operator: tensor 0 of the gradient has shape [2], expected "
+      "[1]");
+}
+
+TEST(HessianOperator, RefusesParametersThatHaveChanged) {
+  const at::Tensor w = two();
+  const auto loss = [&] { return w.pow(3).sum(); };
+  for (const Method method : {Method::kExact, Method::kFiniteDifference}) {
+    const HessianOperator op =
+        hessian_operator(loss, {w}, HessianOptions().method(method));
+    second_derivative(op);
+    {
+      const torch::NoGradGuard guard;
+      w.add_(1);
+    }
+    EXPECT_EQ(
+        message_of([&] { second_derivative(op); }),
+        "hessian_operator: parameter 0 has changed since the operator was "
+        "made: make a new one");
+  }
+}
+
+}  // namespace
+}  // namespace stepsize::test

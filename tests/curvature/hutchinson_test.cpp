@@ -1,0 +1,158 @@
+#include <gtest/gtest.h>
+#include <stepsize/curvature/hessian_operator.h>
+#include <stepsize/curvature/hutchinson.h>
+
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+#include "tests/curvature/support/problems.h"
+
+namespace stepsize::test {
+namespace {
+
+using Status = CurvatureStatus;
+
+HutchinsonOptions drawing(int64_t samples) {
+  return HutchinsonOptions().samples(samples).generator(seeded(1));
+}
+
+at::Tensor small_matrix() {
+  return torch::tensor(
+      {{4.0, 1.0, -0.5}, {1.0, 3.0, 2.0}, {-0.5, 2.0, -1.0}}, torch::kDouble);
+}
+
+TEST(HutchinsonTrace, IsExactForADiagonalMatrix) {
+  const auto result = hutchinson_trace(diagonal({1, 2, -5}), drawing(2));
+  EXPECT_DOUBLE_EQ(result.value, -2);
+  EXPECT_NEAR(result.standard_error, 0, 1e-15);
+  EXPECT_EQ(result.iterations, 2);
+  EXPECT_EQ(result.status, Status::kConverged);
+}
+
+TEST(HutchinsonTrace, SamplesHaveTheirVariance) {
+  // 2 (|A|_F^2 - sum a_ii^2) = 2 * 2 (1 + 4 + 1/4), and 2 |A|_F^2 for Gaussian
+  // vectors.
+  const LinearOperator op = matrix_operator(small_matrix());
+  constexpr int64_t kSamples = 40000;
+  const auto variance = [](const TraceResult& result) {
+    return result.standard_error * result.standard_error * kSamples;
+  };
+  const auto rademacher = hutchinson_trace(op, drawing(kSamples));
+  EXPECT_NEAR(variance(rademacher) / 21, 1, 0.02);
+  EXPECT_NEAR(rademacher.value, 6, 4 * rademacher.standard_error);
+  const auto gaussian = hutchinson_trace(
+      op, drawing(kSamples).distribution(ProbeDistribution::kGaussian));
+  EXPECT_NEAR(variance(gaussian) / (21 + 2 * 26), 1, 0.04);
+  EXPECT_NEAR(gaussian.value, 6, 4 * gaussian.standard_error);
+}
+
+TEST(HutchinsonTrace, StopsAtItsTolerance) {
+  const LinearOperator op = matrix_operator(small_matrix());
+  const auto result = hutchinson_trace(op, drawing(100000).tolerance(0.05));
+  EXPECT_EQ(result.status, Status::kConverged);
+  EXPECT_LE(result.standard_error, 0.05 * std::abs(result.value));
+  // The variance above and a value near 6: 21 / .3^2 samples.
+  EXPECT_NEAR(static_cast<double>(result.iterations), 233, 60);
+  const auto failed = hutchinson_trace(op, drawing(20).tolerance(1e-6));
+  EXPECT_EQ(failed.status, Status::kMaxIterations);
+  EXPECT_EQ(failed.iterations, 20);
+}
+
+TEST(HutchinsonTrace, OfANetworkCoversItsTrace) {
+  const SmallNet net;
+  const HessianOperator op =
+      hessian_operator([&] { return net.cross_entropy(); }, net.parameters);
+  const double trace = dense(op).trace().item<double>();
+  const auto result = hutchinson_trace(op, drawing(400));
+  EXPECT_NEAR(result.value, trace, 4 * result.standard_error);
+  EXPECT_LT(result.standard_error, 0.2 * std::abs(trace));
+}
+
+TEST(HutchinsonTrace, FewSamplesMayMeetTheTolerance) {
+  const auto result =
+      hutchinson_trace(diagonal({1, 2, 3}), drawing(5).tolerance(0.1));
+  EXPECT_EQ(result.status, Status::kConverged);
+  EXPECT_EQ(result.iterations, 5);
+}
+
+TEST(HutchinsonTrace, SquaresMayLeaveTheRangeOfADouble) {
+  for (const double size : {1e-170, 1e170}) {
+    const auto trace = hutchinson_trace(diagonal({size, size}), drawing(3));
+    EXPECT_EQ(trace.status, Status::kConverged);
+    EXPECT_DOUBLE_EQ(trace.value, 2 * size);
+    const auto diagonals =
+        hutchinson_diagonal(diagonal({size, size}), drawing(3));
+    EXPECT_EQ(diagonals.status, Status::kConverged);
+    EXPECT_DOUBLE_EQ(diagonals.value[0][1].item<double>(), size);
+  }
+}
+
+TEST(HutchinsonTrace, SaysWhatIsWrong) {
+  EXPECT_EQ(
+      hutchinson_trace(diagonal({0, 0}), drawing(3)).status,
+      Status::kZeroOperator);
+  const auto broken = hutchinson_trace(diagonal({1, std::nan("")}), drawing(3));
+  EXPECT_EQ(broken.status, Status::kNotFinite);
+  EXPECT_TRUE(std::isnan(broken.value));
+  EXPECT_TRUE(std::isnan(broken.standard_error));
+  EXPECT_EQ(broken.iterations, 1);
+  EXPECT_THROW(hutchinson_trace(diagonal({1}), drawing(1)), c10::Error);
+  EXPECT_THROW(
+      hutchinson_trace(diagonal({1}), drawing(2).tolerance(-1)), c10::Error);
+}
+
+TEST(HutchinsonDiagonal, IsExactForADiagonalMatrix) {
+  const auto result = hutchinson_diagonal(diagonal({1, 2, -5}), drawing(4));
+  EXPECT_TRUE(
+      result.value[0].equal(torch::tensor({1.0, 2.0, -5.0}, torch::kDouble)));
+  EXPECT_EQ(result.standard_error[0].max().item<double>(), 0);
+  EXPECT_EQ(result.status, Status::kConverged);
+}
+
+TEST(HutchinsonDiagonal, ElementsHaveTheirVariance) {
+  constexpr int64_t kSamples = 40000;
+  const auto result =
+      hutchinson_diagonal(matrix_operator(small_matrix()), drawing(kSamples));
+  // Of row i: the sum of squares off the diagonal.
+  const std::vector<double> variances = {1.25, 5, 4.25};
+  const std::vector<double> values = {4, 3, -1};
+  for (int64_t i = 0; i < 3; ++i) {
+    const double error = result.standard_error[0][i].item<double>();
+    const auto at = static_cast<std::size_t>(i);
+    EXPECT_NEAR(error * error * kSamples / variances[at], 1, 0.02);
+    EXPECT_NEAR(result.value[0][i].item<double>(), values[at], 4 * error);
+  }
+}
+
+TEST(HutchinsonDiagonal, GaussianVectorsAreUnbiasedToo) {
+  const auto result = hutchinson_diagonal(
+      matrix_operator(small_matrix()),
+      drawing(20000).distribution(ProbeDistribution::kGaussian));
+  const at::Tensor distance =
+      (result.value[0] - small_matrix().diagonal()).abs();
+  EXPECT_TRUE((distance < 4 * result.standard_error[0]).all().item<bool>());
+}
+
+TEST(HutchinsonDiagonal, StopsAtItsTolerance) {
+  const auto result = hutchinson_diagonal(
+      matrix_operator(small_matrix()), drawing(100000).tolerance(0.05));
+  EXPECT_EQ(result.status, Status::kConverged);
+  // 10.5 / (.05^2 * 26) samples, |diagonal|^2 = 26.
+  EXPECT_NEAR(static_cast<double>(result.iterations), 162, 30);
+}
+
+TEST(HutchinsonDiagonal, SaysWhatIsWrong) {
+  const auto broken =
+      hutchinson_diagonal(diagonal({1, std::nan("")}), drawing(3));
+  EXPECT_EQ(broken.status, Status::kNotFinite);
+  EXPECT_TRUE(broken.value[0].isnan().all().item<bool>());
+  EXPECT_TRUE(broken.standard_error[0].isnan().all().item<bool>());
+  EXPECT_EQ(
+      hutchinson_diagonal(diagonal({0, 0}), drawing(3)).status,
+      Status::kZeroOperator);
+  EXPECT_THROW(hutchinson_diagonal(diagonal({1}), drawing(1)), c10::Error);
+}
+
+}  // namespace
+}  // namespace stepsize::test

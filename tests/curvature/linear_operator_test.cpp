@@ -1,0 +1,196 @@
+#include <gtest/gtest.h>
+#include <stepsize/curvature/linear_operator.h>
+#include <stepsize/curvature/power_iteration.h>
+
+#include <limits>
+#include <string>
+
+#include "tests/curvature/support/problems.h"
+#include "tests/support/error_text.h"
+
+namespace stepsize::test {
+namespace {
+
+at::Tensor tensor(const std::vector<double>& values) {
+  return torch::tensor(values, torch::kDouble);
+}
+
+TEST(LinearOperator, MatrixTimesVector) {
+  const LinearOperator op =
+      matrix_operator(torch::tensor({{1.0, 2.0}, {3.0, 4.0}}, torch::kDouble));
+  const TensorVector product = op.apply({tensor({5, 6})});
+  ASSERT_EQ(product.size(), 1U);
+  EXPECT_TRUE(product[0].equal(tensor({17, 39})));
+}
+
+TEST(LinearOperator, MatrixOverAListTakesItsElementsInOrder) {
+  const TensorVector like = {
+      torch::empty({1, 2}, torch::kDouble), torch::empty({}, torch::kFloat)};
+  const at::Tensor matrix = torch::tensor(
+      {{1.0, 0.0, 2.0}, {0.0, 3.0, 0.0}, {2.0, 0.0, 5.0}}, torch::kDouble);
+  const LinearOperator op = matrix_operator(matrix, like);
+  const TensorVector product =
+      op.apply({tensor({1, 10}).view({1, 2}), torch::tensor(100.0F)});
+  EXPECT_TRUE(product[0].equal(tensor({201, 30}).view({1, 2})));
+  EXPECT_EQ(product[1].item<float>(), 502.0F);
+  EXPECT_EQ(product[1].scalar_type(), torch::kFloat);
+  EXPECT_TRUE(dense(op).equal(matrix));
+}
+
+TEST(LinearOperator, CopiesShareTheCounter) {
+  const LinearOperator op = diagonal({1, 2});
+  const LinearOperator copy = op;
+  EXPECT_EQ(op.products(), 0);
+  copy.apply({tensor({1, 1})});
+  op.apply({tensor({1, 1})});
+  EXPECT_EQ(op.products(), 2);
+  EXPECT_EQ(copy.products(), 2);
+  EXPECT_EQ(op.dimension(), 2);
+}
+
+TEST(LinearOperator, UndefinedTensorsStandForZeros) {
+  const TensorVector like = {
+      torch::zeros({2}, torch::kDouble), torch::zeros({1}, torch::kDouble)};
+  const LinearOperator op = function_operator(like, [](const TensorVector& v) {
+    EXPECT_TRUE(v[1].equal(torch::zeros({1}, torch::kDouble)));
+    return TensorVector{at::Tensor(), v[1]};
+  });
+  const TensorVector product = op.apply({tensor({1, 2}), at::Tensor()});
+  EXPECT_TRUE(product[0].equal(torch::zeros({2}, torch::kDouble)));
+}
+
+TEST(LinearOperator, ConvertsVectorsAndDropsGraphs) {
+  const LinearOperator op = diagonal({2});
+  const at::Tensor v = torch::ones({1}, torch::kFloat).requires_grad_();
+  const at::Tensor product = op.apply({v})[0];
+  EXPECT_EQ(product.scalar_type(), torch::kDouble);
+  EXPECT_FALSE(product.requires_grad());
+}
+
+TEST(LinearOperator, RefusesVectorsOfOtherShapes) {
+  const LinearOperator op = diagonal({1, 2});
+  EXPECT_EQ(
+      message_of([&] {
+        op.apply({tensor({1}), tensor({1})});
+      }),
+      "LinearOperator: the vector has 2 tensors, expected 1 (one a parameter)");
+  EXPECT_EQ(
+      message_of([&] {
+        op.apply({tensor({1, 2, 3})});
+      }),
+      "LinearOperator: tensor 0 of the vector has shape [3], expected [2]");
+  EXPECT_EQ(op.products(), 0);
+}
+
+TEST(LinearOperator, RefusesProductsOfOtherShapes) {
+  const LinearOperator op = function_operator(
+      {tensor({1, 2})}, [](const TensorVector&) { return TensorVector(); });
+  EXPECT_EQ(
+      message_of([&] {
+        op.apply({tensor({1, 2})});
+      }),
+      "LinearOperator: the product has 0 tensors, expected 1 (one a "
+      "parameter)");
+}
+
+TEST(LinearOperator, RefusesSpacesThatAreNone) {
+  const auto make = [](const TensorVector& like) {
+    return message_of([&] {
+      function_operator(like, [](const TensorVector& v) { return v; });
+    });
+  };
+  EXPECT_EQ(make({}), "function_operator: there must be a tensor");
+  EXPECT_EQ(
+      make({at::Tensor()}), "function_operator: tensor 0 must be defined");
+  EXPECT_EQ(
+      make({torch::zeros({2}, torch::kLong)}),
+      "function_operator: tensor 0 must be of floating point, got Long");
+  EXPECT_EQ(
+      make({torch::zeros({0})}),
+      "function_operator: the tensors must have an element");
+  EXPECT_EQ(
+      message_of([] {
+        matrix_operator(torch::zeros({2, 3}));
+      }),
+      "matrix_operator: the matrix must be 2 x 2, got [2, 3]");
+  EXPECT_EQ(
+      message_of([] { function_operator({torch::zeros({1})}, nullptr); }),
+      "function_operator: the function is empty");
+}
+
+TEST(SumOperator, AddsWeightedTerms) {
+  const LinearOperator op =
+      sum_operator({{diagonal({1, 2}), 2.0}, {diagonal({10, 20}), -0.5}});
+  EXPECT_TRUE(op.apply({tensor({1, 1})})[0].equal(tensor({-3, -6})));
+}
+
+TEST(SumOperator, LeavesTheVectorAloneWhereATermReturnsIt) {
+  const TensorVector like = {torch::zeros({2}, torch::kDouble)};
+  const LinearOperator identity =
+      function_operator(like, [](const TensorVector& v) { return v; });
+  const LinearOperator op = sum_operator({{identity, 2.0}, {identity, 3.0}});
+  const at::Tensor v = tensor({1, 2});
+  EXPECT_TRUE(op.apply({v})[0].equal(tensor({5, 10})));
+  EXPECT_TRUE(v.equal(tensor({1, 2})));
+}
+
+TEST(LinearOperator, AProductNeverSharesMemoryWithItsVector) {
+  const TensorVector like = {
+      torch::zeros({2}, torch::kDouble), torch::zeros({2}, torch::kDouble)};
+  const LinearOperator swap =
+      function_operator(like, [](const TensorVector& v) {
+        return TensorVector{v[1], v[0]};
+      });
+  const TensorVector v = {tensor({1, 2}), tensor({3, 4})};
+  for (const at::Tensor& part : swap.apply(v)) part.fill_(9);
+  EXPECT_TRUE(v[0].equal(tensor({1, 2})));
+  EXPECT_TRUE(v[1].equal(tensor({3, 4})));
+}
+
+TEST(LinearOperator, ProductsMayBeNegatedViewsOrZerosWithoutMemory) {
+  const TensorVector like = {torch::zeros({2}, torch::kDouble)};
+  const LinearOperator minus =
+      function_operator(like, [](const TensorVector& v) {
+        return TensorVector{v[0].clone()._neg_view()};
+      });
+  const auto options = PowerIterationOptions().max_iterations(3);
+  EXPECT_NEAR(power_iteration(minus, options).value, -1, 1e-14);
+  const LinearOperator zero =
+      function_operator(like, [](const TensorVector& v) {
+        return TensorVector{
+            at::_efficientzerotensor(v[0].sizes(), v[0].options())};
+      });
+  EXPECT_EQ(
+      power_iteration(zero, options).status, CurvatureStatus::kZeroOperator);
+}
+
+TEST(MeanOperator, DividesByTheSumOfTheWeights) {
+  const LinearOperator op =
+      mean_operator({{diagonal({1}), 3.0}, {diagonal({5}), 1.0}});
+  EXPECT_DOUBLE_EQ(op.apply({tensor({1})})[0].item<double>(), 2.0);
+}
+
+TEST(MeanOperator, RefusesBadTerms) {
+  EXPECT_EQ(
+      message_of([] { mean_operator({}); }),
+      "mean_operator: there must be a term");
+  EXPECT_EQ(
+      message_of([] {
+        mean_operator({{diagonal({1}), 0.0}});
+      }),
+      "mean_operator: weights must be finite and > 0, got 0");
+  EXPECT_EQ(
+      message_of([] {
+        sum_operator(
+            {{diagonal({1}), std::numeric_limits<double>::infinity()}});
+      }),
+      "sum_operator: weights must be finite, got inf");
+  EXPECT_EQ(
+      message_of([] {
+        sum_operator({{diagonal({1}), 1.0}, {diagonal({1, 2}), 1.0}});
+      }),
+      "sum_operator: tensor 0 of a term's vector has shape [2], expected [1]");
+}
+
+}  // namespace
+}  // namespace stepsize::test

@@ -1,0 +1,129 @@
+// The code of docs/curvature.md, word for word: scripts/check_docs.py looks for
+// each of its blocks here.
+
+#include <gtest/gtest.h>
+#include <stepsize/curvature/hessian_operator.h>
+#include <stepsize/curvature/lanczos.h>
+#include <stepsize/curvature/max_stable_lr.h>
+#include <stepsize/curvature/power_iteration.h>
+#include <stepsize/curvature/spectral_density.h>
+#include <stepsize/report/line_plot.h>
+#include <stepsize/report/svg.h>
+#include <torch/torch.h>
+
+#include <cstddef>
+#include <filesystem>
+#include <iostream>
+#include <vector>
+
+namespace stepsize {
+namespace {
+
+struct Part {
+  torch::Tensor inputs;
+  torch::Tensor targets;
+  int64_t size() const { return inputs.size(0); }
+};
+
+// Says what the code prints.
+class Printed {
+ public:
+  Printed() { testing::internal::CaptureStdout(); }
+  std::string text() { return testing::internal::GetCapturedStdout(); }
+};
+
+TEST(CurvatureCode, IsTrue) {
+  torch::manual_seed(1);
+  torch::nn::Sequential model(
+      torch::nn::Linear(4, 6), torch::nn::Tanh(), torch::nn::Linear(6, 3));
+  model->to(torch::kDouble);
+  const auto inputs = torch::randn({24, 4}, torch::kDouble);
+  const auto targets = torch::randint(3, {24}, torch::kLong);
+  Printed printed;
+
+  auto loss = [&] {
+    return torch::cross_entropy_loss(model->forward(inputs), targets);
+  };
+  auto hessian = hessian_operator(
+      loss, model->parameters(), HessianOptions().buffers(model->buffers()));
+  auto top = power_iteration(hessian);
+  std::cout << "largest eigenvalue " << top.value << " +- " << top.residual
+            << ", " << to_string(top.status) << '\n';
+  double limit = max_stable_lr(top.magnitude, /*momentum=*/0.9);
+  EXPECT_DOUBLE_EQ(limit, 3.8 / top.magnitude);
+
+  TensorVector v;
+  for (const auto& parameter : model->parameters()) {
+    v.push_back(torch::randn_like(parameter));
+  }
+  {
+    TensorVector product = hessian.apply(v);
+    hessian.products();   // how many so far
+    hessian.dimension();  // elements of a vector
+    EXPECT_EQ(product.size(), v.size());
+    EXPECT_EQ(hessian.products(), top.iterations + 1);
+    EXPECT_EQ(hessian.dimension(), 4 * 6 + 6 + 6 * 3 + 3);
+  }
+
+  // Two micro-batches of different size make the whole batch.
+  const std::vector<Part> micro_batches{
+      {inputs.slice(0, 0, 16), targets.slice(0, 0, 16)},
+      {inputs.slice(0, 16), targets.slice(0, 16)}};
+  const auto loss_of = [&](const Part& part) {
+    return torch::cross_entropy_loss(model->forward(part.inputs), part.targets);
+  };
+  std::vector<WeightedOperator> parts;
+  for (const auto& part : micro_batches) {
+    parts.push_back(
+        {hessian_operator(
+             [&] { return loss_of(part); },
+             model->parameters(),
+             HessianOptions().retain_graph(false)),
+         static_cast<double>(part.size())});
+  }
+  auto whole = mean_operator(parts);
+  EXPECT_TRUE(torch::allclose(whole.apply(v)[0], hessian.apply(v)[0]));
+
+  {
+    const auto parameters = model->parameters();
+    const auto loss_tensor = loss();
+    auto from_loss = hessian_operator(loss_tensor, parameters);
+    auto gradients = torch::autograd::grad(
+        {loss_tensor},
+        parameters,
+        {},
+        /*retain_graph=*/true,
+        /*create_graph=*/true);
+    auto from_gradients = hessian_operator(gradients, parameters);
+    EXPECT_TRUE(
+        torch::allclose(from_loss.apply(v)[0], from_gradients.apply(v)[0]));
+  }
+  {
+    const auto& last = top;
+    auto tracked = power_iteration(
+        hessian,
+        PowerIterationOptions().initial(last.vector).max_iterations(1));
+    EXPECT_EQ(tracked.iterations, 1);
+  }
+  {
+    auto result = lanczos(hessian, LanczosOptions().k(5));
+    for (std::size_t i = 0; i < result.values.size(); ++i) {
+      std::cout << result.values[i] << " +- " << result.residuals[i] << '\n';
+    }
+    EXPECT_EQ(result.values.size(), 5);
+  }
+  const auto folder = std::filesystem::temp_directory_path();
+  std::filesystem::current_path(folder);
+  {
+    auto density = spectral_density(hessian);
+    LinePlot plot("Eigenvalues of the Hessian");
+    plot.x_label("eigenvalue").y_label("density").y_log().y_range(1e-6, 1e3);
+    plot.line("density", density.grid, density.density);
+    write_svg("spectrum.svg", plot);
+  }
+  EXPECT_TRUE(std::filesystem::remove(folder / "spectrum.svg"));
+  EXPECT_NE(printed.text().find("largest eigenvalue"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace stepsize

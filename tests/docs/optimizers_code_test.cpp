@@ -1,0 +1,160 @@
+// The code of docs/optimizers.md and docs/kernels.md, and the one of
+// CurvatureLR in docs/lr_scheduler.md, word for word: scripts/check_docs.py
+// looks for it.
+
+#include <gtest/gtest.h>
+#include <stepsize/kernels/grad_norm.h>
+#include <stepsize/kernels/sgd.h>
+#include <stepsize/lr_scheduler/curvature_lr.h>
+#include <stepsize/optim/clipped_sgd.h>
+#include <stepsize/optim/gradient_norm_rollback.h>
+#include <stepsize/optim/power_method_sgd.h>
+#include <stepsize/optim/rollback_sgd.h>
+#include <torch/torch.h>
+
+#include <vector>
+
+// A snippet that begins with the includes of a program.
+namespace kernels_page {
+
+// clang-format off
+using namespace stepsize;
+
+void train(
+    torch::nn::Linear model, torch::Tensor inputs, torch::Tensor targets) {
+  const std::vector<torch::Tensor> params = model->parameters();
+  std::vector<torch::Tensor> momentum_buffers;
+  for (const torch::Tensor& param : params) {
+    momentum_buffers.push_back(torch::zeros_like(param));
+  }
+  SGDHyperparameters numbers;
+  numbers.lr = 0.1;
+  numbers.momentum = 0.9;
+  for (int step = 0; step < 100; ++step) {
+    model->zero_grad();
+    torch::mse_loss(model->forward(inputs), targets).backward();
+    std::vector<torch::Tensor> grads;
+    for (const torch::Tensor& param : params) grads.push_back(param.grad());
+
+    torch::Tensor norm = global_norm(grads);  // float64, stays on its device
+    torch::Tensor coefficient = clip_coefficient(norm, /*max_norm=*/1.0);
+    // One flag a parameter: whether its buffer is still without content.
+    const c10::SmallVector<bool, 8> first_step(params.size(), step == 0);
+    sgd_step(params, grads, momentum_buffers, first_step, numbers, coefficient);
+  }
+}
+// clang-format on
+
+}  // namespace kernels_page
+
+namespace stepsize {
+namespace {
+
+// A line that can be fitted, and a model that has not been yet.
+class OptimizersPage : public testing::Test {
+ protected:
+  OptimizersPage() {
+    torch::manual_seed(1);
+    model = torch::nn::Linear(3, 1);
+    inputs = torch::randn({32, 3});
+    targets = inputs.sum(1, /*keepdim=*/true);
+  }
+
+  double loss() {
+    const torch::NoGradGuard no_grad;
+    return torch::mse_loss(model->forward(inputs), targets).item<double>();
+  }
+
+  torch::nn::Linear model{nullptr};
+  torch::Tensor inputs;
+  torch::Tensor targets;
+};
+
+TEST_F(OptimizersPage, ClippedSGDMovesDown) {
+  const double before = loss();
+  stepsize::ClippedSGD optimizer(
+      model->parameters(),
+      stepsize::ClippedSGDOptions(0.1).momentum(0.9).max_norm(1.0));
+  torch::mse_loss(model->forward(inputs), targets).backward();
+  optimizer.step();
+  EXPECT_LT(loss(), before);
+}
+
+TEST_F(OptimizersPage, RollbackSGDMovesDown) {
+  const double before = loss();
+  stepsize::RollbackSGD optimizer(
+      model->parameters(), stepsize::RollbackSGDOptions(0.1).momentum(0.9));
+  optimizer.step([&] {
+    optimizer.zero_grad();
+    auto loss = torch::mse_loss(model->forward(inputs), targets);
+    loss.backward();
+    return loss;
+  });
+  EXPECT_LT(loss(), before);
+}
+
+TEST_F(OptimizersPage, TheGuardStepsAdam) {
+  const double before = loss();
+  const auto closure = [&] {
+    model->zero_grad();
+    auto loss = torch::mse_loss(model->forward(inputs), targets);
+    loss.backward();
+    return loss;
+  };
+  torch::optim::Adam adam(model->parameters(), 1e-3);
+  stepsize::GradientNormRollback guard(adam);
+  guard.step(closure);  // in the place of adam.step(closure)
+  EXPECT_LT(loss(), before);
+}
+
+TEST(PowerMethodPage, TrainsOverALoader) {
+  struct Batch {
+    torch::Tensor data;
+    torch::Tensor target;
+  };
+  torch::manual_seed(1);
+  torch::nn::Linear model(3, 3);
+  const auto data = torch::randn({32, 3});
+  const std::vector<Batch> batches(5, Batch{data, data.argmax(1)});
+  const auto* loader = &batches;
+  const auto loss_now = [&] {
+    const torch::NoGradGuard no_grad;
+    return torch::cross_entropy_loss(model->forward(data), data.argmax(1))
+        .item<double>();
+  };
+  const double before = loss_now();
+  stepsize::PowerMethodSGD optimizer(
+      model->parameters(), stepsize::PowerMethodSGDOptions());
+  for (auto& batch : *loader) {
+    auto loss = optimizer.step([&] {
+      return torch::nn::functional::cross_entropy(
+          model->forward(batch.data), batch.target);
+    });
+  }
+  EXPECT_LT(loss_now(), before);
+}
+
+TEST_F(OptimizersPage, CurvatureLRSetsTheRateOfTheUpdateAtHand) {
+  const double before = loss();
+  torch::optim::SGD optimizer(
+      model->parameters(), torch::optim::SGDOptions(0.1).momentum(0.9));
+  stepsize::CurvatureLR scheduler(optimizer);
+
+  optimizer.zero_grad();
+  auto loss = torch::mse_loss(model->forward(inputs), targets);
+  scheduler.observe(loss);  // before backward(): a product, where it is time
+  loss.backward();
+  optimizer.step();
+  scheduler.step();
+  EXPECT_LT(this->loss(), before);
+  EXPECT_GT(scheduler.sharpness(), 0);
+}
+
+TEST_F(OptimizersPage, KernelsTrain) {
+  const double before = loss();
+  kernels_page::train(model, inputs, targets);
+  EXPECT_LT(loss(), before / 100);
+}
+
+}  // namespace
+}  // namespace stepsize

@@ -1,0 +1,174 @@
+// Whole runs with each optimizer, on a small set.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "examples/trainer/options.h"
+#include "examples/trainer/run.h"
+#include "sample_files.h"
+
+namespace stepsize::trainer {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::Not;
+
+class OptimizerRunsTest : public testing::Test {
+ protected:
+  void SetUp() override { write_bars(data(), 48, 20); }
+
+  fs::path data() const { return folder_ / "data"; }
+  fs::path out() const { return folder_ / "run"; }
+
+  // What the run tells a person.
+  std::string train(const std::vector<std::string>& more) const {
+    std::vector<std::string> words{
+        "stepsize-train",
+        "--data-dir",
+        data().string(),
+        "--out",
+        out().string(),
+        "--batch-size",
+        "8",
+        "--threads",
+        "1"};
+    words.insert(words.end(), more.begin(), more.end());
+    std::vector<const char*> arguments;
+    for (const auto& word : words) {
+      arguments.push_back(word.c_str());
+    }
+    const auto command = parse_command_line(
+        static_cast<int>(arguments.size()), arguments.data());
+    std::ostringstream out;
+    std::ostringstream err;
+    EXPECT_FALSE(command.exit_status);
+    EXPECT_EQ(run(command.options, out, err, /*bar=*/false), kDone)
+        << err.str();
+    EXPECT_EQ(err.str(), "");
+    return out.str();
+  }
+
+  // The cells of steps.csv, without the names of the columns.
+  std::vector<std::vector<std::string>> rows() const {
+    std::istringstream in(read_text(out() / "steps.csv"));
+    std::string line;
+    std::getline(in, line);
+    EXPECT_EQ(line, "step,lr,train_loss,grad_norm,sharpness,lr_sharpness");
+    std::vector<std::vector<std::string>> result;
+    while (std::getline(in, line)) {
+      auto& cells = result.emplace_back();
+      // A last cell that is empty would not be seen.
+      std::istringstream row(line + ",.");
+      for (std::string cell; std::getline(row, cell, ',');) {
+        cells.push_back(cell);
+      }
+    }
+    return result;
+  }
+
+  TemporaryFolder folder_;
+};
+
+TEST_F(OptimizerRunsTest, EachLearnsAndLogsWhatItKnows) {
+  for (const std::string name :
+       {"sgd",
+        "adam",
+        "adamw",
+        "rmsprop",
+        "clipped-sgd",
+        "clipped-adamw",
+        "rollback-sgd",
+        "power-sgd"}) {
+    SCOPED_TRACE(name);
+    const auto said = train({"--optimizer", name, "--epochs", "3"});
+    EXPECT_THAT(said, HasSubstr("\n" + name + ": lr "));
+    const auto steps = rows();
+    ASSERT_EQ(steps.size(), 18U);
+    double loss = 0;
+    for (const auto& cells : steps) {
+      ASSERT_EQ(cells.size(), 7U);
+      EXPECT_GT(std::stod(cells[3]), 0);
+      EXPECT_EQ(cells[4].empty(), name != "power-sgd");
+      if (name == "power-sgd") {
+        EXPECT_NEAR(
+            std::stod(cells[5]),
+            std::stod(cells[1]) * std::stod(cells[4]),
+            1e-12 * std::stod(cells[5]));
+      } else {
+        EXPECT_EQ(cells[5], "");
+      }
+      loss = std::stod(cells[2]);
+    }
+    // ln 10 is the loss of a guess.
+    EXPECT_LT(loss, 0.8 * std::log(10.0));
+    EXPECT_THAT(read_text(out() / "gradient.svg"), HasSubstr("</svg>"));
+    EXPECT_EQ(fs::exists(out() / "sharpness.svg"), name == "power-sgd");
+  }
+}
+
+TEST_F(OptimizerRunsTest, SaysHowManyUpdatesWereClipped) {
+  const auto said = train(
+      {"--optimizer", "clipped-sgd", "--max-norm", "0.001", "--epochs", "1"});
+  EXPECT_THAT(
+      said,
+      AllOf(
+          HasSubstr(", max norm 0.001\n"),
+          HasSubstr("clipped-sgd: clipped 6 of 6 updates (100%)\n")));
+  EXPECT_THAT(read_text(out() / "gradient.svg"), HasSubstr(">max norm 0.001<"));
+  EXPECT_THAT(
+      train({"--optimizer", "clipped-adamw", "--max-norm", "1e6"}),
+      HasSubstr("clipped-adamw: clipped 0 of 12 updates (0%)\n"));
+  // Norms that are never clipped have nothing to tell.
+  EXPECT_THAT(train({"--epochs", "1"}), Not(HasSubstr("sgd: clipped")));
+}
+
+TEST_F(OptimizerRunsTest, GoesBackFromAnAbsurdRateAndLearns) {
+  // With sgd the loss of the third update is above ten thousand.
+  const auto said = train(
+      {"--optimizer",
+       "rollback-sgd",
+       "--lr",
+       "10",
+       "--schedule",
+       "constant",
+       "--epochs",
+       "10"});
+  EXPECT_THAT(said, Not(HasSubstr(" 0 rollbacks")));
+  const auto steps = rows();
+  // The rate of the update, and not the schedule's.
+  EXPECT_LT(std::stod(steps.back()[1]), 1);
+  EXPECT_LT(std::stod(steps.back()[2]), std::log(10.0));
+  EXPECT_THAT(
+      read_text(out() / "lr.svg"),
+      AllOf(
+          HasSubstr(">planned<"),
+          HasSubstr(">taken<"),
+          HasSubstr(">rollback<")));
+}
+
+TEST_F(OptimizerRunsTest, MeasuresItsRate) {
+  const auto said =
+      train({"--optimizer", "power-sgd", "--schedule", "constant"});
+  EXPECT_THAT(
+      said,
+      AllOf(
+          HasSubstr(", safety 0.5\n"),
+          HasSubstr(" Hessian products, rate "),
+          HasSubstr("power-sgd: sharpness ")));
+  EXPECT_THAT(
+      read_text(out() / "sharpness.svg"), HasSubstr(">rate x sharpness<"));
+  for (const auto& cells : rows()) {
+    // Half of the limit at most.
+    EXPECT_LE(std::stod(cells[5]), 0.5 * (2 + 2 * 0.9) * (1 + 1e-9));
+  }
+}
+
+}  // namespace
+}  // namespace stepsize::trainer

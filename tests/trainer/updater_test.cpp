@@ -1,0 +1,302 @@
+#include "examples/trainer/updater.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <stepsize/optim/clipped_adamw.h>
+#include <stepsize/optim/clipped_sgd.h>
+#include <torch/torch.h>
+
+#include <cmath>
+#include <memory>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "examples/trainer/make_updater.h"
+#include "sample_files.h"
+
+namespace stepsize::trainer {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+constexpr double kWeight = 0.25;
+
+// The pixels are the logits, times one weight. Remembers what it was given and
+// the logits that it answered.
+class OneWeightModel : public ImageModel {
+ public:
+  OneWeightModel() {
+    weight_ = register_parameter("weight", torch::full({1}, kWeight));
+  }
+
+  torch::Tensor forward(torch::Tensor images) override {
+    seen.push_back(images);
+    answers.push_back(images.flatten(1) * weight_);
+    return answers.back();
+  }
+
+  double weight() const { return weight_.item<double>(); }
+
+  std::vector<torch::Tensor> seen;
+  std::vector<torch::Tensor> answers;
+
+ private:
+  torch::Tensor weight_;
+};
+
+// Three images of three pixels, one a class. The loss has its minimum at a
+// weight between 0 and 1.
+Batch pixels() {
+  const auto images =
+      torch::tensor({4.0F, 1.0F, 0.0F, 2.0F, 3.0F, 0.0F, 1.0F, 0.0F, 2.0F});
+  return {images.view({3, 1, 1, 3}), torch::tensor({0, 0, 2}, torch::kInt64)};
+}
+
+struct Derivatives {
+  double loss = 0;
+  double first = 0;
+  double second = 0;
+};
+
+// Of the mean cross-entropy by the weight w, written out: with p = softmax(w x)
+// the loss of an image is -log p_label, and its derivatives are the mean of x
+// under p less x_label, and the variance of x under p.
+Derivatives by_hand(double w) {
+  Derivatives result;
+  const std::vector<std::vector<double>> images{
+      {4, 1, 0}, {2, 3, 0}, {1, 0, 2}};
+  const std::vector<std::size_t> labels{0, 0, 2};
+  for (std::size_t i = 0; i < images.size(); ++i) {
+    double sum = 0;
+    double mean = 0;
+    double square = 0;
+    for (const double x : images[i]) {
+      sum += std::exp(w * x);
+      mean += x * std::exp(w * x);
+      square += x * x * std::exp(w * x);
+    }
+    mean /= sum;
+    square /= sum;
+    const double right = images[i][labels[i]];
+    result.loss += (std::log(sum) - w * right) / 3;
+    result.first += (mean - right) / 3;
+    result.second += (square - mean * mean) / 3;
+  }
+  return result;
+}
+
+OptimizerSettings settings_of(const std::string& name, double lr) {
+  OptimizerSettings settings;
+  settings.name = name;
+  settings.lr = lr;
+  if (name == "clipped-sgd" || name == "clipped-adamw") {
+    settings.max_norm = 1e6;
+  }
+  if (name == "power-sgd") {
+    settings.safety = 0.5;
+  }
+  return settings;
+}
+
+// Numbers are single precision.
+constexpr double kTolerance = 1e-5;
+
+TEST(Updater, TellsLossNormLogitsAndRateOfEveryOptimizer) {
+  const auto wanted = by_hand(kWeight);
+  for (const auto* name :
+       {"sgd",
+        "adam",
+        "adamw",
+        "rmsprop",
+        "clipped-sgd",
+        "clipped-adamw",
+        "rollback-sgd",
+        "power-sgd"}) {
+    SCOPED_TRACE(name);
+    OneWeightModel model;
+    const auto updater = make_updater(model, settings_of(name, 0.01));
+    PhaseTimer timer;
+    const Update update = updater->make(pixels(), timer);
+    EXPECT_NEAR(update.loss.item<double>(), wanted.loss, kTolerance);
+    EXPECT_NEAR(
+        update.grad_norm.item<double>(), std::abs(wanted.first), kTolerance);
+    EXPECT_TRUE(torch::equal(update.logits, model.answers.front()));
+    EXPECT_FALSE(update.loss.requires_grad());
+    EXPECT_FALSE(update.logits.requires_grad());
+    EXPECT_FALSE(update.rolled_back);
+    EXPECT_LT(by_hand(model.weight()).loss, wanted.loss);
+    if (std::string(name) != "power-sgd") {
+      EXPECT_DOUBLE_EQ(update.lr, 0.01);
+      EXPECT_FALSE(update.sharpness);
+    }
+  }
+}
+
+TEST(Updater, StepsPlainOptimizersAsTheyStepThemselves) {
+  const double gradient = by_hand(kWeight).first;
+  for (const auto* name : {"sgd", "clipped-sgd", "rollback-sgd"}) {
+    OneWeightModel model;
+    const auto updater = make_updater(model, settings_of(name, 0.5));
+    PhaseTimer timer;
+    updater->make(pixels(), timer);
+    EXPECT_NEAR(model.weight(), kWeight - 0.5 * gradient, kTolerance) << name;
+    EXPECT_EQ(model.seen.size(), 1U) << name;
+  }
+}
+
+TEST(Updater, TakesTheMeasuredShareOfTheLimit) {
+  const auto wanted = by_hand(kWeight);
+  OneWeightModel model;
+  auto settings = settings_of("power-sgd", 0.75);
+  settings.safety = 0.25;
+  const auto updater = make_updater(model, settings);
+  PhaseTimer timer;
+  const Update update = updater->make(pixels(), timer);
+  ASSERT_TRUE(update.sharpness);
+  EXPECT_NEAR(*update.sharpness, wanted.second, kTolerance);
+  EXPECT_NEAR(
+      update.lr, 0.75 * 2 * 0.25 / wanted.second, kTolerance / wanted.second);
+  EXPECT_NEAR(model.weight(), kWeight - update.lr * wanted.first, kTolerance);
+  EXPECT_THAT(
+      updater->summary(),
+      ElementsAre(HasSubstr(" Hessian product"), HasSubstr("sharpness ")));
+}
+
+TEST(Updater, CountsClippedUpdates) {
+  OneWeightModel model;
+  auto settings = settings_of("clipped-sgd", 0.5);
+  // Half the first gradient, which shrinks from there.
+  const double first = std::abs(by_hand(kWeight).first);
+  settings.max_norm = first / 2;
+  const auto updater = make_updater(model, settings);
+  PhaseTimer timer;
+  const Update update = updater->make(pixels(), timer);
+  EXPECT_NEAR(update.grad_norm.item<double>(), first, kTolerance);
+  EXPECT_NEAR(std::abs(model.weight() - kWeight), 0.5 * first / 2, kTolerance);
+  EXPECT_THAT(updater->summary(), ElementsAre("clipped 1 of 1 updates (100%)"));
+}
+
+TEST(Updater, EvaluatesTheSameBatchAgainToTakeAStepBack) {
+  OneWeightModel model;
+  constexpr double kRate = 200;
+  const auto updater = make_updater(model, settings_of("rollback-sgd", kRate));
+  PhaseTimer timer;
+  // Images of two batches, in turn.
+  const Batch first = pixels();
+  const Batch second{first.images.flip(0), first.labels.flip(0)};
+  bool rolled_back = false;
+  double scale = 1;
+  for (int i = 0; i < 20; ++i) {
+    const Batch& batch = i % 2 == 0 ? first : second;
+    model.seen.clear();
+    model.answers.clear();
+    const double here = model.weight();
+    const Update update = updater->make(batch, timer);
+    for (const auto& images : model.seen) {
+      EXPECT_TRUE(torch::equal(images, batch.images));
+    }
+    // Those of the first evaluation, wherever the update was made from.
+    EXPECT_TRUE(torch::equal(update.logits, model.answers.front()));
+    EXPECT_NEAR(
+        update.grad_norm.item<double>(),
+        std::abs(by_hand(here).first),
+        kTolerance);
+    if (update.rolled_back) {
+      rolled_back = true;
+      scale /= 2;
+      EXPECT_EQ(model.seen.size(), 2U);
+      // The loss where the update was made from.
+      EXPECT_LT(update.loss.item<double>(), by_hand(here).loss);
+    }
+    EXPECT_DOUBLE_EQ(update.lr, kRate * scale);
+  }
+  EXPECT_TRUE(rolled_back);
+  EXPECT_THAT(updater->summary().front(), HasSubstr(" of the schedule's"));
+  EXPECT_LT(by_hand(model.weight()).loss, by_hand(kWeight).loss);
+}
+
+template <typename Options>
+const Options& options_of(Updater& updater) {
+  return dynamic_cast<const Options&>(
+      updater.optimizer().param_groups().front().options());
+}
+
+TEST(MakeUpdater, PassesTheNumbersOn) {
+  OneWeightModel model;
+  const auto make = [&](const std::string& name) {
+    auto settings = settings_of(name, 0.5);
+    settings.momentum = 0.7;
+    settings.weight_decay = 0.25;
+    if (settings.max_norm) {
+      settings.max_norm = 3;
+    }
+    if (settings.safety) {
+      settings.safety = 0.8;
+    }
+    return make_updater(model, settings);
+  };
+  const auto check = [](const auto& options) {
+    EXPECT_EQ(options.lr(), 0.5);
+    EXPECT_EQ(options.momentum(), 0.7);
+    EXPECT_EQ(options.weight_decay(), 0.25);
+  };
+  check(options_of<torch::optim::SGDOptions>(*make("sgd")));
+  check(options_of<torch::optim::RMSpropOptions>(*make("rmsprop")));
+  check(options_of<ClippedSGDOptions>(*make("clipped-sgd")));
+  check(options_of<RollbackSGDOptions>(*make("rollback-sgd")));
+  check(options_of<PowerMethodSGDOptions>(*make("power-sgd")));
+  const auto check_betas = [](const auto& options) {
+    EXPECT_EQ(options.lr(), 0.5);
+    EXPECT_EQ(std::get<0>(options.betas()), 0.7);
+    EXPECT_EQ(options.weight_decay(), 0.25);
+  };
+  check_betas(options_of<torch::optim::AdamOptions>(*make("adam")));
+  check_betas(options_of<torch::optim::AdamWOptions>(*make("adamw")));
+  check_betas(options_of<ClippedAdamWOptions>(*make("clipped-adamw")));
+  EXPECT_EQ(options_of<ClippedSGDOptions>(*make("clipped-sgd")).max_norm(), 3);
+  EXPECT_EQ(
+      options_of<ClippedAdamWOptions>(*make("clipped-adamw")).max_norm(), 3);
+  const auto power = make("power-sgd");
+  EXPECT_EQ(options_of<PowerMethodSGDOptions>(*power).tracker().safety(), 0.8);
+}
+
+TEST(MakeUpdater, GivesTheBuffersToThoseThatPutThemBack) {
+  const auto model = make_model("cnn", {1, 28, 28, 10});
+  const auto buffers = model->buffers();
+  ASSERT_FALSE(buffers.empty());
+  const auto is_same = [&](const std::vector<torch::Tensor>& given) {
+    ASSERT_EQ(given.size(), buffers.size());
+    for (std::size_t i = 0; i < given.size(); ++i) {
+      EXPECT_TRUE(given[i].is_same(buffers[i]));
+    }
+  };
+  const auto rollback = make_updater(*model, settings_of("rollback-sgd", 1));
+  is_same(options_of<RollbackSGDOptions>(*rollback).rollback().buffers());
+  const auto power = make_updater(*model, settings_of("power-sgd", 1));
+  is_same(options_of<PowerMethodSGDOptions>(*power).buffers());
+}
+
+TEST(MakeUpdater, RefusesUnknownNamesAndNumbersOfOthers) {
+  OneWeightModel model;
+  const auto refusal = [&](const OptimizerSettings& settings) {
+    return message_of([&] { make_updater(model, settings); });
+  };
+  EXPECT_THAT(refusal(settings_of("lion", 0.1)), HasSubstr("lion"));
+  auto settings = settings_of("sgd", 0.1);
+  settings.max_norm = 1;
+  EXPECT_THAT(refusal(settings), HasSubstr("sgd has no use for a max_norm"));
+  settings = settings_of("clipped-sgd", 0.1);
+  settings.safety = 1;
+  EXPECT_THAT(refusal(settings), HasSubstr("no use for a safety"));
+  settings = settings_of("clipped-adamw", 0.1);
+  settings.max_norm.reset();
+  EXPECT_THAT(refusal(settings), HasSubstr("wants a max_norm"));
+  settings = settings_of("power-sgd", 0.1);
+  settings.safety.reset();
+  EXPECT_THAT(refusal(settings), HasSubstr("wants a safety"));
+}
+
+}  // namespace
+}  // namespace stepsize::trainer
