@@ -36,9 +36,12 @@ class CpuWork {
   /// again.
   template <typename Step, typename OperandsAt>
   void run(const Step& step, const OperandsAt& operands_at) {
-    parallel_run(ranges_.block_count(), [&](int64_t block) {
+    // Backwards: of the gradients that a norm has just read, the last ones may
+    // still be in the cache.
+    const int64_t last = ranges_.block_count() - 1;
+    parallel_run(last + 1, [&](int64_t item) {
       ranges_.for_each_in_block(
-          block, [&](ptrdiff_t position, int64_t begin, int64_t end) {
+          last - item, [&](ptrdiff_t position, int64_t begin, int64_t end) {
             const Entry* entry = entries_.data() + position;
             if (entry != &entries_.back()) prefetch_heads(entry[1]);
             if (begin == 0) mark_written(operands_at(entry->index));
