@@ -39,7 +39,7 @@ void parallel_run(int64_t count, const std::function<void(int64_t)>& run) {
     shares[static_cast<size_t>(i)].end = count * (i + 1) / threads;
   }
   std::atomic<size_t> arrived{0};
-  const auto work = [&](char**, const int64_t*, int64_t) {
+  const auto work = [&](char**, const int64_t*, int64_t, int64_t) {
     const size_t own = arrived.fetch_add(1, std::memory_order_relaxed);
     for (size_t i = 0; i < shares.size(); ++i) {
       Share& share = shares[(own + i) % shares.size()];
