@@ -10,7 +10,7 @@
 #include "csrc/core/archive.h"
 #include "csrc/core/check.h"
 #include "csrc/optim/option_checks.h"
-#include "csrc/optim/state_tensor.h"
+#include "csrc/optim/sgd_group_step.h"
 
 namespace stepsize {
 namespace {
@@ -129,24 +129,8 @@ void ClippedSGD::update_group(
   numbers.nesterov = options.nesterov();
   numbers.maximize = options.maximize();
   numbers.decoupled_weight_decay = options.decoupled_weight_decay();
-  if (numbers.momentum == 0) {
-    sgd_step(parameters, gradients, {}, {}, numbers, grad_scale);
-    return;
-  }
-  auto& kept = group_state(group).slots[0];
-  auto buffers = kept;
-  detail::FirstSteps first(buffers.size());
-  for (std::size_t i = 0; i < buffers.size(); ++i) {
-    if (!buffers[i].defined() && gradients[i].defined()) {
-      buffers[i] = detail::new_state_like(parameters[i]);
-      first.set(i);
-    }
-  }
-  sgd_step(parameters, gradients, buffers, first.flags(), numbers, grad_scale);
-  // Only now: had the step been refused, there would be no buffer yet.
-  if (first.any()) {
-    kept = std::move(buffers);
-  }
+  detail::sgd_group_step(
+      parameters, gradients, group_state(group).slots[0], numbers, grad_scale);
 }
 
 }  // namespace stepsize

@@ -14,7 +14,7 @@
 #include "csrc/core/archive.h"
 #include "csrc/optim/power_method_checks.h"
 #include "csrc/optim/power_method_update.h"
-#include "csrc/optim/state_tensor.h"
+#include "csrc/optim/sgd_group_step.h"
 
 namespace stepsize {
 namespace {
@@ -141,23 +141,10 @@ void PowerMethodSGD::apply(const Update& update) {
     numbers.weight_decay = options.weight_decay();
     numbers.decoupled_weight_decay = options.decoupled_weight_decay();
     lrs_[group] = numbers.lr;
-    if (numbers.momentum == 0) {
-      sgd_step(parameters, gradients[group], {}, {}, numbers, update.scale);
-      continue;
-    }
-    auto& buffers = group_state(group).slots[kMomentum];
-    detail::FirstSteps first(buffers.size());
-    for (std::size_t i = 0; i < buffers.size(); ++i) {
-      if (!buffers[i].defined() && gradients[group][i].defined()) {
-        buffers[i] = detail::new_state_like(parameters[i]);
-        first.set(i);
-      }
-    }
-    sgd_step(
+    detail::sgd_group_step(
         parameters,
         gradients[group],
-        buffers,
-        first.flags(),
+        group_state(group).slots[kMomentum],
         numbers,
         update.scale);
   }

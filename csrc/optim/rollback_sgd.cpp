@@ -12,7 +12,7 @@
 #include "csrc/optim/option_checks.h"
 #include "csrc/optim/rollback_engine.h"
 #include "csrc/optim/rollback_options.h"
-#include "csrc/optim/state_tensor.h"
+#include "csrc/optim/sgd_group_step.h"
 
 namespace stepsize {
 namespace {
@@ -177,24 +177,8 @@ void RollbackSGD::update_group(std::size_t group, double scale) {
   numbers.dampening = options.dampening();
   numbers.weight_decay = options.weight_decay();
   numbers.nesterov = options.nesterov();
-  if (numbers.momentum == 0) {
-    sgd_step(parameters, gradients, {}, {}, numbers);
-    return;
-  }
-  auto& kept = group_state(group).slots[0];
-  auto buffers = kept;
-  detail::FirstSteps first(buffers.size());
-  for (std::size_t i = 0; i < buffers.size(); ++i) {
-    if (!buffers[i].defined() && gradients[i].defined()) {
-      buffers[i] = detail::new_state_like(parameters[i]);
-      first.set(i);
-    }
-  }
-  sgd_step(parameters, gradients, buffers, first.flags(), numbers);
-  // Only now: had the step been refused, there would be no buffer yet.
-  if (first.any()) {
-    kept = std::move(buffers);
-  }
+  detail::sgd_group_step(
+      parameters, gradients, group_state(group).slots[0], numbers);
 }
 
 const RollbackRule& RollbackSGD::rule() const { return engine_->rule(); }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "tests/curvature/support/problems.h"
+#include "tests/curvature/support/weak_node.h"
 
 namespace stepsize::test {
 namespace {
@@ -116,12 +117,12 @@ TEST(GaussNewtonOperator, CallsEachFunctionOnce) {
 
 TEST(GaussNewtonOperator, TheGraphGoesWithTheOperator) {
   const SmallNet net;
-  std::weak_ptr<torch::autograd::Node> node;
+  WeakNode node;
   {
     const LinearOperator op = gauss_newton_operator(
         [&] {
           const at::Tensor z = net.outputs();
-          node = z.grad_fn();
+          node.watch(z);
           return z;
         },
         [&](const at::Tensor& z) { return torch::mse_loss(z, net.targets); },

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "tests/curvature/support/problems.h"
+#include "tests/curvature/support/weak_node.h"
 
 namespace stepsize::test {
 namespace {
@@ -256,17 +257,16 @@ TEST(HessianState, AGraphOfTheUsersStaysValid) {
 
 // The loss, and a node of the network in it that its gradient's graph needs,
 // seen from outside.
-at::Tensor watched_loss(
-    const SmallNet& net, std::weak_ptr<torch::autograd::Node>& node) {
+at::Tensor watched_loss(const SmallNet& net, WeakNode& node) {
   const at::Tensor outputs = net.outputs();
-  node = outputs.grad_fn();
+  node.watch(outputs);
   return torch::cross_entropy_loss(outputs, net.classes);
 }
 
 TEST(HessianState, TheGraphGoesWithTheOperator) {
   const SmallNet net;
   for (const Method method : kAllMethods) {
-    std::weak_ptr<torch::autograd::Node> node;
+    WeakNode node;
     {
       const HessianOperator op = hessian_operator(
           [&] { return watched_loss(net, node); },
@@ -284,7 +284,7 @@ TEST(HessianState, TheGraphGoesWithTheOperator) {
 TEST(HessianState, BackwardWithCreateGraphDoesLeak) {
   // The contrast that shows that the test above can fail.
   const SmallNet net;
-  std::weak_ptr<torch::autograd::Node> node;
+  WeakNode node;
   {
     const at::Tensor loss = watched_loss(net, node);
     loss.backward({}, /*retain_graph=*/true, /*create_graph=*/true);
@@ -300,7 +300,7 @@ TEST(HessianState, BackwardWithCreateGraphDoesLeak) {
 TEST(HessianState, AFreedGraphIsFreedAfterEachProduct) {
   const SmallNet net;
   for (const Method method : {Method::kAutomatic, Method::kExact}) {
-    std::weak_ptr<torch::autograd::Node> node;
+    WeakNode node;
     const HessianOperator op = hessian_operator(
         [&] { return watched_loss(net, node); },
         net.parameters,

@@ -39,8 +39,9 @@ void train(
     torch::Tensor norm = global_norm(grads);  // float64, stays on its device
     torch::Tensor coefficient = clip_coefficient(norm, /*max_norm=*/1.0);
     // One flag a parameter: whether its buffer is still without content.
-    const c10::SmallVector<bool, 8> first_step(params.size(), step == 0);
-    sgd_step(params, grads, momentum_buffers, first_step, numbers, coefficient);
+    const bool first = step == 0;
+    sgd_step(
+        params, grads, momentum_buffers, {first, first}, numbers, coefficient);
   }
 }
 // clang-format on

@@ -4,8 +4,10 @@
 #include <stepsize/kernels/adam.h>
 #include <stepsize/kernels/sgd.h>
 
+#include <algorithm>
 #include <functional>
 #include <limits>
+#include <memory>
 #include <string>
 
 #include "tests/kernels/support/problem.h"
@@ -27,8 +29,16 @@ struct SGDCall {
   torch::Tensor scale;
 
   void run() const {
-    const c10::SmallVector<bool, 4> flags(first.begin(), first.end());
-    sgd_step(params, grads, buffers, flags, h, scale);
+    // std::vector<bool> is no array.
+    const auto flags = std::make_unique<bool[]>(first.size());
+    std::copy(first.begin(), first.end(), flags.get());
+    sgd_step(
+        params,
+        grads,
+        buffers,
+        c10::ArrayRef<bool>(flags.get(), first.size()),
+        h,
+        scale);
   }
 };
 

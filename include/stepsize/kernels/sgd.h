@@ -38,7 +38,7 @@ struct SGDHyperparameters {
 /// - `momentum_buffers`: one a parameter, none where momentum is 0.
 /// - `first_step`: one flag a parameter, true where the buffer has no content
 ///   yet; an empty list says that all have. A std::vector<bool> has no array of
-///   bool: take a std::array or a c10::SmallVector. Give a new buffer filled
+///   bool: take an array of bool or a std::array. Give a new buffer filled
 ///   with zeros: a step that is skipped on another device than the CPU leaves
 ///   it so.
 /// - `grad_scale`: undefined, or a 0-dim factor of every gradient, such as

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <limits>
 #include <memory>
@@ -157,8 +158,15 @@ SGDRun::SGDRun(const Tensors& start, const SGDHyperparameters& hyperparameters)
 }
 
 void SGDRun::step(const Tensors& grads, const torch::Tensor& scale) {
-  const c10::SmallVector<bool, 16> first(params.size(), count == 0);
-  sgd_step(params, grads, buffers, first, h, scale);
+  const auto first = std::make_unique<bool[]>(params.size());
+  std::fill_n(first.get(), params.size(), count == 0);
+  sgd_step(
+      params,
+      grads,
+      buffers,
+      c10::ArrayRef<bool>(first.get(), params.size()),
+      h,
+      scale);
   ++count;
 }
 
