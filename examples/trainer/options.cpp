@@ -219,7 +219,7 @@ void add_machine_options(CLI::App& app, TrainOptions& options) {
   app.add_option(
          "--threads",
          options.threads,
-         "Threads of the CPU [LibTorch's choice; one a core where\n"
+         "Threads of the CPU [LibTorch's choice; one a core if\n"
          "that is 1 and OMP_NUM_THREADS is not set]")
       ->check(whole_number(1, kMostThreads))
       ->type_name("N")
