@@ -58,8 +58,9 @@ class HessianOptions {
 /// The Hessian of a loss over its parameters, at the values that these have
 /// when the operator is made. After an update make a new one: parameters that
 /// have changed are refused, by an exact operator as far as LibTorch counts
-/// changes (its own C++ SGD writes uncounted), by a difference wherever their
-/// norm differs. The closure has to see the same data each time.
+/// changes (its own C++ SGD writes uncounted), by a difference also where some
+/// hundred samples of each differ. The closure has to see the same data each
+/// time.
 ///
 /// Neither the parameters' `grad`, nor a graph of the user's, nor the random
 /// state, nor the named buffers notice. All evaluations of a closure start from
