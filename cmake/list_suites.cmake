@@ -10,6 +10,7 @@ string(REGEX MATCHALL "(^|\n)[^ \n]+\\." suites "${output}")
 if(NOT suites)
   message(FATAL_ERROR "${BINARY} has no test suite")
 endif()
+# Threads that spin while they wait would take the cores of the tests beside.
 set(text "")
 foreach(suite IN LISTS suites)
   string(REGEX REPLACE "^\n|\\.$" "" suite "${suite}")
@@ -18,6 +19,7 @@ foreach(suite IN LISTS suites)
     text
     "add_test([==[${PREFIX}${suite}]==] [==[${BINARY}]==] "
     "[==[--gtest_filter=${suite}.*]==] --gtest_brief=1)\n"
-    "set_tests_properties([==[${PREFIX}${suite}]==] PROPERTIES TIMEOUT 900)\n")
+    "set_tests_properties([==[${PREFIX}${suite}]==] PROPERTIES TIMEOUT 900 "
+    "ENVIRONMENT OMP_WAIT_POLICY=PASSIVE)\n")
 endforeach()
 file(WRITE "${LIST}" "${text}")
