@@ -70,12 +70,12 @@ void SharpnessTracker::measure(double sharpness) {
       "a measurement",
       "finite and >= 0",
       sharpness);
-  if (!started_) {
-    started_ = true;
+  const bool first = !started();
+  measurements_ = std::min(measurements_ + 1, kUnsettled);
+  if (first) {
     sharpness_ = sharpness;
     interval_ = 1;
     rate_ = first_rate();
-    cap_ = options_.lr_cap() * rate_;
     fresh_ = true;
   } else {
     const bool jump = sharpness > kJump * sharpness_;
@@ -85,12 +85,16 @@ void SharpnessTracker::measure(double sharpness) {
     sharpness_ = std::max(sharpness, mean);
   }
   wait_ = interval_;
-  curved_ = curved_ || sharpness_ > 0;
+  if (!curved_ && sharpness_ > 0) {
+    // Flat ground says nothing of the rates to come.
+    curved_ = true;
+    cap_ = options_.lr_cap() * first_rate();
+  }
   rate_ = std::min({rate_, target(), cap_, options_.max_lr()});
 }
 
 double SharpnessTracker::next_rate() {
-  TORCH_CHECK(started_, kKind, ": there has been no measurement");
+  TORCH_CHECK(started(), kKind, ": there has been no measurement");
   if (!fresh_ && curved_) {
     rate_ = std::min(
         {target(), options_.lr_growth() * rate_, cap_, options_.max_lr()});
@@ -101,12 +105,12 @@ double SharpnessTracker::next_rate() {
 }
 
 double SharpnessTracker::sharpness() const {
-  return started_ ? sharpness_ : std::numeric_limits<double>::quiet_NaN();
+  return started() ? sharpness_ : std::numeric_limits<double>::quiet_NaN();
 }
 
 std::vector<double> SharpnessTracker::state() const {
   return {
-      started_ ? 1.0 : 0.0,
+      static_cast<double>(measurements_),
       sharpness_,
       rate_,
       cap_,
@@ -117,14 +121,17 @@ std::vector<double> SharpnessTracker::state() const {
 }
 
 void SharpnessTracker::restore(const std::vector<double>& state) {
-  const bool holds = state.size() == 8 && (state[0] == 0 || state[0] == 1) &&
-                     std::isfinite(state[1]) && state[1] >= 0 &&
-                     std::isfinite(state[2]) && state[2] >= 0 && state[3] > 0 &&
-                     state[4] >= 1 && state[4] < 0x1p53 && state[5] >= 0 &&
-                     state[5] <= state[4] && (state[6] == 0 || state[6] == 1) &&
-                     (state[7] == 0 || state[7] == 1);
+  const auto is_count = [](double value, double least, double most) {
+    return value >= least && value <= most && value == std::floor(value);
+  };
+  const bool holds =
+      state.size() == 8 && is_count(state[0], 0, kUnsettled) &&
+      std::isfinite(state[1]) && state[1] >= 0 && std::isfinite(state[2]) &&
+      state[2] >= 0 && state[3] > 0 && is_count(state[4], 1, 0x1p53) &&
+      is_count(state[5], 0, state[4]) && is_count(state[6], 0, 1) &&
+      is_count(state[7], 0, 1);
   TORCH_CHECK(holds, kKind, ": this is no state of a tracker");
-  started_ = state[0] == 1;
+  measurements_ = static_cast<int64_t>(state[0]);
   sharpness_ = state[1];
   rate_ = state[2];
   cap_ = state[3];

@@ -35,6 +35,10 @@ const char* name_of(HessianMethod method) {
   }
 }
 
+const char* name_of(MomentumLimit limit) {
+  return limit == MomentumLimit::kQuadratic ? "quadratic" : "effective rate";
+}
+
 bool same_shapes(const TensorVector& a, const TensorVector& b) {
   if (a.size() != b.size()) return false;
   for (std::size_t i = 0; i < a.size(); ++i) {
@@ -48,6 +52,7 @@ bool same_shapes(const TensorVector& a, const TensorVector& b) {
 std::string CurvatureLROptions::describe() const {
   check_tracker_options(kKind, tracker_);
   detail::check_rates(kKind, "factor", factor_);
+  check_momentum_limit(kKind, momentum_limit_);
   detail::check_option(
       start_products_ >= 1, kKind, "start_products", ">= 1", start_products_);
   detail::check_option(seed_ >= 0, kKind, "seed", ">= 0", seed_);
@@ -60,6 +65,7 @@ std::string CurvatureLROptions::describe() const {
       .add("decay", tracker_.decay())
       .add("factor", factor_)
       .add("schedule", schedule_.to_string())
+      .add("momentum_limit", name_of(momentum_limit_))
       .add("start_products", start_products_)
       .add("method", name_of(method_))
       .add("seed", seed_)
@@ -112,7 +118,8 @@ std::vector<double> CurvatureLR::lrs_at(int64_t epoch, double rate) const {
   for (std::size_t i = 0; i < groups.size(); ++i) {
     const auto traits = detail::descent_traits(groups[i].options());
     // The limit with momentum over that without.
-    const double widened = max_stable_lr(2.0, traits.momentum, traits.nesterov);
+    const double widened = max_stable_lr(
+        2.0, traits.momentum, traits.nesterov, options_.momentum_limit());
     // 2 s / (lambda + decay), written with the rate.
     const double decayed =
         1 + rate * traits.coupled_decay / (2 * options_.tracker().safety());
@@ -146,7 +153,8 @@ bool CurvatureLR::measure(
   const auto result = power_iteration(
       hessian,
       PowerIterationOptions()
-          .max_iterations(warm ? 1 : options_.start_products())
+          .max_iterations(
+              warm && tracker_.settled() ? 1 : options_.start_products())
           .tolerance(0)
           .initial(warm ? vector_ : start_vector(parameters)));
   products_ += result.iterations;

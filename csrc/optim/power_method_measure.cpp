@@ -184,7 +184,10 @@ double PowerMethodSGD::power_step(
   const auto result = power_iteration(
       hessian,
       PowerIterationOptions()
-          .max_iterations(drawn.empty() ? 1 : options_of(0).start_products())
+          .max_iterations(
+              drawn.empty() && tracker_.settled()
+                  ? 1
+                  : options_of(0).start_products())
           .tolerance(0)
           .initial(start));
   products_ += result.iterations;

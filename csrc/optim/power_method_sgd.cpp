@@ -128,8 +128,8 @@ void PowerMethodSGD::apply(const Update& update) {
     const auto& parameters = param_groups()[group].params();
     SGDHyperparameters numbers;
     // The limit with momentum over that without.
-    const double widened =
-        max_stable_lr(2.0, options.momentum(), options.nesterov());
+    const double widened = max_stable_lr(
+        2.0, options.momentum(), options.nesterov(), options.momentum_limit());
     // Coupled decay adds to the curvature: 2 s / (lambda + decay), written
     // with the rate.
     const double coupled =

@@ -28,6 +28,7 @@ void check_power_method_options(const PowerMethodSGDOptions& options) {
       kKind,
       ": nesterov wants momentum > 0, got ",
       number_text(options.momentum()));
+  check_momentum_limit(kKind, options.momentum_limit());
   check_not_negative(kKind, "weight_decay", options.weight_decay());
   check_tracker_options(kKind, options.tracker());
   check_option(
@@ -73,6 +74,8 @@ void PowerMethodSGDOptions::serialize(
   detail::write_double(archive, "lr", lr());
   detail::write_double(archive, "momentum", momentum());
   detail::write_int(archive, "nesterov", nesterov() ? 1 : 0);
+  detail::write_int(
+      archive, "momentum_limit", static_cast<int64_t>(momentum_limit()));
   detail::write_double(archive, "weight_decay", weight_decay());
   detail::write_int(
       archive, "decoupled_weight_decay", decoupled_weight_decay() ? 1 : 0);
@@ -100,6 +103,7 @@ void PowerMethodSGDOptions::serialize(torch::serialize::InputArchive& archive) {
   PowerMethodSGDOptions read = *this;
   read.lr(number("lr")).momentum(number("momentum"));
   read.nesterov(count("nesterov", 1) == 1);
+  read.momentum_limit(static_cast<MomentumLimit>(count("momentum_limit", 1)));
   read.weight_decay(number("weight_decay"));
   read.decoupled_weight_decay(count("decoupled_weight_decay", 1) == 1);
   read.tracker()

@@ -13,15 +13,11 @@
 namespace stepsize::detail {
 namespace {
 
-// Whether one loss is below another by more than rounding explains. At an
-// optimum the loss cannot tell two points apart, and the gradient must decide.
-bool has_fallen(const at::Tensor& loss, const at::Tensor& earlier) {
-  constexpr double kRoundings = 8;
-  const double epsilon = loss.scalar_type() == at::kDouble
-                             ? std::numeric_limits<double>::epsilon()
-                             : std::numeric_limits<float>::epsilon();
-  const double before = earlier.item<double>();
-  return loss.item<double>() < before - kRoundings * epsilon * std::abs(before);
+// NaN where it is not one number.
+double value_of(const at::Tensor& loss) {
+  return loss.defined() && loss.numel() == 1
+             ? loss.item<double>()
+             : std::numeric_limits<double>::quiet_NaN();
 }
 
 }  // namespace
@@ -55,8 +51,7 @@ Tensors RollbackEngine::parameters() const {
 }
 
 double RollbackEngine::measure(const at::Tensor& loss) const {
-  if (loss.defined() && loss.numel() == 1 &&
-      !std::isfinite(loss.item<double>())) {
+  if (loss.defined() && loss.numel() == 1 && !std::isfinite(value_of(loss))) {
     return std::numeric_limits<double>::quiet_NaN();
   }
   Tensors gradients;
@@ -107,10 +102,8 @@ at::Tensor RollbackEngine::look_back(
       const c10::AutoGradMode with_gradients(true);
       earlier_loss = closure();
     }
-    const bool comparable = loss.defined() && earlier_loss.defined() &&
-                            loss.numel() == 1 && earlier_loss.numel() == 1;
-    status = rule_.confirm(
-        measure(earlier_loss), !comparable || !has_fallen(loss, earlier_loss));
+    status =
+        rule_.confirm_by_loss(measure(earlier_loss), value_of(earlier_loss));
   } catch (...) {
     return_here(buffers);
     random_here.restore();
@@ -132,7 +125,8 @@ at::Tensor RollbackEngine::look_back(
 at::Tensor RollbackEngine::decide(
     const LossClosure& closure, const at::Tensor& loss) {
   const bool confirms = closure != nullptr && rule_.options().confirm();
-  const RollbackStatus status = rule_.observe(measure(loss), confirms);
+  const RollbackStatus status =
+      rule_.observe(measure(loss), confirms, value_of(loss));
   if (status == RollbackStatus::kSuspect) {
     return look_back(closure, loss);
   }
@@ -190,6 +184,7 @@ at::Tensor RollbackEngine::step(
       point_.keep(confirms ? buffers_before_ : buffers_, !confirms);
       if (before.has_point) {
         before.point_norm = rule_.state().point_norm;
+        before.point_loss = rule_.state().point_loss;
         before.age = 0;
       }
     }

@@ -141,6 +141,11 @@ void write_rollback_state(
   write_int(archive, "rollback_suspicions", state.suspicions);
   write_int(archive, "rollback_in_a_row", state.in_a_row);
   write_int(archive, "rollback_good_steps", state.good_steps);
+  write_int(archive, "rollback_recovered", state.recovered ? 1 : 0);
+  write_int(archive, "rollback_failed", state.failed);
+  write_double(archive, "rollback_mean_loss", state.mean_loss);
+  write_int(archive, "rollback_losses", state.losses);
+  write_double(archive, "rollback_point_loss", state.point_loss);
   write_double(archive, "rollback_last_norm", state.last_norm);
   write_int(
       archive, "rollback_status", static_cast<int64_t>(state.last_status));
@@ -171,6 +176,11 @@ RollbackRule::State read_rollback_state(
   state.suspicions = count("rollback_suspicions");
   state.in_a_row = count("rollback_in_a_row");
   state.good_steps = count("rollback_good_steps");
+  state.recovered = flag("rollback_recovered");
+  state.failed = count("rollback_failed");
+  state.mean_loss = read_double(archive, kind, "rollback_mean_loss");
+  state.losses = count("rollback_losses");
+  state.point_loss = read_double(archive, kind, "rollback_point_loss");
   state.last_norm = read_double(archive, kind, "rollback_last_norm");
   state.last_status = static_cast<RollbackStatus>(read_int(
       archive,

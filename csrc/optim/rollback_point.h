@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "csrc/optim/rollback_state_copy.h"
+#include "csrc/optim/state_access.h"
 
 namespace stepsize::detail {
 

@@ -11,6 +11,13 @@ namespace {
 
 constexpr char kKind[] = "RollbackRule";
 
+// A loss counts at most so many times the mean of those before it.
+constexpr double kMostLoss = 10;
+// The earlier point is held for so many windows at most.
+constexpr int64_t kLongestHold = 10;
+// So often is the wait for a recovery doubled at most.
+constexpr int64_t kMostFailed = 16;
+
 // log(norm / earlier) of two norms > 0, whose ratio may be no number.
 double log_growth(double norm, double earlier) {
   return std::log(norm) - std::log(earlier);
@@ -44,6 +51,17 @@ void RollbackRule::set_state(const State& state) {
       "variance",
       "finite and >= 0",
       state.variance);
+  check(std::isfinite(state.mean_loss), "mean_loss", "finite", state.mean_loss);
+  check(
+      std::isfinite(state.point_loss),
+      "point_loss",
+      "finite",
+      state.point_loss);
+  check(
+      state.failed >= 0 && state.failed <= kMostFailed,
+      "failed",
+      "in [0, 16]",
+      static_cast<double>(state.failed));
   state_ = state;
   keeps_point_ = false;
 }
@@ -80,15 +98,19 @@ RollbackRule::Growth RollbackRule::growth_of(
              : Growth::kHidden;
 }
 
-RollbackStatus RollbackRule::observe(double norm, bool can_confirm) {
+RollbackStatus RollbackRule::observe(
+    double norm, bool can_confirm, double loss) {
   keeps_point_ = false;
+  loss_ = can_confirm ? loss : std::numeric_limits<double>::quiet_NaN();
   state_.last_norm = norm;
   const Growth growth = growth_of(norm, can_confirm);
   out_of_line_ = growth == Growth::kOutOfLine;
   const bool look_into =
       can_confirm && growth == Growth::kHidden &&
       (state_.watch || state_.unchecked >= options_.gate_steps());
-  if (!out_of_line_ && !look_into) {
+  const bool look_at_loss = state_.has_point && holds_point() &&
+                            state_.unchecked >= options_.window();
+  if (!out_of_line_ && !look_into && !look_at_loss) {
     ++state_.unchecked;
     state_.watch = false;
     state_.suspicions = 0;
@@ -115,6 +137,26 @@ RollbackStatus RollbackRule::observe(double norm, bool can_confirm) {
 }
 
 RollbackStatus RollbackRule::confirm(double earlier_norm, bool loss_rose) {
+  return settle(
+      earlier_norm,
+      loss_rose && state_.last_norm > options_.ratio() * earlier_norm);
+}
+
+RollbackStatus RollbackRule::confirm_by_loss(
+    double earlier_norm, double earlier_loss) {
+  if (!std::isfinite(loss_) || !std::isfinite(earlier_loss)) {
+    return confirm(earlier_norm, true);
+  }
+  constexpr double kRounding = 8 * std::numeric_limits<float>::epsilon();
+  const double rise = loss_ - earlier_loss;
+  const double level = kRounding * std::abs(earlier_loss);
+  if (std::abs(rise) <= level || state_.mean_loss <= 0) {
+    return confirm(earlier_norm, rise >= -level);
+  }
+  return settle(earlier_norm, rise > state_.mean_loss);
+}
+
+RollbackStatus RollbackRule::settle(double earlier_norm, bool risen) {
   const double norm = state_.last_norm;
   const bool earlier_finite = std::isfinite(earlier_norm);
   ++state_.checks;
@@ -126,7 +168,7 @@ RollbackStatus RollbackRule::confirm(double earlier_norm, bool loss_rose) {
     ++state_.non_finite;
     return state_.last_status = RollbackStatus::kNonFinite;
   }
-  if (earlier_finite && loss_rose && norm > options_.ratio() * earlier_norm) {
+  if (earlier_finite && risen) {
     return fall_back(earlier_norm);
   }
   state_.watch = out_of_line_;
@@ -153,10 +195,12 @@ void RollbackRule::accept(double norm) {
   state_.in_a_row = 0;
   ++state_.good_steps;
   if (options_.recovery_steps() > 0 && state_.scale < 1 &&
-      state_.good_steps >= options_.recovery_steps()) {
+      state_.good_steps >= recovery_wait()) {
     state_.scale = std::min(1.0, state_.scale / options_.factor());
     state_.good_steps = 0;
+    state_.recovered = true;
   }
+  learn_loss();
   ++state_.age;
   state_.last_status = RollbackStatus::kAccepted;
 }
@@ -164,15 +208,35 @@ void RollbackRule::accept(double norm) {
 // `norm`: the one by which later points are compared with this one.
 void RollbackRule::move_point(double norm) {
   if (!state_.has_point || state_.point_norm == 0 ||
-      norm <= state_.point_norm || state_.age >= options_.window()) {
+      (!holds_point() &&
+       (norm <= state_.point_norm || state_.age >= options_.window()))) {
     keeps_point_ = true;
     state_.has_point = true;
+    state_.point_loss = state_.mean_loss;
     state_.point_norm = norm;
     state_.age = 0;
   }
 }
 
+bool RollbackRule::holds_point() const {
+  return state_.point_loss > 0 && std::isfinite(loss_) &&
+         state_.age / kLongestHold < options_.window() &&
+         state_.mean_loss > options_.ratio() * state_.point_loss;
+}
+
+int64_t RollbackRule::recovery_wait() const {
+  constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
+  const int64_t times = int64_t{1} << state_.failed;
+  return options_.recovery_steps() > kMost / times
+             ? kMost
+             : options_.recovery_steps() * times;
+}
+
 RollbackStatus RollbackRule::fall_back(double earlier_norm) {
+  if (state_.recovered && state_.good_steps < recovery_wait()) {
+    state_.failed = std::min(state_.failed + 1, kMostFailed);
+  }
+  state_.recovered = false;
   state_.good_steps = 0;
   state_.watch = false;
   state_.suspicions = 0;
@@ -183,6 +247,7 @@ RollbackStatus RollbackRule::fall_back(double earlier_norm) {
     if (std::isfinite(state_.last_norm)) {
       keeps_point_ = true;
       state_.point_norm = state_.last_norm;
+      state_.point_loss = state_.mean_loss;
     }
     return state_.last_status = RollbackStatus::kGaveUp;
   }
@@ -195,6 +260,16 @@ RollbackStatus RollbackRule::fall_back(double earlier_norm) {
       std::min(state_.scale, std::max(least, state_.scale * options_.factor()));
   state_.point_norm = earlier_norm;
   return state_.last_status = RollbackStatus::kRolledBack;
+}
+
+void RollbackRule::learn_loss() {
+  if (!std::isfinite(loss_)) return;
+  const double most =
+      state_.mean_loss > 0 ? kMostLoss * state_.mean_loss : std::abs(loss_);
+  ++state_.losses;
+  const double weight = std::max(
+      1 - options_.gate_decay(), 1 / static_cast<double>(state_.losses));
+  state_.mean_loss += weight * (std::min(loss_, most) - state_.mean_loss);
 }
 
 void RollbackRule::learn(double growth) {

@@ -3,7 +3,7 @@
 #include <memory>
 #include <string>
 
-#include "csrc/optim/rollback_state_copy.h"
+#include "csrc/optim/state_access.h"
 
 namespace stepsize::detail {
 

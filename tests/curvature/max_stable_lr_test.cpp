@@ -18,6 +18,19 @@ TEST(MaxStableLR, HasItsClosedForms) {
   EXPECT_DOUBLE_EQ(max_stable_lr(4, 0, true), 0.5);
 }
 
+TEST(MaxStableLR, ByTheEffectiveRateMomentumIsPaidFor) {
+  for (const bool nesterov : {false, true}) {
+    for (const double momentum : {0.0, 0.5, 0.9}) {
+      const double lr =
+          max_stable_lr(4, momentum, nesterov, MomentumLimit::kEffectiveRate);
+      EXPECT_DOUBLE_EQ(lr / (1 - momentum), 0.5);
+      EXPECT_LE(lr, max_stable_lr(4, momentum, nesterov));
+    }
+  }
+  EXPECT_THROW(
+      max_stable_lr(4, 0.9, false, static_cast<MomentumLimit>(7)), c10::Error);
+}
+
 // |x| after 20000 steps of LibTorch's own SGD on lambda x^2 / 2, from x = 1.
 double end_of_run(double lambda, double share, double momentum, bool nesterov) {
   const torch::Tensor x = torch::ones({1}, torch::kDouble).requires_grad_();

@@ -72,17 +72,31 @@ TEST(SharpnessTracker, TakesAFlatLossForWhatItIs) {
   tracker.measure(0);
   EXPECT_EQ(tracker.next_rate(), 1e-3);
   EXPECT_EQ(tracker.next_rate(), 1e-3);
-  // Curvature lets it grow from where it is, however far away its limit.
-  tracker.measure(1e-30);
+  // Curvature lets it grow from where it is, up to its limit.
+  tracker.measure(40);
   EXPECT_DOUBLE_EQ(tracker.next_rate(), 1.01e-3);
   EXPECT_DOUBLE_EQ(tracker.next_rate(), 1.01 * 1.01e-3);
   for (int i = 0; i < 1000; ++i) tracker.next_rate();
-  EXPECT_DOUBLE_EQ(tracker.rate(), 1e-2);
+  EXPECT_DOUBLE_EQ(tracker.rate(), 1.0 / 40);
   tracker.measure(1000);
   EXPECT_DOUBLE_EQ(tracker.next_rate(), 1e-3);
   SharpnessTracker limited(Options().max_lr(0.5));
   limited.measure(0);
   EXPECT_EQ(limited.next_rate(), 0.5);
+}
+
+TEST(SharpnessTracker, CountsItsCapFromTheFirstCurvature) {
+  for (const bool flat_first : {false, true}) {
+    SharpnessTracker tracker(Options().lr_cap(3).lr_growth(2).decay(0));
+    if (flat_first) tracker.measure(0);
+    SharpnessTracker resumed(tracker.options());
+    resumed.restore(tracker.state());
+    resumed.measure(10);
+    resumed.measure(1e-6);
+    for (int i = 0; i < 100; ++i) resumed.next_rate();
+    // Three times 2 s / 10.
+    EXPECT_DOUBLE_EQ(resumed.rate(), 0.3) << flat_first;
+  }
 }
 
 TEST(SharpnessTracker, WithoutACapGrowthIsStillLimited) {
@@ -115,12 +129,27 @@ TEST(SharpnessTracker, GoesOnFromItsState) {
            {},
            {1, 2, 3},
            {1, 1, 1, 1, 1, 1, 0},
-           {2, 1, 1, 1, 1, 1, 0, 0},
+           {6, 1, 1, 1, 1, 1, 0, 0},
+           {2.5, 1, 1, 1, 1, 1, 0, 0},
+           {2, 1, 1, 1, 1.5, 1, 0, 0},
+           {2, 1, 1, 1, 2, 1.5, 0, 0},
            {1, kNaN, 1, 1, 1, 1, 0, 0},
            {1, 1, 1, 1, 1, 1, 0, 0.5}}) {
     EXPECT_THROW(other.restore(bad), c10::Error);
   }
   EXPECT_EQ(tracker.state(), other.state());
+}
+
+TEST(SharpnessTracker, IsSettledAfterFiveMeasurements) {
+  SharpnessTracker tracker;
+  for (int count = 1; count <= 5; ++count) {
+    EXPECT_FALSE(tracker.settled()) << count;
+    tracker.measure(1);
+  }
+  EXPECT_TRUE(tracker.settled());
+  SharpnessTracker other;
+  other.restore(tracker.state());
+  EXPECT_TRUE(other.settled());
 }
 
 TEST(SharpnessTracker, RefusesOptionsAndMeasurementsOutOfRange) {

@@ -67,6 +67,19 @@ TEST(CurvatureLR, SetsTheShareOfTheLimit) {
   EXPECT_FALSE(x.grad().defined());
 }
 
+TEST(CurvatureLR, TakesTheLimitOfAQuadraticWhereItIsTold) {
+  for (const bool nesterov : {false, true}) {
+    const auto x = leaf({1, 1, 1});
+    SGD sgd({x}, SGDOptions(0.125).momentum(0.5).nesterov(nesterov));
+    CurvatureLR scheduler(
+        sgd, CurvatureLROptions().momentum_limit(MomentumLimit::kQuadratic));
+    scheduler.observe(bowl(x));
+    // Half of (2 + 2 m) / lambda, and of (2 + 2 m) / ((1 + 2 m) lambda).
+    EXPECT_NEAR(rate_of(sgd), (nesterov ? 0.75 : 1.5) / 40, 1e-12);
+    EXPECT_THAT(scheduler.describe(), HasSubstr("momentum_limit=quadratic"));
+  }
+}
+
 TEST(CurvatureLR, WithoutAnObservationTheRateStays) {
   const auto x = leaf({1, 1, 1});
   SGD sgd({x}, SGDOptions(0.125));
@@ -121,19 +134,20 @@ TEST(CurvatureLR, TakesMomentumAndDecayOfEachRuleIntoTheLimit) {
     double expected;
   };
   const double plain = 1.0 / 40;
-  const double heavy = 1.5 * plain;
+  // The effective rate stays.
+  const double slowed = 0.5 * plain;
   const std::vector<Case> cases{
       {[](torch::Tensor x) {
          return std::make_unique<SGD>(
              std::vector<torch::Tensor>{x}, SGDOptions(1).momentum(0.5));
        },
-       heavy},
+       slowed},
       {[](torch::Tensor x) {
          return std::make_unique<ClippedSGD>(
              std::vector<torch::Tensor>{x},
              ClippedSGDOptions(1).momentum(0.5).nesterov(true));
        },
-       plain * 1.5 / 2},
+       slowed},
       {[](torch::Tensor x) {
          return std::make_unique<ClippedSGD>(
              std::vector<torch::Tensor>{x},
@@ -231,7 +245,7 @@ TEST(CurvatureLR, CallsAClosureOnlyWhereItMeasures) {
   // At updates 1, 2, 4, 8, 16, 26, 36: intervals 1, 2, 4, 8, 10, 10.
   EXPECT_EQ(measured, 7);
   EXPECT_EQ(evaluated, 7);
-  EXPECT_EQ(scheduler.products(), 20 + 6);
+  EXPECT_EQ(scheduler.products(), 5 * 20 + 2);
 }
 
 TEST(CurvatureLR, ACurvatureThatIsNoNumberIsCountedAndTriedAgain) {
@@ -313,6 +327,9 @@ TEST(CurvatureLR, RefusesOptionsByName) {
   EXPECT_THAT(
       refusal(CurvatureLROptions().start_products(0)),
       HasSubstr("CurvatureLR: start_products must be >= 1, got 0"));
+  EXPECT_THAT(
+      refusal(CurvatureLROptions().momentum_limit(MomentumLimit(7))),
+      HasSubstr("CurvatureLR: momentum_limit must be"));
   EXPECT_THAT(
       refusal(CurvatureLROptions().factor(-1)),
       HasSubstr("CurvatureLR: factor"));

@@ -210,6 +210,9 @@ TEST(PowerMethodSGDOptions, AreRefusedByName) {
       of(PowerMethodSGDOptions().weight_decay(kNaN)),
       HasSubstr("weight_decay must be"));
   EXPECT_THAT(
+      of(PowerMethodSGDOptions().momentum_limit(static_cast<MomentumLimit>(7))),
+      HasSubstr("momentum_limit must be kEffectiveRate or kQuadratic, got 7"));
+  EXPECT_THAT(
       of(PowerMethodSGDOptions().start_products(0)),
       HasSubstr("start_products must be >= 1, got 0"));
   EXPECT_THAT(

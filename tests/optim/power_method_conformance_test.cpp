@@ -29,6 +29,9 @@ std::vector<PowerRow> power_rows() {
       {"Bold", bold},
       {"HeavyBall", PowerMethodSGDOptions().momentum(0.9)},
       {"Nesterov", PowerMethodSGDOptions().momentum(0.9).nesterov(true)},
+      {"HeavyBallOfAQuadratic",
+       PowerMethodSGDOptions().momentum(0.9).momentum_limit(
+           MomentumLimit::kQuadratic)},
       {"Differences",
        PowerMethodSGDOptions().method(HessianMethod::kCentralDifference)}};
 }

@@ -42,8 +42,8 @@ TEST(PowerMethodSGD, TakesTheShareOfTheLimit) {
     sgd.step([&] { return quadratic(x); });
   }
   EXPECT_LT(x.abs().max().item<double>(), 1e-12);
-  // 1, 2, 4, 8 and then every ten updates.
-  EXPECT_NEAR(static_cast<double>(sgd.products()), 20 + 4 + 199, 2);
+  // At updates 1, 2, 4, 8 and 16 twenty each, then one every ten updates.
+  EXPECT_EQ(sgd.products(), 5 * 20 + 198);
 }
 
 TEST(PowerMethodSGD, TellsTheNormOfTheGradient) {
@@ -65,11 +65,32 @@ TEST(PowerMethodSGD, TellsTheNormOfTheGradient) {
   EXPECT_FALSE(std::isfinite(sgd.last_grad_norm()));
 }
 
-TEST(PowerMethodSGD, TakesMomentumIntoTheLimit) {
+TEST(PowerMethodSGD, KeepsTheEffectiveRateWithMomentum) {
   for (const bool nesterov : {false, true}) {
     auto x = leaf({1, 1, 1});
     PowerMethodSGD sgd(
         {x}, PowerMethodSGDOptions().momentum(0.9).nesterov(nesterov));
+    sgd.step([&] { return quadratic(x); });
+    EXPECT_NEAR(sgd.current_lr() / (1 - 0.9), 1.0 / 40, 1e-12);
+    // It is an option of the group, and saved with it.
+    std::stringstream file;
+    torch::save(sgd, file);
+    PowerMethodSGD other(
+        {x}, PowerMethodSGDOptions().momentum_limit(MomentumLimit::kQuadratic));
+    torch::load(other, file);
+    const auto& options = static_cast<const PowerMethodSGDOptions&>(
+        other.param_groups()[0].options());
+    EXPECT_EQ(options.momentum_limit(), MomentumLimit::kEffectiveRate);
+  }
+}
+
+TEST(PowerMethodSGD, TakesTheLimitOfAQuadraticWithMomentum) {
+  for (const bool nesterov : {false, true}) {
+    auto x = leaf({1, 1, 1});
+    PowerMethodSGD sgd(
+        {x},
+        PowerMethodSGDOptions().momentum(0.9).nesterov(nesterov).momentum_limit(
+            MomentumLimit::kQuadratic));
     sgd.step([&] { return quadratic(x); });
     // Half of (2 + 2 m) / lambda, and of (2 + 2 m) / ((1 + 2 m) lambda).
     const double limit = nesterov ? 3.8 / (2.8 * 40) : 3.8 / 40;
@@ -179,8 +200,10 @@ TEST(PowerMethodSGD, DoesNotDivergeAtAnyBatch) {
            {16, 0.5, 0},
            {16, 0.9, 0},
            {128, 0.9, 0},
-           {128, 0.5, 0.9},
-           {1797, 0.9, 0.9},
+           {128, 0.5, 0.9, 400},
+           {16, 0.9, 0.9, 600},
+           {16, 0.5, 0.9, 600},
+           {64, 0.9, 0.9, 400},
            {16, 0.9, 0, 2000},
            {32, 0.9, 0, 2000},
            {1797, 0.9, 0, 400}}) {

@@ -182,6 +182,81 @@ TEST(RollbackRule, GoesOnFromItsState) {
   EXPECT_THROW(resumed.set_state(wrong), c10::Error);
 }
 
+// The gradient of a network that saturates does not grow.
+TEST(RollbackRule, ALossThatRisesByMoreThanTheMeanIsTakenBack) {
+  const auto status_at = [](double norm, double loss, double earlier_loss) {
+    RollbackRule rule;
+    rule.observe(1, true, 2);
+    EXPECT_EQ(rule.observe(10, true, loss), RollbackStatus::kSuspect);
+    return rule.confirm_by_loss(norm, earlier_loss);
+  };
+  EXPECT_EQ(status_at(9, 5, 2), kRolledBack);
+  // The mean is 2.
+  EXPECT_EQ(status_at(9, 4.1, 2), kRolledBack);
+  EXPECT_EQ(status_at(9, 3.9, 2), kAccepted);
+  // However much the gradient has grown.
+  EXPECT_EQ(status_at(1, 3, 2), kAccepted);
+  // Losses that cannot be told apart, or are not known: the gradient decides.
+  EXPECT_EQ(status_at(1, 2, 2), kRolledBack);
+  EXPECT_EQ(status_at(9, 2, 2), kAccepted);
+  EXPECT_EQ(status_at(1, kNaN, kNaN), kRolledBack);
+}
+
+TEST(RollbackRule, WithNegativeLossesTheGradientDecides) {
+  RollbackRule rule;
+  rule.observe(1, true, -100);
+  ASSERT_EQ(rule.observe(10, true, -90), RollbackStatus::kSuspect);
+  EXPECT_EQ(rule.confirm_by_loss(8, -99), kAccepted);
+  ASSERT_EQ(rule.observe(100, true, -90), RollbackStatus::kSuspect);
+  EXPECT_EQ(rule.confirm_by_loss(1, -99), kRolledBack);
+}
+
+TEST(RollbackRule, HoldsTheEarlierPointWhileTheMeanLossIsOutOfLine) {
+  RollbackRule rule;
+  rule.observe(1, true, 1);
+  int64_t held = 0;
+  int64_t checks = 0;
+  for (int i = 0; i < 300; ++i) {
+    // The norm tells nothing.
+    if (rule.observe(1.1, true, 10) == RollbackStatus::kSuspect) {
+      ++checks;
+      rule.confirm_by_loss(1.1, 10);
+    }
+    if (rule.keeps_point()) break;
+    ++held;
+  }
+  // Ten windows at most, with a look back in each.
+  EXPECT_GE(held, 95);
+  EXPECT_LE(held, 101);
+  EXPECT_GE(checks, 8);
+}
+
+TEST(RollbackRule, ARecoveryThatIsTakenBackDoublesTheWait) {
+  RollbackRule rule(RollbackOptions().recovery_steps(30));
+  const auto fall = [&rule] {
+    ASSERT_EQ(rule.observe(kNaN, true), RollbackStatus::kSuspect);
+    ASSERT_EQ(rule.confirm(1, true), kRolledBack);
+  };
+  const auto steps_to_recover = [&rule] {
+    const double scale = rule.rate_scale();
+    int steps = 0;
+    while (rule.rate_scale() == scale && steps < 1000) {
+      rule.observe(1, true);
+      ++steps;
+    }
+    return steps;
+  };
+  rule.observe(1, true);
+  fall();
+  EXPECT_EQ(steps_to_recover(), 30);
+  fall();
+  EXPECT_EQ(steps_to_recover(), 60);
+  fall();
+  // Two in a row are one failure.
+  fall();
+  EXPECT_EQ(steps_to_recover(), 120);
+}
+
 TEST(RollbackOptions, AreCheckedByName) {
   const auto refusal = [](const RollbackOptions& options) {
     return message_of([&] { RollbackRule rule(options); });

@@ -20,9 +20,9 @@ class SharpnessTrackerOptions {
   TORCH_ARG(int64_t, max_interval) = 10;
   /// The rate grows by this factor an update at most; >= 1.
   TORCH_ARG(double, lr_growth) = 1.01;
-  /// The rate stays below this times the first one; >= 1, infinity sets no
-  /// limit. The curvature of a cross-entropy goes to zero, and an uncapped rate
-  /// to infinity.
+  /// The rate stays below this times the one that the first sharpness above
+  /// zero allows; >= 1, infinity sets no limit. The curvature of a
+  /// cross-entropy goes to zero, and an uncapped rate to infinity.
   TORCH_ARG(double, lr_cap) = 10.0;
   /// The rate stays below this; > 0, infinity sets no limit.
   TORCH_ARG(double, max_lr) = std::numeric_limits<double>::infinity();
@@ -42,7 +42,9 @@ class SharpnessTrackerOptions {
 ///
 /// With a sharpness of zero from the start there is no limit: the rate is
 /// max_lr, or 1e-3 where that is infinite, until there is curvature. From then
-/// on it may grow, from where it is.
+/// on it may grow, from where it is; "first rate" is then the one that this
+/// first curvature allows. Who has a rate of their own for flat ground does not
+/// pass such zeros on.
 class SharpnessTracker {
  public:
   /// Throws c10::Error, naming option, rule and value, where an option is out
@@ -50,7 +52,11 @@ class SharpnessTracker {
   explicit SharpnessTracker(const SharpnessTrackerOptions& options = {});
 
   /// Whether there has been a measurement.
-  bool started() const { return started_; }
+  bool started() const { return measurements_ > 0; }
+  /// Whether the first five measurements are behind. The curvature of a network
+  /// grows fastest in its first updates, and one product from the vector of
+  /// last time does not keep up there: make as many as in the first.
+  bool settled() const { return measurements_ >= kUnsettled; }
   /// Whether the coming update should be measured.
   bool due() const { return wait_ == 0; }
 
@@ -86,10 +92,14 @@ class SharpnessTracker {
   double target() const;
   double first_rate() const;
 
+  static constexpr int64_t kUnsettled = 5;
+
   SharpnessTrackerOptions options_;
-  bool started_ = false;
+  // No more than kUnsettled are counted.
+  int64_t measurements_ = 0;
   double sharpness_ = 0;
   double rate_ = 0;
+  // Infinite until a sharpness above zero has been seen.
   double cap_ = std::numeric_limits<double>::infinity();
   int64_t interval_ = 1;
   int64_t wait_ = 0;

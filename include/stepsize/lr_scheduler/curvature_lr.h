@@ -1,6 +1,7 @@
 #pragma once
 
 #include <stepsize/curvature/hessian_operator.h>
+#include <stepsize/curvature/max_stable_lr.h>
 #include <stepsize/curvature/sharpness_tracker.h>
 #include <stepsize/lr_scheduler/per_group.h>
 #include <stepsize/lr_scheduler/stateful_lr.h>
@@ -23,7 +24,12 @@ class CurvatureLROptions {
   TORCH_ARG(PerGroup, factor) = 1.0;
   /// Multiplies the rate over the steps, as in ScheduleLR: a cooldown, say.
   TORCH_ARG(Schedule, schedule);
-  /// Products of the first measurement; >= 1.
+  /// How the optimizer's momentum m changes the rate: times 1 - m, which
+  /// mini-batches want, or up to the limit of a quadratic, for full batches and
+  /// losses without noise: (1 + m) / (1 - m) times as fast, and it diverges
+  /// where batches are small.
+  TORCH_ARG(MomentumLimit, momentum_limit) = MomentumLimit::kEffectiveRate;
+  /// Products of each of the first five measurements; >= 1.
   TORCH_ARG(int64_t, start_products) = 20;
   /// How products are computed where observe() is given a closure.
   TORCH_ARG(HessianMethod, method) = HessianMethod::kAutomatic;
@@ -57,9 +63,10 @@ class CurvatureLROptions {
 /// step() those of the next. What lies between, SharpnessTracker decides.
 ///
 /// With the momentum m of torch::optim::SGD, ClippedSGD or RollbackSGD the rate
-/// is 1 + m times as large, with Nesterov's (1 + m) / (1 + 2 m) times; coupled
-/// weight decay adds to lambda. Both are read anew each time. Of other
-/// optimizers nothing is known: set a factor.
+/// is 1 - m times as large, so that the effective rate, that over 1 - m, is the
+/// same; MomentumLimit::kQuadratic asks for 1 + m times, with Nesterov's
+/// (1 + m) / (1 + 2 m). Coupled weight decay adds to lambda. Both are read anew
+/// each time. Of other optimizers nothing is known: set a factor.
 ///
 /// When not to use it: for Adam's kin, whose limit is that of the
 /// preconditioned Hessian and not of this one. Beside a scheduler that writes

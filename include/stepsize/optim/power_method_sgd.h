@@ -1,6 +1,7 @@
 #pragma once
 
 #include <stepsize/curvature/hessian_operator.h>
+#include <stepsize/curvature/max_stable_lr.h>
 #include <stepsize/curvature/sharpness_tracker.h>
 #include <stepsize/optim/indexed_optimizer.h>
 #include <stepsize/optim/momentum_options.h>
@@ -16,7 +17,7 @@
 
 namespace stepsize {
 
-/// Options of PowerMethodSGD. The first five are a group's own, the others
+/// Options of PowerMethodSGD. The first six are a group's own, the others
 /// must be the same in all groups.
 class PowerMethodSGDOptions
     : public torch::optim::OptimizerCloneableOptions<PowerMethodSGDOptions>,
@@ -27,10 +28,14 @@ class PowerMethodSGDOptions
   PowerMethodSGDOptions(double lr = 1.0);  // NOLINT: implicit, as LibTorch's
 
   TORCH_ARG(double, lr);
-  /// In [0, 1). The limit of stability takes it into account.
+  /// In [0, 1).
   TORCH_ARG(double, momentum) = 0;
   /// Nesterov's momentum; wants momentum > 0.
   TORCH_ARG(bool, nesterov) = false;
+  /// How momentum m changes the rate: times 1 - m, which mini-batches want, or
+  /// up to the limit of a quadratic, for full batches and losses without noise:
+  /// (1 + m) / (1 - m) times as fast, and it diverges where batches are small.
+  TORCH_ARG(MomentumLimit, momentum_limit) = MomentumLimit::kEffectiveRate;
   /// Finite and >= 0. Coupled decay adds to the curvature, and the rate takes
   /// that into account.
   TORCH_ARG(double, weight_decay) = 0;
@@ -38,8 +43,9 @@ class PowerMethodSGDOptions
   TORCH_ARG(bool, decoupled_weight_decay) = false;
   /// How the rate follows the measurements: the safety factor s and others.
   TORCH_ARG(SharpnessTrackerOptions, tracker);
-  /// Products of the first measurement; >= 1. From a random vector one product
-  /// errs by nearly all, ten by a few percent.
+  /// Products of each of the first five measurements; >= 1. From a random
+  /// vector one product errs by nearly all, ten by a few percent; and in its
+  /// first updates a network may outrun a single product each.
   TORCH_ARG(int64_t, start_products) = 20;
   /// How products are computed. kAutomatic: exact, by finite differences from
   /// the first product on that throws, and by one difference where an exact
@@ -68,8 +74,9 @@ class PowerMethodSGDOptions
 /// is stable on a quadratic. The power method runs along with training: one
 /// Hessian-vector product every few updates on the batch at hand, from the
 /// vector of last time; see SharpnessTracker for what becomes of the
-/// measurements. With momentum m the rate is 1 + m times as large, with
-/// Nesterov's (1 + m) / (1 + 2 m) times: max_stable_lr().
+/// measurements. With momentum m the rate is 1 - m times as large, so that the
+/// effective rate, that over 1 - m, is the same; MomentumLimit::kQuadratic asks
+/// for 1 + m times, with Nesterov's (1 + m) / (1 + 2 m): max_stable_lr().
 ///
 ///     PowerMethodSGD optimizer(model->parameters(), PowerMethodSGDOptions());
 ///     optimizer.step([&] { return loss_of(model->forward(batch)); });
@@ -96,9 +103,7 @@ class PowerMethodSGDOptions
 ///
 /// When not to use it: for Adam's kin, whose limit is that of the
 /// preconditioned Hessian. Small batches overrate the curvature (13 times for
-/// single examples of a small network), so that the rate is low there. With
-/// momentum they gather noise on top, and the limit of a quadratic is too much:
-/// with batches of 128 or fewer multiply safety by 1 - momentum.
+/// single examples of a small network), so that the rate is low there.
 ///
 /// Sources: LeCun, Simard, Pearlmutter, Automatic learning rate maximization by
 /// on-line estimation of the Hessian's eigenvectors, 1993; for the share s,

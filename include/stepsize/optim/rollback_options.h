@@ -28,7 +28,8 @@ class RollbackOptions {
   TORCH_ARG(double, factor) = 0.5;
   /// The most updates between the earlier point and the present one; >= 1. On a
   /// quadratic any rate beyond (1 + ratio^(1 / window)) / lambda is seen: 2.041
-  /// with 10, 2.5 with 1. A rollback undoes up to that many updates.
+  /// with 10, 2.5 with 1. A rollback undoes up to that many updates; up to ten
+  /// times as many where the mean loss has risen by `ratio` meanwhile.
   TORCH_ARG(int64_t, window) = 10;
   /// Growth counts only where its logarithm lies so many standard deviations
   /// above its mean; finite and >= 0, 0 for no such gate.
@@ -46,13 +47,14 @@ class RollbackOptions {
   /// one odd mini-batch is none; >= 1. NaN and Inf do not wait.
   TORCH_ARG(int64_t, patience) = 2;
   /// With a closure: evaluate it at the earlier point too, and roll back only
-  /// where the gradient has grown by `ratio` and the loss has risen on this
-  /// very mini-batch.
+  /// where the loss on this very mini-batch has risen by more than the mean
+  /// loss. Where the two cannot be told apart, or losses are not positive, the
+  /// gradient must have grown by `ratio`.
   TORCH_ARG(bool, confirm) = true;
   /// So many rollbacks in a row, then the point is taken as it is; >= 1.
   TORCH_ARG(int64_t, max_in_a_row) = 5;
   /// Steps without a rollback until the rate recovers by one factor; >= 0, 0
-  /// for never.
+  /// for never. Doubled each time that a recovery is soon taken back.
   TORCH_ARG(int64_t, recovery_steps) = 200;
   /// The smallest share of its rate that a group keeps; in [0, 1].
   TORCH_ARG(double, floor) = 1e-6;

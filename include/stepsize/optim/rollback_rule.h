@@ -30,8 +30,21 @@ enum class RollbackStatus : std::uint8_t {
 /// (The growth and not the norm is compared with its past: the norm of a run
 /// that converges falls, and its deviation would hide nearly any growth.) Where
 /// the loss can be evaluated at the earlier point on the same mini-batch, this
-/// decides; else suspicion does. A rollback multiplies the rate's scale by
-/// `factor`; after `recovery_steps` good steps it is divided again, up to 1.
+/// decides; else suspicion does. There is a rollback where
+///
+///   loss here - loss there > mean of the mini-batches' losses
+///
+/// on this one mini-batch: noise moves the loss by less in so few updates, and
+/// a network that saturates shows here though its gradient does not grow. Where
+/// the losses are equal, not positive or not known, n > ratio n0 decides. While
+/// the mean loss is `ratio` times what it was at the earlier point, that point
+/// does not move up, for ten windows at most, and there is a look back once a
+/// window: damage must not become what is usual.
+///
+/// A rollback multiplies the rate's scale by `factor`; after `recovery_steps`
+/// good steps it is divided again, up to 1. Where a recovery is followed by a
+/// rollback before the next is due, that wait is doubled from then on: the rate
+/// has found its place.
 ///
 /// With a closure, the step after a suspicion that was not confirmed is looked
 /// into whatever the gate says: a mini-batch with a gradient far too long looks
@@ -64,6 +77,11 @@ class RollbackRule {
     int64_t suspicions = 0;  ///< in a row, with nothing to confirm them
     int64_t in_a_row = 0;
     int64_t good_steps = 0;
+    bool recovered = false;  ///< the scale's last change was upwards
+    int64_t failed = 0;      ///< recoveries that were taken back
+    double mean_loss = 0;    ///< of mini-batches, where they can be compared
+    int64_t losses = 0;      ///< that it was built from
+    double point_loss = 0;   ///< that mean at the earlier point
     double last_norm = std::numeric_limits<double>::quiet_NaN();
     RollbackStatus last_status = RollbackStatus::kAccepted;
     int64_t rollbacks = 0;
@@ -77,12 +95,19 @@ class RollbackRule {
 
   /// Takes in the norm at the present point. kSuspect, which only comes where
   /// `can_confirm`, changes nothing but last_norm() until confirm() is called.
-  RollbackStatus observe(double norm, bool can_confirm);
+  /// `loss`: on this mini-batch, NaN where it is not known.
+  RollbackStatus observe(
+      double norm,
+      bool can_confirm,
+      double loss = std::numeric_limits<double>::quiet_NaN());
 
   /// Resolves kSuspect: the norm at the earlier point on the same mini-batch,
-  /// and whether the loss there is no larger than here. What rounding explains
-  /// is no difference: at an optimum the gradient decides.
+  /// and whether the loss there is no larger than here.
   RollbackStatus confirm(double earlier_norm, bool loss_rose);
+
+  /// The same with the loss at the earlier point on this mini-batch. What
+  /// rounding explains is no difference: at an optimum the gradient decides.
+  RollbackStatus confirm_by_loss(double earlier_norm, double earlier_loss);
 
   /// True where the last step made its point the earlier one of the next.
   bool keeps_point() const { return keeps_point_; }
@@ -111,15 +136,20 @@ class RollbackRule {
  private:
   enum class Growth { kUsual, kHidden, kOutOfLine };
   Growth growth_of(double norm, bool can_confirm) const;
+  bool holds_point() const;
+  int64_t recovery_wait() const;
+  RollbackStatus settle(double earlier_norm, bool risen);
   void accept(double norm);
   void move_point(double norm);
   RollbackStatus fall_back(double earlier_norm);
   void learn(double growth);
+  void learn_loss();
 
   RollbackOptions options_;
   State state_;
   bool keeps_point_ = false;
   bool out_of_line_ = false;
+  double loss_ = std::numeric_limits<double>::quiet_NaN();
 };
 
 }  // namespace stepsize

@@ -1,4 +1,4 @@
-#include "csrc/optim/rollback_state_copy.h"
+#include "csrc/optim/state_access.h"
 
 #include <torch/optim/adagrad.h>
 #include <torch/optim/adam.h>
