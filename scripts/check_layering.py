@@ -33,7 +33,10 @@ ROOMS: Dict[str, Room] = {
         rooms=("schedule", "curvature", "optim"), torch=True
     ),
     "optim": Room(rooms=("kernels", "curvature"), torch=True),
-    "tune": Room(rooms=("schedule", "curvature", "report"), torch=True),
+    "tune": Room(
+        rooms=("schedule", "report", "kernels", "curvature", "optim"),
+        torch=True,
+    ),
     "checkpoint": Room(torch=True),
     "distributed": Room(torch=True, tensors=True),
 }
@@ -167,7 +170,8 @@ class Checker:
         if target[0] == "benchmarks" and folder != "benchmarks":
             return f"{folder}/ may not include benchmarks/"
         if target[0] == "examples" and not (
-            folder == "examples" or parts[:2] == ("tests", "trainer")
+            folder == "examples"
+            or parts[:2] in (("tests", "trainer"), ("tests", "lab"))
         ):
             return f"{folder}/ may not include examples/"
         if target[0] == "csrc" and folder not in ("csrc", "tests"):

@@ -52,6 +52,7 @@
 #include <stepsize/optim/gradient_norm_rollback.h>
 #include <stepsize/optim/indexed_optimizer.h>
 #include <stepsize/optim/momentum_options.h>
+#include <stepsize/optim/optimizer_snapshot.h>
 #include <stepsize/optim/power_method_sgd.h>
 #include <stepsize/optim/rollback_options.h>
 #include <stepsize/optim/rollback_rule.h>
@@ -68,3 +69,11 @@
 #include <stepsize/schedule/ramp.h>
 #include <stepsize/schedule/recipe.h>
 #include <stepsize/schedule/schedule.h>
+#include <stepsize/tune/batch_scaling.h>
+#include <stepsize/tune/batch_size_schedule.h>
+#include <stepsize/tune/early_stopping.h>
+#include <stepsize/tune/gradient_noise_scale.h>
+#include <stepsize/tune/lr_range_result.h>
+#include <stepsize/tune/lr_range_test.h>
+#include <stepsize/tune/lr_suggestion.h>
+#include <stepsize/tune/noise_scale.h>

@@ -1,0 +1,196 @@
+#include <stepsize/tune/batch_scaling.h>
+
+#include <stepsize/optim/clipped_adamw.h>
+#include <torch/optim/adam.h>
+#include <torch/optim/adamw.h>
+#include <torch/optim/optimizer.h>
+
+#include <cmath>
+#include <cstddef>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "csrc/core/check.h"
+
+namespace stepsize {
+namespace {
+
+using torch::optim::OptimizerOptions;
+
+void check_batch(const char* who, const char* name, int64_t batch) {
+  detail::check_option(batch >= 1, who, name, ">= 1", batch);
+}
+
+void check_size(const char* who, const char* name, double value) {
+  detail::check_option(
+      std::isfinite(value) && value >= 0, who, name, "finite and >= 0", value);
+}
+
+void check_share(const char* who, const char* name, double value) {
+  detail::check_option(value >= 0 && value < 1, who, name, "in [0, 1)", value);
+}
+
+// kappa, of two batches that are sound.
+double growth(const char* who, int64_t base_batch, int64_t batch) {
+  check_batch(who, "base_batch", base_batch);
+  check_batch(who, "batch", batch);
+  return static_cast<double>(batch) / static_cast<double>(base_batch);
+}
+
+double scaled_beta(const char* name, double beta, double kappa) {
+  if (kappa == 1) return beta;
+  const double scaled = kappa * (1 - beta);
+  TORCH_CHECK(
+      scaled < 1,
+      "scale_adam: batch / base_batch * (1 - ",
+      name,
+      ") must be < 1, got ",
+      detail::number_text(kappa),
+      " * ",
+      detail::number_text(1 - beta),
+      " = ",
+      detail::number_text(scaled),
+      ": no average is that short");
+  return 1 - scaled;
+}
+
+// What scale_lr() does to one group, and how it is done.
+struct GroupChange {
+  OptimizerOptions* options;
+  AdamSettings settings;  // with the other rules only lr counts
+};
+
+template <typename Options>
+bool read_adam(const OptimizerOptions& options, AdamSettings& settings) {
+  const auto* adam = dynamic_cast<const Options*>(&options);
+  if (adam == nullptr) return false;
+  settings = {
+      adam->lr(),
+      std::get<0>(adam->betas()),
+      std::get<1>(adam->betas()),
+      adam->eps()};
+  return true;
+}
+
+template <typename Options>
+bool write_adam(OptimizerOptions& options, const AdamSettings& settings) {
+  auto* adam = dynamic_cast<Options*>(&options);
+  if (adam == nullptr) return false;
+  adam->lr(settings.lr)
+      .betas(std::make_tuple(settings.beta1, settings.beta2))
+      .eps(settings.eps);
+  return true;
+}
+
+AdamSettings adam_settings(const OptimizerOptions& options, std::size_t group) {
+  AdamSettings settings{};
+  TORCH_CHECK(
+      read_adam<torch::optim::AdamOptions>(options, settings) ||
+          read_adam<torch::optim::AdamWOptions>(options, settings) ||
+          read_adam<ClippedAdamWOptions>(options, settings),
+      "scale_lr: the rule adam_sde() is for Adam, AdamW and ClippedAdamW; the "
+      "options of group ",
+      group,
+      " are of another class");
+  return settings;
+}
+
+void apply(const GroupChange& change, bool is_adam) {
+  if (!is_adam) {
+    change.options->set_lr(change.settings.lr);
+  } else if (
+      !write_adam<torch::optim::AdamOptions>(
+          *change.options, change.settings) &&
+      !write_adam<torch::optim::AdamWOptions>(
+          *change.options, change.settings)) {
+    write_adam<ClippedAdamWOptions>(*change.options, change.settings);
+  }
+}
+
+}  // namespace
+
+BatchRule BatchRule::noise_scale(double examples) {
+  check_size("BatchRule", "noise_scale", examples);
+  return BatchRule(Kind::kNoiseScale, examples);
+}
+
+double scale_lr(
+    double lr, int64_t base_batch, int64_t batch, const BatchRule& rule) {
+  constexpr char kWho[] = "scale_lr";
+  check_size(kWho, "lr", lr);
+  const double kappa = growth(kWho, base_batch, batch);
+  switch (rule.kind()) {
+    case BatchRule::Kind::kLinear:
+      return lr * kappa;
+    case BatchRule::Kind::kSquareRoot:
+      return lr * std::sqrt(kappa);
+    case BatchRule::Kind::kNoiseScale:
+      return lr * (1 + rule.noise_scale() / static_cast<double>(base_batch)) /
+             (1 + rule.noise_scale() / static_cast<double>(batch));
+    case BatchRule::Kind::kAdamSde:
+      break;
+  }
+  TORCH_CHECK(
+      false,
+      "scale_lr: the rule adam_sde() changes betas and eps besides the rate: "
+      "use scale_adam(), or scale_lr() on the optimizer");
+}
+
+void scale_lr(
+    torch::optim::Optimizer& optimizer,
+    int64_t base_batch,
+    int64_t batch,
+    const BatchRule& rule) {
+  const bool is_adam = rule.kind() == BatchRule::Kind::kAdamSde;
+  std::vector<GroupChange> changes;
+  for (std::size_t i = 0; i < optimizer.param_groups().size(); ++i) {
+    OptimizerOptions& options = optimizer.param_groups()[i].options();
+    GroupChange change{&options, {}};
+    if (is_adam) {
+      change.settings =
+          scale_adam(adam_settings(options, i), base_batch, batch);
+    } else {
+      change.settings.lr = scale_lr(options.get_lr(), base_batch, batch, rule);
+    }
+    changes.push_back(change);
+  }
+  for (const GroupChange& change : changes) apply(change, is_adam);
+}
+
+AdamSettings scale_adam(
+    const AdamSettings& settings, int64_t base_batch, int64_t batch) {
+  constexpr char kWho[] = "scale_adam";
+  check_size(kWho, "lr", settings.lr);
+  check_share(kWho, "beta1", settings.beta1);
+  check_share(kWho, "beta2", settings.beta2);
+  check_size(kWho, "eps", settings.eps);
+  const double kappa = growth(kWho, base_batch, batch);
+  return {
+      settings.lr * std::sqrt(kappa),
+      settings.beta1 == 0 ? 0 : scaled_beta("beta1", settings.beta1, kappa),
+      scaled_beta("beta2", settings.beta2, kappa),
+      settings.eps / std::sqrt(kappa)};
+}
+
+double noise_scale_lr(double lr_max, double noise_scale, int64_t batch) {
+  constexpr char kWho[] = "noise_scale_lr";
+  check_size(kWho, "lr_max", lr_max);
+  check_size(kWho, "noise_scale", noise_scale);
+  check_batch(kWho, "batch", batch);
+  return lr_max / (1 + noise_scale / static_cast<double>(batch));
+}
+
+double effective_lr(double lr, double momentum) {
+  check_size("effective_lr", "lr", lr);
+  check_share("effective_lr", "momentum", momentum);
+  return lr / (1 - momentum);
+}
+
+double nominal_lr(double effective_lr, double momentum) {
+  check_size("nominal_lr", "effective_lr", effective_lr);
+  check_share("nominal_lr", "momentum", momentum);
+  return effective_lr * (1 - momentum);
+}
+
+}  // namespace stepsize

@@ -1,0 +1,245 @@
+#include <stepsize/tune/early_stopping.h>
+
+#include <ATen/core/grad_mode.h>
+#include <torch/nn/module.h>
+#include <torch/serialize/archive.h>
+
+#include <cmath>
+#include <cstddef>
+#include <limits>
+#include <utility>
+
+#include "csrc/core/archive.h"
+#include "csrc/core/check.h"
+
+namespace stepsize {
+namespace {
+
+constexpr char kKind[] = "EarlyStopping";
+constexpr char kFormatKey[] = "stepsize_early_stopping_format";
+constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
+
+double worst(MetricMode mode) {
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  return mode == MetricMode::kMin ? kInfinity : -kInfinity;
+}
+
+std::vector<at::Tensor> weights_of(const torch::nn::Module& module) {
+  std::vector<at::Tensor> tensors;
+  for (const auto& tensors_of : {module.parameters(), module.buffers()}) {
+    for (const at::Tensor& tensor : tensors_of) {
+      if (tensor.defined()) tensors.push_back(tensor);
+    }
+  }
+  TORCH_CHECK(
+      !tensors.empty(), kKind, ": the module has no parameters or buffers");
+  return tensors;
+}
+
+bool is_alike(const at::Tensor& left, const at::Tensor& right) {
+  return left.sizes() == right.sizes() &&
+         left.scalar_type() == right.scalar_type();
+}
+
+bool are_alike(
+    const std::vector<at::Tensor>& left, const std::vector<at::Tensor>& right) {
+  bool alike = left.size() == right.size();
+  for (std::size_t i = 0; alike && i < left.size(); ++i) {
+    alike =
+        left[i].defined() && right[i].defined() && is_alike(left[i], right[i]);
+  }
+  return alike;
+}
+
+// Reuses the memory of the copies that fit.
+void copy_weights(
+    const std::vector<at::Tensor>& from, std::vector<at::Tensor>& copies) {
+  const at::NoGradGuard no_grad;
+  copies.resize(from.size());
+  for (std::size_t i = 0; i < from.size(); ++i) {
+    if (copies[i].defined() && is_alike(copies[i], from[i]) &&
+        copies[i].device() == from[i].device()) {
+      copies[i].copy_(from[i]);
+    } else {
+      copies[i] = from[i].detach().clone();
+    }
+  }
+}
+
+}  // namespace
+
+std::string EarlyStoppingOptions::describe() const {
+  detail::check_option(patience_ >= 0, kKind, "patience", ">= 0", patience_);
+  detail::check_option(
+      std::isfinite(min_delta_) && min_delta_ >= 0,
+      kKind,
+      "min_delta",
+      "finite and >= 0",
+      min_delta_);
+  const bool is_rel = min_delta_mode_ == MinDeltaMode::kRel;
+  detail::check_option(
+      !is_rel || min_delta_ < 1,
+      kKind,
+      "min_delta",
+      "below 1 where it is relative",
+      min_delta_);
+  return std::string(kKind) +
+         "(mode=" + (mode_ == MetricMode::kMin ? "min" : "max") +
+         ", patience=" + std::to_string(patience_) +
+         ", min_delta=" + detail::number_text(min_delta_) +
+         ", min_delta_mode=" + (is_rel ? "rel" : "abs") + ")";
+}
+
+EarlyStopping::EarlyStopping(const EarlyStoppingOptions& options)
+    : options_(options), best_(worst(options.mode())) {
+  options_.describe();
+}
+
+EarlyStopping::EarlyStopping(
+    std::vector<at::Tensor> tensors, const EarlyStoppingOptions& options)
+    : EarlyStopping(options) {
+  TORCH_CHECK(!tensors.empty(), kKind, ": the list of tensors is empty");
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    TORCH_CHECK(
+        tensors[i].defined(),
+        kKind,
+        ": tensors must be defined; number ",
+        i,
+        " is not");
+  }
+  tensors_ = std::move(tensors);
+}
+
+EarlyStopping::EarlyStopping(
+    const torch::nn::Module& module, const EarlyStoppingOptions& options)
+    : EarlyStopping(weights_of(module), options) {}
+
+bool EarlyStopping::is_better(double metric) const {
+  if (best_step_ < 0) return true;
+  const double size =
+      options_.min_delta_mode() == MinDeltaMode::kRel ? std::abs(best_) : 1;
+  const double delta = options_.min_delta() * size;
+  return options_.mode() == MetricMode::kMin ? metric < best_ - delta
+                                             : metric > best_ + delta;
+}
+
+bool EarlyStopping::step(double metric) {
+  if (!std::isfinite(metric)) {
+    ++non_finite_steps_;
+    ++num_bad_steps_;
+  } else if (is_better(metric)) {
+    copy_weights(tensors_, best_tensors_);
+    best_ = metric;
+    best_step_ = steps_;
+    num_bad_steps_ = 0;
+  } else {
+    ++num_bad_steps_;
+  }
+  ++steps_;
+  return stopped();
+}
+
+void EarlyStopping::restore_best() const {
+  TORCH_CHECK(
+      !tensors_.empty(),
+      kKind,
+      ": there are no weights to restore: give it a module or tensors");
+  TORCH_CHECK(
+      best_step_ >= 0,
+      kKind,
+      ": there is no best step to restore: none of ",
+      std::to_string(steps_),
+      " metrics was finite");
+  for (std::size_t i = 0; i < tensors_.size(); ++i) {
+    TORCH_CHECK(
+        is_alike(tensors_[i], best_tensors_[i]),
+        kKind,
+        ": tensor ",
+        i,
+        " has changed its shape or type since the best step: it is ",
+        tensors_[i].scalar_type(),
+        " of ",
+        tensors_[i].sizes(),
+        " and was ",
+        best_tensors_[i].scalar_type(),
+        " of ",
+        best_tensors_[i].sizes());
+  }
+  const at::NoGradGuard no_grad;
+  for (std::size_t i = 0; i < tensors_.size(); ++i) {
+    at::Tensor target = tensors_[i];
+    target.copy_(best_tensors_[i]);
+  }
+}
+
+torch::serialize::OutputArchive& operator<<(
+    torch::serialize::OutputArchive& archive, const EarlyStopping& stopping) {
+  detail::write_int(archive, kFormatKey, 1);
+  detail::write_string(archive, "options", stopping.options_.describe());
+  detail::write_double(archive, "best", stopping.best_);
+  // From 1, so that "none" is no negative number.
+  detail::write_int(archive, "best_count", stopping.best_step_ + 1);
+  detail::write_int(archive, "num_bad_steps", stopping.num_bad_steps_);
+  detail::write_int(archive, "steps", stopping.steps_);
+  detail::write_int(archive, "non_finite_steps", stopping.non_finite_steps_);
+  detail::write_int(
+      archive, "weights", static_cast<int64_t>(stopping.tensors_.size()));
+  detail::write_tensors(archive, "best_tensors", stopping.best_tensors_);
+  return archive;
+}
+
+torch::serialize::InputArchive& operator>>(
+    torch::serialize::InputArchive& archive, EarlyStopping& stopping) {
+  c10::IValue format;
+  TORCH_CHECK(
+      archive.try_read(kFormatKey, format) && format.isInt() &&
+          format.toInt() == 1,
+      kKind,
+      ": the archive holds no early stopping of this version of the format");
+  const auto saved = detail::read_string(archive, kKind, "options");
+  TORCH_CHECK(
+      saved == stopping.options_.describe(),
+      kKind,
+      ": the archive was written with other options: ",
+      saved,
+      " there, ",
+      stopping.options_.describe(),
+      " here");
+  const double best = detail::read_double(archive, kKind, "best");
+  const int64_t steps = detail::read_int(archive, kKind, "steps", kMost);
+  const int64_t best_count =
+      detail::read_int(archive, kKind, "best_count", steps);
+  const int64_t bad = detail::read_int(archive, kKind, "num_bad_steps", steps);
+  const int64_t non_finite =
+      detail::read_int(archive, kKind, "non_finite_steps", steps);
+  const bool has_best = best_count > 0;
+  detail::check_option(
+      has_best ? std::isfinite(best) : best == worst(stopping.options_.mode()),
+      kKind,
+      "'best' of the archive",
+      has_best ? "finite" : "infinite before the first best step",
+      best);
+  const auto count = static_cast<int64_t>(stopping.tensors_.size());
+  const auto weights = detail::read_tensors(archive, kKind, "best_tensors");
+  TORCH_CHECK(
+      detail::read_int(archive, kKind, "weights", kMost) == count &&
+          (has_best ? are_alike(weights, stopping.tensors_) : weights.empty()),
+      kKind,
+      ": the archive does not fit the weights: their number, shapes or types "
+      "are others");
+  // Copies of their own, on the weights' devices: the archive's memory is not
+  // to be written.
+  std::vector<at::Tensor> copies;
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    copies.push_back(weights[i].to(stopping.tensors_[i].device()).clone());
+  }
+  stopping.best_ = best;
+  stopping.best_step_ = best_count - 1;
+  stopping.num_bad_steps_ = bad;
+  stopping.steps_ = steps;
+  stopping.non_finite_steps_ = non_finite;
+  stopping.best_tensors_ = std::move(copies);
+  return archive;
+}
+
+}  // namespace stepsize

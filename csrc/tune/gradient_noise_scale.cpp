@@ -1,0 +1,273 @@
+#include <stepsize/tune/gradient_noise_scale.h>
+
+#include <ATen/core/grad_mode.h>
+#include <c10/util/Exception.h>
+#include <stepsize/kernels/grad_norm.h>
+
+#include <cmath>
+#include <string>
+#include <utility>
+
+#include "csrc/core/check.h"
+
+namespace stepsize {
+namespace {
+
+constexpr char kKind[] = "GradientNoiseScale";
+
+using Groups = std::vector<std::vector<at::Tensor>>;
+
+Groups parameters_of(const torch::optim::Optimizer& optimizer) {
+  Groups groups;
+  for (const auto& group : optimizer.param_groups()) {
+    groups.push_back(group.params());
+  }
+  return groups;
+}
+
+std::size_t checked_count(int64_t num_groups) {
+  detail::check_option(
+      num_groups >= 1, kKind, "num_groups", ">= 1", num_groups);
+  return static_cast<std::size_t>(num_groups);
+}
+
+bool is_finite(const NoiseSample& sample) {
+  return std::isfinite(sample.gradient_square) &&
+         std::isfinite(sample.noise_trace);
+}
+
+// Turns what `sums` holds into what the gradients have added since.
+at::Tensor added_norm(
+    const std::vector<at::Tensor>& parameters, std::vector<at::Tensor>& sums) {
+  std::vector<at::Tensor> added;
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    const at::Tensor gradient = parameters[i].grad();
+    if (!gradient.defined()) continue;
+    added.push_back(sums[i].defined() ? sums[i].sub_(gradient) : gradient);
+  }
+  return global_norm(added);
+}
+
+void copy_gradients(
+    const std::vector<at::Tensor>& parameters, std::vector<at::Tensor>& sums) {
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    const at::Tensor gradient = parameters[i].grad();
+    if (!gradient.defined()) {
+      sums[i] = at::Tensor();
+    } else if (
+        sums[i].defined() && sums[i].sizes() == gradient.sizes() &&
+        sums[i].scalar_type() == gradient.scalar_type() &&
+        sums[i].device() == gradient.device()) {
+      sums[i].copy_(gradient);
+    } else {
+      sums[i] = gradient.detach().clone();
+    }
+  }
+}
+
+double square(const at::Tensor& norm) {
+  const double value = norm.item().toDouble();
+  return value * value;
+}
+
+}  // namespace
+
+GradientNoiseScale::GradientNoiseScale(
+    Groups parameters,
+    std::size_t num_groups,
+    const GradientNoiseScaleOptions& options)
+    : options_(options), parameters_(std::move(parameters)), total_(1) {
+  detail::check_option(
+      options.micro_batch() >= 1,
+      kKind,
+      "micro_batch",
+      ">= 1",
+      options.micro_batch());
+  detail::check_option(
+      options.decay() > 0 && options.decay() <= 1,
+      kKind,
+      "decay",
+      "in (0, 1]",
+      options.decay());
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    sums_.emplace_back(parameters_[i].size());
+    for (std::size_t j = 0; j < parameters_[i].size(); ++j) {
+      TORCH_CHECK(
+          parameters_[i][j].defined(),
+          kKind,
+          ": parameters must be defined; number ",
+          j,
+          " of group ",
+          i,
+          " is not");
+    }
+  }
+  norms_.resize(num_groups);
+  averages_.assign(num_groups, NoiseScaleAverage(options.decay()));
+  total_ = NoiseScaleAverage(options.decay());
+}
+
+GradientNoiseScale::GradientNoiseScale(
+    Groups groups, const GradientNoiseScaleOptions& options)
+    : GradientNoiseScale(
+          groups, checked_count(static_cast<int64_t>(groups.size())), options) {
+}
+
+GradientNoiseScale::GradientNoiseScale(
+    const torch::optim::Optimizer& optimizer,
+    const GradientNoiseScaleOptions& options)
+    : GradientNoiseScale(parameters_of(optimizer), options) {}
+
+GradientNoiseScale GradientNoiseScale::of_ranks(
+    int64_t num_groups, const GradientNoiseScaleOptions& options) {
+  return GradientNoiseScale({}, checked_count(num_groups), options);
+}
+
+void GradientNoiseScale::check_gradients() const {
+  TORCH_CHECK(
+      !parameters_.empty(),
+      kKind,
+      ": made by of_ranks(), it watches no parameters: use add_ranks()");
+  const bool first = examples_.empty();
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    for (std::size_t j = 0; j < parameters_[i].size(); ++j) {
+      const at::Tensor gradient = parameters_[i][j].grad();
+      const at::Tensor& sum = sums_[i][j];
+      const auto check = [&](bool holds, const char* rule) {
+        TORCH_CHECK(
+            holds,
+            kKind,
+            ": the gradient of parameter ",
+            j,
+            " of group ",
+            i,
+            " ",
+            rule);
+      };
+      if (gradient.defined()) {
+        check(
+            gradient.layout() == at::kStrided &&
+                at::isFloatingType(gradient.scalar_type()),
+            "must be dense and of a floating type");
+      }
+      if (first || !sum.defined()) continue;
+      check(
+          gradient.defined(),
+          "has gone in the midst of an update: call finish_update() first");
+      check(
+          gradient.sizes() == sum.sizes() &&
+              gradient.scalar_type() == sum.scalar_type() &&
+              gradient.device() == sum.device(),
+          "has changed its shape, type or device in the midst of an update");
+    }
+  }
+}
+
+void GradientNoiseScale::add_micro_batch() {
+  add_micro_batch(options_.micro_batch());
+}
+
+void GradientNoiseScale::add_micro_batch(int64_t examples) {
+  detail::check_option(examples >= 1, kKind, "examples", ">= 1", examples);
+  check_gradients();
+  const at::NoGradGuard no_grad;
+  const bool first = examples_.empty();
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    if (first) copy_gradients(parameters_[i], sums_[i]);
+    norms_[i].push_back(
+        first ? global_norm(sums_[i]) : added_norm(parameters_[i], sums_[i]));
+    if (!first) copy_gradients(parameters_[i], sums_[i]);
+  }
+  examples_.push_back(examples);
+}
+
+bool GradientNoiseScale::finish_update(double factor) {
+  detail::check_option(
+      std::isfinite(factor) && factor > 0,
+      kKind,
+      "factor",
+      "finite and > 0",
+      factor);
+  const auto count = static_cast<double>(examples_.size());
+  const bool is_short = examples_.size() < 2;
+  double inverse_sizes = 0;
+  for (const int64_t examples : examples_) {
+    inverse_sizes += 1 / static_cast<double>(examples);
+  }
+  std::vector<NoiseSample> samples;
+  for (std::size_t i = 0; i < norms_.size() && !is_short; ++i) {
+    double parts = 0;
+    for (const at::Tensor& norm : norms_[i]) parts += square(norm);
+    const double whole = square(global_norm(sums_[i]));
+    // For micro-batches of any sizes b_i, the sum of which is the gradient:
+    // E parts = k |G|^2 + tr S sum(1 / b_i), and E whole = k^2 |G|^2 + the
+    // same.
+    const double gradient = (whole - parts) / (count * (count - 1));
+    const double noise = (parts - count * gradient) / inverse_sizes;
+    const double unit = factor * factor;
+    samples.push_back({gradient / unit, noise / unit});
+  }
+  for (auto& norms : norms_) norms.clear();
+  examples_.clear();
+  if (is_short) {
+    ++short_updates_;
+    return false;
+  }
+  return add_samples(samples);
+}
+
+bool GradientNoiseScale::add_ranks(const std::vector<RankSquares>& groups) {
+  TORCH_CHECK(
+      groups.size() == averages_.size(),
+      kKind,
+      ": ranks must tell of ",
+      averages_.size(),
+      " groups, got ",
+      groups.size());
+  TORCH_CHECK(
+      examples_.empty(),
+      kKind,
+      ": ranks in the midst of an update of micro-batches: call "
+      "finish_update() first");
+  std::vector<NoiseSample> samples;
+  for (const RankSquares& group : groups) {
+    TORCH_CHECK(
+        group.squares.size() == groups.front().squares.size(),
+        kKind,
+        ": every group must tell of the same number of ranks, got ",
+        groups.front().squares.size(),
+        " and ",
+        group.squares.size());
+    samples.push_back(
+        noise_sample(group.squares, group.mean_square, options_.micro_batch()));
+  }
+  return add_samples(samples);
+}
+
+bool GradientNoiseScale::add_samples(const std::vector<NoiseSample>& samples) {
+  NoiseSample sum{0, 0};
+  for (const NoiseSample& sample : samples) {
+    sum.gradient_square += sample.gradient_square;
+    sum.noise_trace += sample.noise_trace;
+  }
+  // An Inf or a NaN of any group is one of the sum.
+  if (!is_finite(sum)) {
+    ++non_finite_updates_;
+    return false;
+  }
+  for (std::size_t i = 0; i < samples.size(); ++i) averages_[i].add(samples[i]);
+  total_.add(sum);
+  return true;
+}
+
+NoiseScale GradientNoiseScale::group(int64_t index) const {
+  detail::check_option(
+      index >= 0 && index < num_groups(),
+      kKind,
+      "group",
+      "in [0, " + std::to_string(num_groups()) + ")",
+      index);
+  return averages_[static_cast<std::size_t>(index)].value();
+}
+
+}  // namespace stepsize

@@ -1,0 +1,129 @@
+#include "csrc/tune/lr_loss_pass.h"
+
+#include <ATen/Functions.h>
+#include <c10/core/GradMode.h>
+
+#include <cstddef>
+#include <string>
+
+#include "csrc/tune/lr_range_options.h"
+
+namespace stepsize::detail {
+
+void check_is_loss(const at::Tensor& loss, const char* whose) {
+  TORCH_CHECK(
+      loss.defined(), kLRRangeTest, ": ", whose, " returned an undefined loss");
+  TORCH_CHECK(
+      loss.numel() == 1,
+      kLRRangeTest,
+      ": ",
+      whose,
+      " must return a loss of one element, got one of shape ",
+      loss.sizes());
+}
+
+LossPass::LossPass(
+    const LossClosure& closure,
+    const LRRangeTestOptions& options,
+    const TensorVector& parameters,
+    bool keeps_graph)
+    : closure_(closure),
+      calls_backward_(options.closure() == LRClosure::kCallsBackward),
+      keeps_graph_(keeps_graph),
+      passes_(options.accumulation_steps()),
+      parameters_(parameters) {}
+
+void LossPass::clear_gradients() {
+  for (const at::Tensor& parameter : parameters_) {
+    if (parameter.grad().defined()) parameter.mutable_grad().reset();
+  }
+}
+
+bool LossPass::has_gradient() const {
+  for (const at::Tensor& parameter : parameters_) {
+    if (parameter.grad().defined()) return true;
+  }
+  return false;
+}
+
+// One call of the user's closure, with backward done unless keeps_graph_.
+at::Tensor LossPass::evaluate() {
+  clear_gradients();
+  const c10::AutoGradMode with_gradients(true);
+  at::Tensor loss = closure_();
+  check_is_loss(loss, "the closure");
+  if (calls_backward_) {
+    // Parameters of a first pass may all be unused in a later one.
+    seen_gradient_ = seen_gradient_ || has_gradient();
+    TORCH_CHECK(
+        seen_gradient_,
+        kLRRangeTest,
+        ": the closure left no gradient: it must call backward(). For one that "
+        "returns the loss with its graph set closure(kReturnsGraph)");
+    return loss.detach();
+  }
+  TORCH_CHECK(
+      !has_gradient(),
+      kLRRangeTest,
+      ": the closure called backward(), which kReturnsGraph leaves to the "
+      "test: set closure(kCallsBackward)");
+  TORCH_CHECK(
+      loss.requires_grad(),
+      kLRRangeTest,
+      ": the closure returned a loss without a graph");
+  if (keeps_graph_) return loss;
+  loss.backward();
+  return loss.detach();
+}
+
+void LossPass::add_gradients(TensorVector& sums) {
+  const c10::AutoGradMode no_grad(false);
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    const at::Tensor gradient = parameters_[i].grad();
+    if (!gradient.defined()) continue;
+    if (!sums[i].defined()) {
+      sums[i] = gradient;
+    } else if (sums[i].is_sparse() == gradient.is_sparse()) {
+      sums[i].add_(gradient);
+    } else {
+      // Dense plus sparse, in this order.
+      sums[i] =
+          sums[i].is_sparse() ? gradient.add(sums[i]) : sums[i].add(gradient);
+    }
+  }
+}
+
+void LossPass::set_mean_gradients(const TensorVector& sums) {
+  const c10::AutoGradMode no_grad(false);
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    if (!sums[i].defined() && !parameters_[i].grad().defined()) continue;
+    if (sums[i].defined()) sums[i].div_(static_cast<double>(passes_));
+    parameters_[i].mutable_grad() = sums[i];
+  }
+}
+
+at::Tensor LossPass::operator()() {
+  at::Tensor loss = evaluate();
+  if (passes_ > 1) {
+    TensorVector sums(parameters_.size());
+    for (int64_t pass = 1;; ++pass) {
+      if (!keeps_graph_) add_gradients(sums);
+      if (pass == passes_) break;
+      loss = loss.add(evaluate());
+    }
+    loss = loss.div(static_cast<double>(passes_));
+    if (!keeps_graph_) set_mean_gradients(sums);
+  }
+  if (!first_loss_.defined()) first_loss_ = loss.detach();
+  return loss;
+}
+
+double LossPass::first_loss() const {
+  TORCH_CHECK(
+      first_loss_.defined(),
+      kLRRangeTest,
+      ": the optimizer's step() did not call the closure that it was given");
+  return first_loss_.item<double>();
+}
+
+}  // namespace stepsize::detail

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <stepsize/tune/lr_range_test.h>
+
+#include <cstdint>
+#include <vector>
+
+namespace stepsize::detail {
+
+/// The closure that the optimizer's step gets: one or more passes of the user's
+/// closure, each with cleared gradients, and the mean of what they give.
+class LossPass {
+ public:
+  /// `keeps_graph`: the optimizer calls backward itself, on what it is given.
+  LossPass(
+      const LossClosure& closure,
+      const LRRangeTestOptions& options,
+      const TensorVector& parameters,
+      bool keeps_graph);
+
+  /// To be called before a step.
+  void begin() { first_loss_.reset(); }
+
+  at::Tensor operator()();
+
+  /// The loss of the first pass since begin(), which is that of before the
+  /// update. Throws c10::Error where the step has not called the closure.
+  double first_loss() const;
+
+ private:
+  at::Tensor evaluate();
+  void clear_gradients();
+  bool has_gradient() const;
+  void add_gradients(TensorVector& sums);
+  void set_mean_gradients(const TensorVector& sums);
+
+  const LossClosure& closure_;
+  bool calls_backward_;
+  bool keeps_graph_;
+  int64_t passes_;
+  TensorVector parameters_;
+  at::Tensor first_loss_;
+  bool seen_gradient_ = false;
+};
+
+/// Throws c10::Error, naming what it is of, unless it is one number.
+void check_is_loss(const at::Tensor& loss, const char* whose);
+
+}  // namespace stepsize::detail

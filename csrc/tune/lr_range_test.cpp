@@ -1,0 +1,213 @@
+#include <stepsize/tune/lr_range_test.h>
+
+#include <c10/core/GradMode.h>
+#include <torch/nn/module.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <string>
+
+#include "csrc/core/check.h"
+#include "csrc/tune/lr_curve.h"
+#include "csrc/tune/lr_divergence.h"
+#include "csrc/tune/lr_loss_pass.h"
+#include "csrc/tune/lr_optimizer_watch.h"
+#include "csrc/tune/lr_range_options.h"
+#include "csrc/tune/lr_stability.h"
+#include "csrc/tune/lr_trace_guard.h"
+
+namespace stepsize {
+namespace {
+
+using detail::kLRRangeTest;
+using detail::number_text;
+using torch::optim::Optimizer;
+
+void check_is_able(
+    const Optimizer& optimizer,
+    const LossClosure& closure,
+    const LRRangeTestOptions& options) {
+  TORCH_CHECK(
+      closure != nullptr, kLRRangeTest, ": the closure must not be empty");
+  const auto& groups = optimizer.param_groups();
+  const bool any =
+      std::any_of(groups.begin(), groups.end(), [](const auto& group) {
+        return !group.params().empty();
+      });
+  TORCH_CHECK(any, kLRRangeTest, ": the optimizer has no parameter");
+  TORCH_CHECK(
+      !detail::takes_graph(optimizer) ||
+          options.closure() == LRClosure::kReturnsGraph,
+      kLRRangeTest,
+      ": PowerMethodSGD calls backward itself: give a closure that returns the "
+      "loss with its graph and set closure(kReturnsGraph)");
+}
+
+class Run {
+ public:
+  Run(Optimizer& optimizer,
+      const LossClosure& closure,
+      const LRRangeTestOptions& options,
+      const detail::Touched& touched)
+      : optimizer_(optimizer),
+        closure_(closure),
+        options_(options),
+        module_(touched.module),
+        ratios_(detail::group_ratios(options, optimizer)),
+        guard_(optimizer, touched),
+        watch_(optimizer),
+        pass_(
+            closure,
+            options,
+            guard_.parameters(),
+            detail::takes_graph(optimizer)),
+        divergence_(options) {}
+
+  LRRangeTestResult operator()() {
+    LRRangeTestResult result;
+    if (options_.measure_max_stable_lr()) {
+      result.max_stable_lr = detail::measured_max_stable_lr(
+          optimizer_, closure_, options_, guard_.buffers());
+      // The sweep is to be the same with it and without.
+      guard_.restore_random_state();
+    }
+    for (int64_t i = 0; i < options_.num_iterations(); ++i) {
+      if (!iterate(i, result)) break;
+    }
+    guard_.restore();
+    return result;
+  }
+
+ private:
+  // False where the test ends here.
+  bool iterate(int64_t i, LRRangeTestResult& result) {
+    const double lr = detail::swept_lr(options_, i);
+    auto& groups = optimizer_.param_groups();
+    for (std::size_t g = 0; g < groups.size(); ++g) {
+      groups[g].options().set_lr(lr * ratios_[g]);
+    }
+    pass_.begin();
+    optimizer_.step([this] { return pass_(); });
+    double loss = pass_.first_loss();
+    if (options_.validation() && std::isfinite(loss)) loss = validate();
+    result.lrs.push_back(lr);
+    result.losses.push_back(loss);
+    const bool go_on = !options_.progress() || options_.progress()(i, lr, loss);
+    result.status = judge(lr, loss, result.reason);
+    if (result.status == LRRangeStatus::kFinished && !go_on) {
+      result.status = LRRangeStatus::kStopped;
+      result.reason = "the callback ended it at rate " + number_text(lr);
+    }
+    return result.status == LRRangeStatus::kFinished;
+  }
+
+  LRRangeStatus judge(double lr, double loss, std::string& reason) {
+    LRRangeStatus status = LRRangeStatus::kFinished;
+    if (!std::isfinite(loss)) {
+      status = LRRangeStatus::kNonFinite;
+      reason = "the loss was " + number_text(loss);
+    } else {
+      status = watch_.look(reason);
+      if (status == LRRangeStatus::kFinished && divergence_.seen(loss)) {
+        status = LRRangeStatus::kDiverged;
+        reason = divergence_.reason();
+      }
+    }
+    if (status != LRRangeStatus::kFinished) {
+      reason += ", at rate " + number_text(lr);
+    }
+    return status;
+  }
+
+  double validate() {
+    const c10::AutoGradMode no_grad(false);
+    if (module_ != nullptr) module_->eval();
+    const at::Tensor loss = options_.validation()();
+    if (module_ != nullptr) guard_.restore_modes();
+    detail::check_is_loss(loss, "the validation");
+    return loss.item<double>();
+  }
+
+  Optimizer& optimizer_;
+  const LossClosure& closure_;
+  const LRRangeTestOptions& options_;
+  torch::nn::Module* module_;
+  std::vector<double> ratios_;
+  detail::TraceGuard guard_;
+  detail::OptimizerWatch watch_;
+  detail::LossPass pass_;
+  detail::DivergenceWatch divergence_;
+};
+
+// What the curve says.
+void conclude(LRRangeTestResult& result, const LRRangeTestOptions& options) {
+  const auto curve =
+      detail::lr_curve(result.lrs, result.losses, options.half_width());
+  result.smoothed = curve.fit.values;
+  result.averaged = averaged_losses(result.losses, options.smoothing());
+  if (result.status == LRRangeStatus::kFinished) {
+    result.reason = "all rates were tried";
+    if (!curve.falls) {
+      result.status = LRRangeStatus::kNoDescent;
+      result.reason += ", and none lowered the loss by more than its noise";
+    }
+  }
+  result.suggestions =
+      suggest_lr(result.lrs, result.losses, options.half_width());
+  if (!curve.falls) return;
+  // fastai leaves out as many.
+  const std::size_t first = result.lrs.size() / 10;
+  const std::size_t end = result.lrs.size() - 5;
+  if (result.lrs.size() <= first + 5) return;
+  const auto part = [&](const std::vector<double>& values) {
+    return std::vector<double>(
+        values.begin() + static_cast<std::ptrdiff_t>(first),
+        values.begin() + static_cast<std::ptrdiff_t>(end));
+  };
+  const auto lrs = part(result.lrs);
+  const auto averaged = part(result.averaged);
+  result.valley = valley_lr(lrs, averaged);
+  result.steep = steep_lr(lrs, averaged);
+  result.minimum_tenth = minimum_tenth_lr(lrs, averaged);
+}
+
+LRRangeTestResult run(
+    Optimizer& optimizer,
+    const LossClosure& closure,
+    const LRRangeTestOptions& options,
+    const detail::Touched& touched) {
+  check_is_able(optimizer, closure, options);
+  detail::check_lr_range_options(options, optimizer);
+  auto result = Run(optimizer, closure, options, touched)();
+  conclude(result, options);
+  return result;
+}
+
+}  // namespace
+
+LRRangeTestResult lr_range_test(
+    torch::nn::Module& module,
+    Optimizer& optimizer,
+    const LossClosure& closure,
+    const LRRangeTestOptions& options) {
+  detail::Touched touched;
+  touched.module = &module;
+  touched.buffers = options.buffers();
+  touched.generators = options.generators();
+  return run(optimizer, closure, options, touched);
+}
+
+LRRangeTestResult lr_range_test(
+    const TensorVector& parameters,
+    Optimizer& optimizer,
+    const LossClosure& closure,
+    const LRRangeTestOptions& options) {
+  detail::Touched touched;
+  touched.parameters = parameters;
+  touched.buffers = options.buffers();
+  touched.generators = options.generators();
+  return run(optimizer, closure, options, touched);
+}
+
+}  // namespace stepsize

@@ -1,0 +1,20 @@
+#pragma once
+
+#include <stepsize/tune/lr_range_test.h>
+#include <torch/optim/optimizer.h>
+
+#include <optional>
+
+namespace stepsize::detail {
+
+/// max_stable_lr() at the present point, for the first group's rate; nothing
+/// for rules other than gradient descent, where the largest eigenvalue is not
+/// > 0, and where it is not finite. Leaves gradients behind where the closure
+/// calls backward().
+std::optional<double> measured_max_stable_lr(
+    const torch::optim::Optimizer& optimizer,
+    const LossClosure& closure,
+    const LRRangeTestOptions& options,
+    const TensorVector& buffers);
+
+}  // namespace stepsize::detail

@@ -1,0 +1,58 @@
+#include <stepsize/tune/lr_suggestion.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+
+#include "csrc/tune/lr_curve.h"
+
+namespace stepsize {
+namespace {
+
+// The fall has begun where a tenth of it is done.
+constexpr double kBegun = 0.1;
+// A slope within this many standard errors of the steepest may be it.
+constexpr double kBand = 2;
+
+}  // namespace
+
+LRSuggestions suggest_lr(
+    const std::vector<double>& lrs,
+    const std::vector<double>& losses,
+    int64_t half_width) {
+  const detail::LRCurve curve = detail::lr_curve(lrs, losses, half_width);
+  LRSuggestions found;
+  if (!curve.falls) return found;
+  const auto& values = curve.fit.values;
+  const auto& slopes = curve.fit.slopes;
+
+  // At the ends a slope has half its points, and many times the noise.
+  const std::size_t margin =
+      std::min(static_cast<std::size_t>(half_width) / 2, curve.lowest);
+  const std::size_t last = std::min(curve.lowest, values.size() - 1 - margin);
+  std::size_t steepest = std::min(margin, last);
+  for (std::size_t i = steepest; i <= last; ++i) {
+    if (slopes[i] < slopes[steepest]) steepest = i;
+  }
+  const double enough =
+      slopes[steepest] + kBand * curve.fit.slope_errors[steepest];
+  std::size_t from = steepest;
+  while (from > 0 && slopes[from - 1] <= enough) --from;
+  std::size_t to = steepest;
+  while (to + 1 < slopes.size() && slopes[to + 1] <= enough) ++to;
+
+  std::size_t begun = steepest;
+  const double top =
+      curve.start - kBegun * (curve.start - values[curve.lowest]);
+  while (begun > 0 && values[begun - 1] < top) --begun;
+
+  found.steepest = lrs[steepest];
+  found.steepest_low = lrs[from];
+  found.steepest_high = lrs[to];
+  found.low = lrs[begun];
+  found.maximal = lrs[curve.lowest];
+  found.suggested = std::sqrt(lrs[steepest] * lrs[curve.lowest]);
+  return found;
+}
+
+}  // namespace stepsize

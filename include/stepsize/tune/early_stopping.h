@@ -1,0 +1,131 @@
+#pragma once
+
+#include <torch/arg.h>
+#include <torch/optim/optimizer.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace torch::nn {
+class Module;
+}  // namespace torch::nn
+
+namespace stepsize {
+
+/// Whether a metric is to fall or to rise.
+enum class MetricMode : std::uint8_t { kMin, kMax };
+
+/// What EarlyStoppingOptions::min_delta is measured in.
+enum class MinDeltaMode : std::uint8_t {
+  kAbs,  ///< the metric's own unit
+  kRel,  ///< the size of the best metric, |best|
+};
+
+/// Options of EarlyStopping. Names and meanings are ReduceLROnPlateau's where
+/// both have them.
+class EarlyStoppingOptions {
+ public:
+  TORCH_ARG(MetricMode, mode) = MetricMode::kMin;
+  /// Steps without improvement to sit through: the stop comes at the next one,
+  /// as the cut does in ReduceLROnPlateau (and one step later than in Keras
+  /// and Lightning); >= 0.
+  TORCH_ARG(int64_t, patience) = 10;
+  /// An improvement beats the best metric by more than this; finite and >= 0,
+  /// and below 1 where it is relative.
+  TORCH_ARG(double, min_delta) = 0.0;
+  TORCH_ARG(MinDeltaMode, min_delta_mode) = MinDeltaMode::kAbs;
+
+ public:
+  /// The options as text; throws c10::Error where one is out of its range.
+  std::string describe() const;
+};
+
+/// Says when a metric has stopped improving, and keeps the weights of its best
+/// step.
+///
+///     EarlyStopping stopping(*model, EarlyStoppingOptions().patience(5));
+///     while (epoch < most) {
+///       ...
+///       if (stopping.step(validation_loss)) break;
+///     }
+///     stopping.restore_best();
+///
+/// A metric m improves on the best one b if it is the first finite one, or
+///
+///   m < b - d  (kMin),  m > b + d  (kMax),  d = min_delta or min_delta |b|
+///
+/// NaN and infinite metrics improve nothing and are counted. So a slow rise of
+/// less than d a step is measured against the last improvement and not lost.
+/// (Prechelt, Early Stopping - But When?, 1998.)
+///
+/// Cost: one copy of the weights, made at the first improvement and written at
+/// each. The copies lie on the weights' devices.
+///
+/// `torch::save` and `torch::load` carry all of it, the best weights too, by
+/// position; a run goes on bit for bit. Loading what another class, other
+/// options or other weights have written throws c10::Error and changes nothing.
+class EarlyStopping {
+ public:
+  /// Watches the metric alone.
+  explicit EarlyStopping(const EarlyStoppingOptions& options = {});
+  /// Keeps parameters and buffers of the module, those that it has now.
+  explicit EarlyStopping(
+      const torch::nn::Module& module,
+      const EarlyStoppingOptions& options = {});
+  /// Keeps these tensors, which must be defined.
+  explicit EarlyStopping(
+      std::vector<at::Tensor> tensors,
+      const EarlyStoppingOptions& options = {});
+
+  // A copy would write to the same tensors.
+  EarlyStopping(const EarlyStopping&) = delete;
+  EarlyStopping& operator=(const EarlyStopping&) = delete;
+  EarlyStopping(EarlyStopping&&) = default;
+  EarlyStopping& operator=(EarlyStopping&&) = default;
+  ~EarlyStopping() = default;
+
+  /// Looks at a metric, and copies the weights where it is the best. True if it
+  /// is time to stop.
+  bool step(double metric);
+
+  /// What the last step() said; false before the first.
+  bool stopped() const { return num_bad_steps_ > options_.patience(); }
+  /// Best metric so far; infinite before the first, as in ReduceLROnPlateau.
+  double best() const { return best_; }
+  /// The step of the best metric, counted from 0; -1 before there is one.
+  int64_t best_step() const { return best_step_; }
+  /// Bad steps in a row.
+  int64_t num_bad_steps() const { return num_bad_steps_; }
+  /// Calls of step() so far.
+  int64_t steps() const { return steps_; }
+  /// Steps whose metric was NaN or infinite.
+  int64_t non_finite_steps() const { return non_finite_steps_; }
+
+  /// Writes the weights of the best step back, bit for bit, into the same
+  /// tensors. Optimizer state stays as it is. Throws c10::Error, and changes
+  /// nothing, where there is no best step yet, where no weights were given, or
+  /// where one has changed its shape or type since.
+  void restore_best() const;
+
+  const EarlyStoppingOptions& options() const { return options_; }
+
+  friend torch::serialize::OutputArchive& operator<<(
+      torch::serialize::OutputArchive& archive, const EarlyStopping& stopping);
+  friend torch::serialize::InputArchive& operator>>(
+      torch::serialize::InputArchive& archive, EarlyStopping& stopping);
+
+ private:
+  bool is_better(double metric) const;
+
+  EarlyStoppingOptions options_;
+  std::vector<at::Tensor> tensors_;
+  std::vector<at::Tensor> best_tensors_;  // empty before the first best step
+  double best_;
+  int64_t best_step_ = -1;
+  int64_t num_bad_steps_ = 0;
+  int64_t steps_ = 0;
+  int64_t non_finite_steps_ = 0;
+};
+
+}  // namespace stepsize

@@ -1,0 +1,94 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+namespace stepsize {
+
+/// A smooth curve through a range test, with its slope.
+struct LRCurveFit {
+  /// The loss that the fit has at each rate.
+  std::vector<double> values;
+  /// d loss / d ln lr at each rate.
+  std::vector<double> slopes;
+  /// Standard error of each slope; infinite where too few points are left.
+  std::vector<double> slope_errors;
+};
+
+/// A weighted straight line in ln lr through the points around each one: up to
+/// `half_width` points to either side, fewer at the ends, with Epanechnikov's
+/// weights (Fan and Gijbels, Local Polynomial Modelling and Its Applications,
+/// 1996, chapter 3). The window looks both ways, so that nothing is shifted: a
+/// moving average puts the steepest point of a usual range test half a decade
+/// too far right. Points whose loss is not finite are left out; where none is
+/// left in the window, all three are NaN.
+///
+/// Cost: O(n * half_width). Throws c10::Error unless the rates are finite, > 0
+/// and increasing, as many as the losses, and half_width >= 1.
+LRCurveFit fit_lr_curve(
+    const std::vector<double>& lrs,
+    const std::vector<double>& losses,
+    int64_t half_width = 10);
+
+/// What a range test's curve says of the rate, each value a learning rate. All
+/// are empty where the loss never falls by more than its noise.
+struct LRSuggestions {
+  /// The rate to train with: the geometric mean of `steepest` and `maximal`.
+  /// The first alone is often too low, as the loss of a hundred updates is not
+  /// that of a run; a share of the second is too high where the curve has a
+  /// wide floor.
+  std::optional<double> suggested;
+  /// Where the loss has begun to fall: by a tenth of its whole fall.
+  std::optional<double> low;
+  /// Where the smooth curve is lowest, before it rises by half of its fall. A
+  /// larger rate did not lower the loss.
+  std::optional<double> maximal;
+  /// Where the smooth curve falls most steeply in ln lr.
+  std::optional<double> steepest;
+  /// The rates around `steepest` whose slope is within two standard errors of
+  /// the steepest slope: about 95 % confidence for the noise of the losses.
+  std::optional<double> steepest_low;
+  std::optional<double> steepest_high;
+};
+
+/// The suggestions from rates and raw losses.
+///
+/// The losses are cut off three times their noise above the height that they
+/// start from, so that a divergence does not reach into its neighbours, and
+/// fitted by fit_lr_curve(). The noise is that of neighbours' differences. The
+/// steepest point is looked for up to the lowest one. A fall of less than twice
+/// the noise is none.
+///
+/// Throws as fit_lr_curve() does.
+LRSuggestions suggest_lr(
+    const std::vector<double>& lrs,
+    const std::vector<double>& losses,
+    int64_t half_width = 10);
+
+/// The moving average m_i = b m_{i-1} + (1 - b) x_i, divided by 1 - b^i
+/// (Kingma and Ba, Adam, 2015, section 3). It lags. Throws c10::Error unless
+/// smoothing b lies in [0, 1).
+std::vector<double> averaged_losses(
+    const std::vector<double>& losses, double smoothing = 0.98);
+
+// What other tools suggest, from rates and averaged losses. Each leaves out
+// losses that are not finite, gives nothing where no rule applies, and throws
+// as fit_lr_curve() does.
+
+/// fastai's `valley`: within the longest decreasing subsequence of the losses,
+/// of length L and ending first, the point at L/3 + L/6 from its start (counted
+/// back from its end by L points). O(n log n).
+std::optional<double> valley_lr(
+    const std::vector<double>& lrs, const std::vector<double>& losses);
+
+/// fastai's `steep`: where the differences of neighbours, d loss / d ln lr,
+/// are lowest.
+std::optional<double> steep_lr(
+    const std::vector<double>& lrs, const std::vector<double>& losses);
+
+/// fastai's `minimum`: a tenth of the rate of the lowest loss.
+std::optional<double> minimum_tenth_lr(
+    const std::vector<double>& lrs, const std::vector<double>& losses);
+
+}  // namespace stepsize

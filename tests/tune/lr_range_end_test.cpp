@@ -1,0 +1,160 @@
+#include <stepsize/tune/lr_range_test.h>
+
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <cmath>
+#include <string>
+#include <type_traits>
+
+#include "tests/support/error_text.h"
+#include "tests/support/leaf.h"
+#include "tests/support/numbers.h"
+#include "tests/tune/lr_range_runs.h"
+
+namespace stepsize {
+namespace {
+
+using test::kNaN;
+using test::leaf;
+using test::UnitBowl;
+using torch::optim::SGD;
+using torch::optim::SGDOptions;
+
+TEST(LRRangeEnd, StopsOnDivergence) {
+  UnitBowl bowl;
+  const auto result =
+      bowl.test(LRRangeTestOptions().start_lr(0.01).end_lr(1e3));
+  EXPECT_EQ(result.status, LRRangeStatus::kDiverged);
+  EXPECT_LT(result.lrs.size(), 100u);
+  // The loss rises for rates above 2.
+  EXPECT_GT(result.lrs.back(), 2);
+  EXPECT_LT(result.lrs.back(), 40);
+  EXPECT_GT(result.suggestion(), 0.02);
+  EXPECT_LT(*result.suggestions.maximal, 3);
+  EXPECT_NE(result.reason.find("at rate"), std::string::npos);
+}
+
+TEST(LRRangeEnd, StopsAlikeWhereTheLossIsNegative) {
+  UnitBowl bowl;
+  const auto options = LRRangeTestOptions().start_lr(0.01).end_lr(1e3);
+  const auto plain = bowl.test(options);
+  const auto lowered = lr_range_test(
+      {bowl.w}, bowl.optimizer, [&] { return bowl() - 1000; }, options);
+  EXPECT_EQ(lowered.status, LRRangeStatus::kDiverged);
+  EXPECT_EQ(lowered.lrs, plain.lrs);
+  EXPECT_EQ(*lowered.suggestions.maximal, *plain.suggestions.maximal);
+}
+
+TEST(LRRangeEnd, InfiniteFactorTurnsTheDivergenceOff) {
+  UnitBowl bowl;
+  const auto result =
+      bowl.test(LRRangeTestOptions().start_lr(0.01).end_lr(10).divergence(
+          test::kInfinity));
+  EXPECT_EQ(result.status, LRRangeStatus::kFinished);
+  EXPECT_EQ(result.lrs.size(), 100u);
+}
+
+TEST(LRRangeEnd, ALossThatOnlyRisesHasDivergedWithoutASuggestion) {
+  UnitBowl bowl;
+  const auto result = bowl.test(LRRangeTestOptions().start_lr(3).end_lr(10));
+  EXPECT_EQ(result.status, LRRangeStatus::kDiverged);
+  EXPECT_LT(result.lrs.size(), 10u);
+  EXPECT_FALSE(result.optional_suggestion());
+  const auto text = test::message_of([&] { result.suggestion(); });
+  EXPECT_NE(text.find("status diverged"), std::string::npos) << text;
+  EXPECT_NE(text.find("lower start_lr"), std::string::npos) << text;
+}
+
+TEST(LRRangeEnd, ALossThatStaysHasNoDescent) {
+  auto w = leaf({1});
+  SGD optimizer({w}, SGDOptions(0.1));
+  torch::manual_seed(3);
+  const auto result = lr_range_test({w}, optimizer, [&] {
+    auto loss = (w * 0 + torch::randn({1})).sum();
+    loss.backward();
+    return loss;
+  });
+  EXPECT_EQ(result.status, LRRangeStatus::kNoDescent);
+  EXPECT_EQ(result.lrs.size(), 100u);
+  const auto text = test::message_of([&] { result.suggestion(); });
+  EXPECT_NE(text.find("status no descent"), std::string::npos) << text;
+}
+
+TEST(LRRangeEnd, StopsAtTheFirstLossThatIsNotFinite) {
+  UnitBowl bowl;
+  int calls = 0;
+  const auto result = lr_range_test({bowl.w}, bowl.optimizer, [&] {
+    return ++calls == 30 ? bowl() * kNaN : bowl();
+  });
+  EXPECT_EQ(result.status, LRRangeStatus::kNonFinite);
+  EXPECT_EQ(result.lrs.size(), 30u);
+  EXPECT_TRUE(std::isnan(result.losses.back()));
+  EXPECT_EQ(result.reason.rfind("the loss was nan, at rate", 0), 0u);
+}
+
+TEST(LRRangeEnd, TheCallbackMayStopIt) {
+  UnitBowl bowl;
+  const auto result = bowl.test(LRRangeTestOptions().progress(
+      [](int64_t i, double, double) { return i < 9; }));
+  EXPECT_EQ(result.status, LRRangeStatus::kStopped);
+  EXPECT_EQ(result.lrs.size(), 10u);
+}
+
+// Finite losses, and from the 20th on a gradient of NaN: that of sqrt at 0.
+template <typename Optimizer, typename Options>
+LRRangeTestResult with_bad_gradients(const Options& options) {
+  auto w = leaf({3, 4});
+  Optimizer optimizer({w}, options);
+  int calls = 0;
+  const bool graph = std::is_same_v<Optimizer, PowerMethodSGD>;
+  return lr_range_test(
+      {w},
+      optimizer,
+      [&] {
+        auto loss = w.square().sum() / 2;
+        if (++calls >= 20) loss = loss + (w * 0).sqrt().sum();
+        if (!graph) loss.backward();
+        return loss;
+      },
+      LRRangeTestOptions().closure(
+          graph ? LRClosure::kReturnsGraph : LRClosure::kCallsBackward));
+}
+
+TEST(LRRangeEnd, NoticesThatTheOptimizerSkips) {
+  const auto clipped = with_bad_gradients<ClippedSGD>(ClippedSGDOptions(0.1));
+  EXPECT_EQ(clipped.status, LRRangeStatus::kNonFinite);
+  EXPECT_EQ(clipped.lrs.size(), 20u);
+  EXPECT_TRUE(std::isfinite(clipped.losses.back()));
+  const auto throwing = with_bad_gradients<ClippedAdamW>(
+      ClippedAdamWOptions(0.1).non_finite(NonFiniteGradient::kThrow));
+  EXPECT_EQ(throwing.status, LRRangeStatus::kNonFinite);
+  EXPECT_EQ(throwing.lrs.size(), 20u);
+  const auto rollback =
+      with_bad_gradients<RollbackSGD>(RollbackSGDOptions(0.1));
+  EXPECT_NE(rollback.status, LRRangeStatus::kFinished);
+  const auto power =
+      with_bad_gradients<PowerMethodSGD>(PowerMethodSGDOptions());
+  EXPECT_EQ(power.status, LRRangeStatus::kNonFinite);
+}
+
+TEST(LRRangeEnd, ARollbackIsADivergence) {
+  auto w = leaf({3, 4});
+  RollbackSGD optimizer({w}, RollbackSGDOptions(0.1));
+  const auto result = lr_range_test(
+      {w},
+      optimizer,
+      [&] {
+        optimizer.zero_grad();
+        auto loss = w.square().sum() / 2;
+        loss.backward();
+        return loss;
+      },
+      LRRangeTestOptions().start_lr(0.01).end_lr(1e3));
+  EXPECT_EQ(result.status, LRRangeStatus::kDiverged);
+  EXPECT_EQ(result.reason.rfind("the optimizer took steps back", 0), 0u);
+  EXPECT_EQ(optimizer.rollbacks(), 0);
+}
+
+}  // namespace
+}  // namespace stepsize

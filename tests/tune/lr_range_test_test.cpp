@@ -1,0 +1,197 @@
+#include <stepsize/tune/lr_range_test.h>
+
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <cmath>
+#include <vector>
+
+#include "tests/support/error_text.h"
+#include "tests/support/leaf.h"
+#include "tests/tune/lr_range_runs.h"
+
+namespace stepsize {
+namespace {
+
+using test::leaf;
+using test::UnitBowl;
+using torch::optim::SGD;
+using torch::optim::SGDOptions;
+
+TEST(LRRangeTest, SweepsBothWaysFromEndToEndExactly) {
+  UnitBowl bowl;
+  const auto options = LRRangeTestOptions().start_lr(1e-5).end_lr(0.1);
+  const auto result = bowl.test(options);
+  ASSERT_EQ(result.lrs.size(), 100u);
+  EXPECT_EQ(result.lrs.front(), 1e-5);
+  EXPECT_EQ(result.lrs.back(), 0.1);
+  for (std::size_t i = 1; i < 100; ++i) {
+    EXPECT_NEAR(std::log10(result.lrs[i] / result.lrs[i - 1]), 4.0 / 99, 1e-12);
+  }
+  auto linear = options;
+  linear.num_iterations(7).spacing(LRSpacing::kLinear);
+  const auto straight = bowl.test(linear);
+  ASSERT_EQ(straight.lrs.size(), 7u);
+  EXPECT_EQ(straight.lrs.front(), 1e-5);
+  EXPECT_EQ(straight.lrs.back(), 0.1);
+  EXPECT_NEAR(straight.lrs[3], (0.1 + 1e-5) / 2, 1e-15);
+}
+
+TEST(LRRangeTest, LossesAreThoseOfGradientDescent) {
+  UnitBowl bowl;
+  const auto result = bowl.test(
+      LRRangeTestOptions().start_lr(0.01).end_lr(1).num_iterations(9));
+  double squared = 25;
+  for (std::size_t i = 0; i < result.lrs.size(); ++i) {
+    EXPECT_NEAR(result.losses[i], squared / 2, 1e-12);
+    squared *= (1 - result.lrs[i]) * (1 - result.lrs[i]);
+  }
+  EXPECT_EQ(result.status, LRRangeStatus::kFinished);
+  EXPECT_EQ(result.reason, "all rates were tried");
+}
+
+TEST(LRRangeTest, AccumulatedGradientsAreAveragedWhoeverClearsThem) {
+  // Targets 0, 1, 2, ...: the mean of four gradients w - t is w - mean(t).
+  for (const LRClosure kind :
+       {LRClosure::kCallsBackward, LRClosure::kReturnsGraph}) {
+    for (const bool clears : {false, true}) {
+      auto w = leaf({5});
+      SGD optimizer({w}, SGDOptions(1));
+      int call = 0;
+      const auto closure = [&] {
+        if (clears) optimizer.zero_grad();
+        auto loss = (w - call++).square().sum() / 2;
+        if (kind == LRClosure::kCallsBackward) loss.backward();
+        return loss;
+      };
+      const auto result = lr_range_test(
+          {w},
+          optimizer,
+          closure,
+          LRRangeTestOptions()
+              .start_lr(0.1)
+              .end_lr(0.4)
+              .num_iterations(4)
+              .spacing(LRSpacing::kLinear)
+              .accumulation_steps(4)
+              .closure(kind));
+      EXPECT_EQ(call, 16);
+      double value = 5;
+      for (int i = 0; i < 4; ++i) {
+        double loss = 0;
+        for (int k = 0; k < 4; ++k) {
+          loss += (value - 4 * i - k) * (value - 4 * i - k) / 8;
+        }
+        EXPECT_NEAR(result.losses[static_cast<std::size_t>(i)], loss, 1e-12);
+        value -= 0.1 * (i + 1) * (value - 4 * i - 1.5);
+      }
+    }
+  }
+}
+
+TEST(LRRangeTest, GroupsKeepTheirRatioToTheFirst) {
+  auto first = leaf({1});
+  auto second = leaf({1});
+  std::vector<torch::optim::OptimizerParamGroup> groups;
+  groups.emplace_back(std::vector<torch::Tensor>{first});
+  groups.emplace_back(std::vector<torch::Tensor>{second});
+  SGD optimizer(groups, SGDOptions(0.5));
+  auto& other = optimizer.param_groups()[1].options();
+  double wanted = 0.25;
+  other.set_lr(0.125);
+  auto options = LRRangeTestOptions().num_iterations(5).progress(
+      [&](int64_t, double lr, double) {
+        EXPECT_EQ(optimizer.param_groups()[0].options().get_lr(), lr);
+        EXPECT_EQ(other.get_lr(), lr * wanted);
+        return true;
+      });
+  const auto closure = [&] {
+    auto loss = (first * second).square().sum();
+    loss.backward();
+    return loss;
+  };
+  lr_range_test({}, optimizer, closure, options);
+  wanted = 3;
+  options.group_ratios({1, 3});
+  lr_range_test({}, optimizer, closure, options);
+  // As at the start of a warm-up.
+  for (auto& group : optimizer.param_groups()) group.options().set_lr(0);
+  wanted = 1;
+  options.group_ratios({});
+  lr_range_test({}, optimizer, closure, options);
+  EXPECT_EQ(other.get_lr(), 0);
+  other.set_lr(0.5);
+  EXPECT_EQ(
+      test::message_of([&] { lr_range_test({}, optimizer, closure, options); }),
+      "LRRangeTest: the rate of the first parameter group must be > 0 where "
+      "others have one, got 0; give the groups' ratios in group_ratios");
+}
+
+TEST(LRRangeTest, ValidationMakesTheCurve) {
+  torch::manual_seed(1);
+  auto net = test::small_net();
+  SGD optimizer(net->parameters(), SGDOptions(0.1));
+  net[3]->eval();
+  int validations = 0;
+  const auto result = lr_range_test(
+      *net,
+      optimizer,
+      [&] {
+        EXPECT_TRUE(net->is_training());
+        EXPECT_FALSE(net[3]->is_training());
+        auto loss = test::random_loss(net);
+        loss.backward();
+        return loss;
+      },
+      LRRangeTestOptions().num_iterations(12).validation([&] {
+        EXPECT_FALSE(net->is_training());
+        EXPECT_FALSE(net[1]->is_training());
+        EXPECT_FALSE(torch::GradMode::is_enabled());
+        return torch::tensor(100.0 - validations++);
+      }));
+  EXPECT_EQ(validations, 12);
+  EXPECT_EQ(result.losses.front(), 100);
+  EXPECT_EQ(result.losses.back(), 89);
+}
+
+TEST(LRRangeTest, MeasuresTheLimitOfStability) {
+  // Curvatures 1, 4 and 10: 2 / 10.
+  for (const LRClosure kind :
+       {LRClosure::kCallsBackward, LRClosure::kReturnsGraph}) {
+    const auto limit = [&](const auto& make) {
+      auto w = leaf({1, 1, 1});
+      const auto curvature = torch::tensor({1.0, 4.0, 10.0}, torch::kFloat64);
+      auto optimizer = make(w);
+      torch::manual_seed(4);
+      return lr_range_test(
+                 {w},
+                 optimizer,
+                 [&] {
+                   auto loss = (curvature * w.square()).sum() / 2;
+                   if (kind == LRClosure::kCallsBackward) loss.backward();
+                   return loss;
+                 },
+                 LRRangeTestOptions()
+                     .num_iterations(4)
+                     .closure(kind)
+                     .measure_max_stable_lr(true))
+          .max_stable_lr;
+    };
+    EXPECT_NEAR(
+        limit([](auto& w) { return SGD({w}, SGDOptions(0.1)); }).value(),
+        0.2,
+        0.002);
+    EXPECT_NEAR(
+        limit([](auto& w) {
+          return ClippedSGD({w}, ClippedSGDOptions(0.1).momentum(0.75));
+        }).value(),
+        0.05,
+        0.0005);
+    EXPECT_FALSE(limit([](auto& w) {
+      return torch::optim::Adam({w}, torch::optim::AdamOptions(0.1));
+    }));
+  }
+}
+
+}  // namespace
+}  // namespace stepsize
