@@ -54,18 +54,18 @@ void check_orbits(stepsize::lab::Lab& lab, double product) {
   const double rate = product / kLambda;
   const double lowest = rate * kMaxNorm / 2;
   const double highest = kMaxNorm * (product - 1) / kLambda;
-  double least = INFINITY;
-  double most = 0;
-  double change = 0;
+  std::vector<double> amplitudes;
+  std::vector<double> changes;
   for (const double start : {0.01, 0.1, 0.3, 0.7, 1.1, 5.3, 31.7}) {
     const auto points = clipped(start, rate);
     const double last = points[kSteps];
-    const double amplitude =
-        std::max(std::abs(last), std::abs(points[kSteps - 1]));
-    least = std::min(least, amplitude);
-    most = std::max(most, amplitude);
-    change = std::max(change, std::abs(last - points[kSteps - 2]));
+    amplitudes.push_back(
+        stepsize::lab::extremes({std::abs(last), std::abs(points[kSteps - 1])})
+            .most);
+    changes.push_back(std::abs(last - points[kSteps - 2]));
   }
+  const auto [least, most] = stepsize::lab::extremes(amplitudes);
+  const double change = stepsize::lab::extremes(changes).most;
   const std::string name = label("lr lambda = %g", product);
   lab.expect_between(name + ": smallest amplitude", lowest, highest, least);
   lab.expect_between(name + ": largest amplitude", lowest, highest, most);

@@ -107,7 +107,9 @@ void experiment(stepsize::lab::Lab& lab) {
       "largest |x| in the spike",
       0,
       0.5,
-      *std::max_element(sizes.begin() + kSpikeFrom, sizes.begin() + kSpikeTo));
+      stepsize::lab::extremes(
+          {sizes.begin() + kSpikeFrom, sizes.begin() + kSpikeTo})
+          .most);
   lab.expect_near(
       "plain SGD in the spike: |x| grows by",
       kSpike * old_rate - 1,

@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 #include <stepsize/report/svg.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <exception>
@@ -98,6 +99,18 @@ int run(
     std::fprintf(stderr, "%s: %s\n", argv[0], error.what());
     return 1;
   }
+}
+
+Extremes extremes(const std::vector<double>& values) {
+  Extremes found{values.at(0), values.at(0)};
+  for (const double value : values) {
+    if (std::isnan(value)) {
+      return {value, value};
+    }
+    found.least = std::min(found.least, value);
+    found.most = std::max(found.most, value);
+  }
+  return found;
 }
 
 double update(

@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
 namespace stepsize::lab {
 
@@ -48,12 +49,21 @@ class Lab {
 
 /// The main function of an experiment, `NAME [OUT_DIR]`, on one thread: the
 /// problems are too small for more. Returns 0 if every row holds, 1 if not or
-/// if something is thrown, 2 for a command line of another form.
+/// if something is thrown, 2 for a command line of another form, 77 if the data
+/// set that it needs is not installed.
 int run(
     int argc,
     char** argv,
     const std::string& title,
     const std::function<void(Lab&)>& experiment);
+
+/// The smallest and the largest of some values; NaN if one of them is, which
+/// std::min_element and its like may pass over.
+struct Extremes {
+  double least;
+  double most;
+};
+Extremes extremes(const std::vector<double>& values);
 
 /// One update on the loss, with the gradient of autograd. Returns the loss of
 /// before it, as the optimizer does. Not for optimizers that compute the
