@@ -19,7 +19,8 @@ std::unique_ptr<Updater> clipped_sgd(
           ClippedSGDOptions(settings.lr)
               .momentum(settings.momentum)
               .weight_decay(settings.weight_decay)
-              .max_norm(*settings.max_norm)));
+              .max_norm(*settings.max_norm)),
+      settings.micro_batch);
 }
 
 std::unique_ptr<Updater> clipped_adamw(
@@ -31,7 +32,8 @@ std::unique_ptr<Updater> clipped_adamw(
           ClippedAdamWOptions(settings.lr)
               .betas({settings.momentum, kBeta2})
               .weight_decay(settings.weight_decay)
-              .max_norm(*settings.max_norm)));
+              .max_norm(*settings.max_norm)),
+      settings.micro_batch);
 }
 
 std::unique_ptr<Updater> rollback_sgd(
@@ -43,7 +45,8 @@ std::unique_ptr<Updater> rollback_sgd(
           RollbackSGDOptions(settings.lr)
               .momentum(settings.momentum)
               .weight_decay(settings.weight_decay)
-              .rollback(RollbackOptions().buffers(model.buffers()))));
+              .rollback(RollbackOptions().buffers(model.buffers()))),
+      settings.micro_batch);
 }
 
 std::unique_ptr<Updater> power_sgd(
@@ -136,7 +139,9 @@ std::unique_ptr<Updater> make_updater(
     return power_sgd(model, settings);
   }
   return make_gradient_updater(
-      model, libtorch_optimizer(model.parameters(), settings));
+      model,
+      libtorch_optimizer(model.parameters(), settings),
+      settings.micro_batch);
 }
 
 }  // namespace stepsize::trainer

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -24,6 +25,9 @@ struct OptimizerSettings {
   std::optional<double> max_norm;
   /// Of power-sgd only: share of the largest stable rate.
   std::optional<double> safety;
+  /// Images in a full micro-batch, to measure the gradient noise scale; 0 for
+  /// not. Of no use to power-sgd.
+  std::int64_t micro_batch = 0;
 };
 
 /// Updates of the model, which must outlive it, by that optimizer. Throws

@@ -6,16 +6,40 @@
 
 namespace stepsize::trainer {
 
+namespace {
+
+// What is wrong with a number; empty: nothing.
+std::string fault(
+    const std::string& text,
+    const std::string& rule,
+    const std::function<bool(double)>& holds) {
+  double value = 0;
+  if (!CLI::detail::lexical_cast(text, value) || !std::isfinite(value) ||
+      !holds(value)) {
+    return "must be a number " + rule + ", got " + text;
+  }
+  return {};
+}
+
+}  // namespace
+
 CLI::Validator number(
     const std::string& rule, const std::function<bool(double)>& holds) {
   return CLI::Validator(
-      [rule, holds](const std::string& text) -> std::string {
-        double value = 0;
-        if (!CLI::detail::lexical_cast(text, value) || !std::isfinite(value) ||
-            !holds(value)) {
-          return "must be a number " + rule + ", got " + text;
-        }
-        return {};
+      [rule, holds](const std::string& text) {
+        return fault(text, rule, holds);
+      },
+      "");
+}
+
+CLI::Validator number_or(
+    const std::string& word,
+    const std::string& rule,
+    const std::function<bool(double)>& holds) {
+  return CLI::Validator(
+      [word, rule, holds](const std::string& text) {
+        return text == word ? std::string()
+                            : fault(text, rule + " or " + word, holds);
       },
       "");
 }

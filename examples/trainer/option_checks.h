@@ -13,6 +13,12 @@ namespace stepsize::trainer {
 CLI::Validator number(
     const std::string& rule, const std::function<bool(double)>& holds);
 
+/// The same, or this word.
+CLI::Validator number_or(
+    const std::string& word,
+    const std::string& rule,
+    const std::function<bool(double)>& holds);
+
 /// A whole number in smallest .. largest.
 CLI::Validator whole_number(std::uint64_t smallest, std::uint64_t largest);
 

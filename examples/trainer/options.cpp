@@ -8,6 +8,7 @@
 #include <sstream>
 #include <vector>
 
+#include "help_text.h"
 #include "option_checks.h"
 #include "option_defaults.h"
 
@@ -17,56 +18,21 @@ namespace {
 // No run is longer, and products of two such numbers can be counted.
 constexpr std::uint64_t kMost = 1000000000;
 
-constexpr const char* kDescription =
-    "Trains a network on images, with its learning rate on a schedule.\n"
-    "Without an option: a small network on Fashion-MNIST, in under two\n"
-    "minutes on two cores.";
-
-constexpr const char* kFooter = R"(
-Examples:
-  stepsize-train
-  stepsize-train --optimizer adamw --schedule "warmup 200 > cosine to 0.01"
-  stepsize-train --optimizer clipped-sgd --max-norm 2 --lr 0.5
-  stepsize-train --optimizer power-sgd --schedule constant
-  stepsize-train --dataset cifar10 --data-dir ~/cifar-10-batches-bin
-  stepsize-train --dataset cifar100 --data-dir ~/cifar-100-binary \
-      --model resnet20 --epochs 60 --augment crop-flip --out runs/a
-
-Schedules: the factor of --lr, curve after curve ("A > B" plays B after A,
-"A * B" multiplies). A duration is a count of updates, epochs ("2ep") or a
-share of the run ("10%"); one curve without a duration takes what is left.
-  constant                           the rate stays as it is
-  warmup 10% > cosine 90%            up in a line, down in half a cosine
-  warmup 500 > cosine to 0.05        ends at a twentieth of the rate
-  warmup 5% > constant for 75% > cooldown sqrt
-                                     warm up, hold, cool down at the end
-Whatever looks like a mistake in a schedule is said before the run starts.
-
-Files in --out (those of an earlier run there are replaced):
-  log.csv       one row an epoch: epoch, step, lr, train_loss,
-                train_accuracy, test_loss, test_accuracy, images_per_second
-  steps.csv     one row an update: step, lr, train_loss, grad_norm and,
-                with power-sgd, sharpness, lr_sharpness
-  lr.svg, loss.svg, accuracy.svg, gradient.svg
-                the same as pictures; with power-sgd sharpness.svg, too
-
-The same seed gives the same log on a CPU, images_per_second aside, as long
-as --threads stays the same.
-
-Exit status: 0 done, 1 something given cannot be used, 2 the command line
-is wrong, 3 the loss diverged.)";
-
 // What was left open on the command line; the rest goes to TrainOptions.
 struct Open {
   std::optional<std::string> data_dir;
   std::optional<std::string> augment;
-  std::optional<double> lr;
+  // A number or kAuto.
+  std::optional<std::string> lr;
+  std::optional<std::string> lr_scaling;
   std::optional<double> momentum;
   std::optional<double> weight_decay;
   std::optional<double> max_norm;
   std::optional<double> safety;
   std::optional<std::int64_t> epochs;
 };
+
+constexpr const char* kAuto = "auto";
 
 template <typename Value>
 std::string always(const Value& value) {
@@ -129,10 +95,11 @@ void add_optimizer_options(CLI::App& app, TrainOptions& options, Open& open) {
   app.add_option(
          "--lr",
          open.lr,
-         "The rate that the schedule multiplies; for power-sgd a\n"
-         "factor of the rate that it finds\n" +
+         "The rate that the schedule multiplies, or auto: found\n"
+         "by a range test; for power-sgd a factor of the rate\n"
+         "that it measures\n" +
              by_name(defaults, &OptimizerDefaults::lr))
-      ->check(number("> 0", [](double x) { return x > 0; }))
+      ->check(number_or(kAuto, "> 0", [](double x) { return x > 0; }))
       ->type_name("X")
       ->group("Training");
   app.add_option(
@@ -149,7 +116,9 @@ void add_optimizer_options(CLI::App& app, TrainOptions& options, Open& open) {
          "Weight decay (decoupled from the gradient in adamw and\n"
          "clipped-adamw)\n" +
              by_name(defaults, &OptimizerDefaults::weight_decay))
-      ->check(number(">= 0", [](double x) { return x >= 0; }))
+      // LibTorch multiplies in single precision.
+      ->check(number(
+          ">= 0 and < 1e30", [](double x) { return x >= 0 && x < 1e30; }))
       ->type_name("X")
       ->group("Training");
   app.add_option(
@@ -163,11 +132,60 @@ void add_optimizer_options(CLI::App& app, TrainOptions& options, Open& open) {
   app.add_option(
          "--safety",
          open.safety,
-         "Share of the largest stable rate that is taken\n" +
+         "Share of the largest stable rate that is taken; above 1\n"
+         "the loss grows\n" +
              by_name(defaults, &OptimizerDefaults::safety))
       ->check(number("> 0", [](double x) { return x > 0; }))
       ->type_name("X")
       ->group("Training");
+}
+
+void add_rate_options(CLI::App& app, TrainOptions& options, Open& open) {
+  app.add_flag(
+         "--lr-find",
+         options.lr_find,
+         "Do the range test only: draw it, say which rates it\n"
+         "suggests, and write lr_range.csv and lr_range.svg")
+      ->group("Rate and batch");
+  app.add_flag(
+         "!--no-lr-check",
+         options.lr_check,
+         "Do not try, before training, whether the loss diverges\n"
+         "below a rate that --lr names (30 updates, undone)")
+      ->group("Rate and batch");
+  app.add_option(
+         "--base-batch-size",
+         options.base_batch_size,
+         "The batch that --lr is meant for: it is scaled to that\n"
+         "of the run")
+      ->check(whole_number(1, kMost))
+      ->type_name("N")
+      ->group("Rate and batch");
+  app.add_option(
+         "--lr-scaling",
+         open.lr_scaling,
+         "How: linear (for SGD) or sqrt (for Adam's kin)" +
+             always(options.lr_scaling))
+      ->check(one_of({"linear", "sqrt"}))
+      ->type_name("NAME")
+      ->group("Rate and batch");
+  app.add_option(
+         "--accumulate",
+         options.accumulate,
+         "Micro-batches of --batch-size images in an update; the\n"
+         "gradient noise scale is measured from 2 on" +
+             always(options.accumulate))
+      ->check(whole_number(1, kMost))
+      ->type_name("N")
+      ->group("Rate and batch");
+  app.add_option(
+         "--batch-schedule",
+         options.batch_schedule,
+         "Let the batch grow to up to N images, in micro-batches,\n"
+         "where the schedule would lower the rate")
+      ->check(whole_number(1, kMost))
+      ->type_name("N")
+      ->group("Rate and batch");
 }
 
 void add_training_options(CLI::App& app, TrainOptions& options, Open& open) {
@@ -200,7 +218,16 @@ void add_training_options(CLI::App& app, TrainOptions& options, Open& open) {
   app.add_option(
          "--batch-size",
          options.batch_size,
-         "Images in an update" + always(options.batch_size))
+         "Images in an update, or in a micro-batch of it" +
+             always(options.batch_size))
+      ->check(whole_number(1, kMost))
+      ->type_name("N")
+      ->group("Training");
+  app.add_option(
+         "--early-stop",
+         options.early_stop,
+         "End after N epochs without a lower test loss, and keep\n"
+         "the weights of the best one")
       ->check(whole_number(1, kMost))
       ->type_name("N")
       ->group("Training");
@@ -259,6 +286,40 @@ std::optional<double> given_or_default(
   return given ? given : preset;
 }
 
+// Options that say nothing together are a mistake.
+void check_rate_and_batch(const TrainOptions& options, const Open& open) {
+  const auto refuse_if =
+      [](bool mistaken, const char* flag, const std::string& message) {
+        if (mistaken) {
+          throw CLI::ValidationError(flag, message);
+        }
+      };
+  const bool measures = options.optimizer == "power-sgd";
+  const std::string why = "--optimizer power-sgd measures its rate";
+  refuse_if(
+      measures && options.lr_auto,
+      "--lr",
+      "cannot be auto: " + why + ", and --lr is a factor of that");
+  refuse_if(measures && options.lr_find, "--lr-find", "is of no use: " + why);
+  const bool scales = options.base_batch_size > 0;
+  refuse_if(measures && scales, "--base-batch-size", "is of no use: " + why);
+  refuse_if(
+      scales && (options.lr_auto || options.lr_find),
+      "--base-batch-size",
+      "is of no use: the range test is made with the batch of the run");
+  const std::int64_t batch = options.batch_size * options.accumulate;
+  refuse_if(
+      options.batch_schedule > 0 && options.batch_schedule < batch,
+      "--batch-schedule",
+      "must be at least the batch at the start, " + std::to_string(batch) +
+          ", got " + std::to_string(options.batch_schedule));
+  refuse_if(
+      open.lr_scaling && !scales && options.batch_schedule == 0,
+      "--lr-scaling",
+      "says how --base-batch-size or --batch-schedule change the rate, and "
+      "neither is given");
+}
+
 void fill_defaults(TrainOptions& options, const Open& open) {
   const auto& data = dataset_defaults().at(options.dataset);
   const auto& optimizer = optimizer_defaults().at(options.optimizer);
@@ -271,7 +332,13 @@ void fill_defaults(TrainOptions& options, const Open& open) {
   options.data_dir = open.data_dir.value_or(data.data_dir);
   options.augment = open.augment.value_or(data.augment);
   options.epochs = open.epochs.value_or(data.epochs);
-  options.lr = open.lr.value_or(optimizer.lr);
+  options.lr_auto = open.lr == kAuto;
+  options.lr_given = open.lr && !options.lr_auto;
+  options.lr = options.lr_auto ? 0 : optimizer.lr;
+  if (options.lr_given) {
+    // It has been checked.
+    CLI::detail::lexical_cast(*open.lr, options.lr);
+  }
   options.momentum = open.momentum.value_or(optimizer.momentum);
   options.weight_decay = open.weight_decay.value_or(optimizer.weight_decay);
   options.max_norm = given_or_default(
@@ -281,6 +348,8 @@ void fill_defaults(TrainOptions& options, const Open& open) {
       options.optimizer);
   options.safety = given_or_default(
       "--safety", open.safety, &OptimizerDefaults::safety, options.optimizer);
+  options.lr_scaling = open.lr_scaling.value_or(options.lr_scaling);
+  check_rate_and_batch(options, open);
 }
 
 }  // namespace
@@ -301,6 +370,7 @@ CommandLine parse_command_line(int argc, const char* const* argv) {
   Open open;
   add_data_options(app, result.options, open);
   add_training_options(app, result.options, open);
+  add_rate_options(app, result.options, open);
   add_machine_options(app, result.options);
   try {
     app.parse(argc, argv);

@@ -15,6 +15,18 @@ struct TrainOptions {
   std::string augment;
   std::string optimizer = "sgd";
   double lr = 0;
+  /// Whether `lr` was named, and is no default.
+  bool lr_given = false;
+  /// Find the rate by a range test before training; `lr` is then 0.
+  bool lr_auto = false;
+  /// Do the range test and no more.
+  bool lr_find = false;
+  /// Look before training whether `lr`, where it was given, is too high.
+  bool lr_check = true;
+  /// The batch that `lr` is meant for; 0: for that of the run.
+  std::int64_t base_batch_size = 0;
+  /// linear or sqrt.
+  std::string lr_scaling = "linear";
   double momentum = 0;
   double weight_decay = 0;
   /// Of the optimizers that have it; nothing for the others.
@@ -23,6 +35,13 @@ struct TrainOptions {
   std::string schedule = "warmup 10% > cosine 90%";
   std::int64_t epochs = 0;
   std::int64_t batch_size = 128;
+  /// Micro-batches of batch_size images in an update.
+  std::int64_t accumulate = 1;
+  /// Images in an update that the batch may grow to instead of a decay of the
+  /// rate; 0: it does not grow.
+  std::int64_t batch_schedule = 0;
+  /// Epochs without a lower test loss until the run ends; 0: it does not.
+  std::int64_t early_stop = 0;
   std::uint64_t seed = 1;
   /// 0: as many as LibTorch takes by itself.
   int threads = 0;

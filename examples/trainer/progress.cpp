@@ -19,12 +19,12 @@ Progress::Progress(
     bool bar,
     std::int64_t epochs,
     std::int64_t steps,
-    double images_per_step)
+    std::int64_t images)
     : out_(out),
       bar_(bar),
       epochs_(epochs),
       steps_(steps),
-      images_per_step_(images_per_step),
+      images_(images),
       start_(Clock::now()),
       drawn_(start_) {
   out_ << "epoch   step       rate  train loss  accuracy   test loss  accuracy"
@@ -33,6 +33,7 @@ Progress::Progress(
 }
 
 void Progress::add(const StepResult& result) {
+  images_done_ += result.batch;
   constexpr auto kBetweenFrames = std::chrono::milliseconds(100);
   const auto now = Clock::now();
   if (!bar_ || now - drawn_ < kBetweenFrames) {
@@ -41,10 +42,10 @@ void Progress::add(const StepResult& result) {
   drawn_ = now;
   // Tests are part of the time so far, and so of the time that is left.
   const double passed = std::chrono::duration<double>(now - start_).count();
-  const auto done = static_cast<double>(result.step);
-  const double left = passed / done * (static_cast<double>(steps_) - done);
+  const auto done = static_cast<double>(images_done_);
+  const double left = passed / done * (static_cast<double>(images_) - done);
   constexpr std::int64_t kCells = 20;
-  const auto full = static_cast<std::size_t>(kCells * result.step / steps_);
+  const auto full = static_cast<std::size_t>(kCells * images_done_ / images_);
   const std::string cells =
       '[' + std::string(full, '#') + std::string(kCells - full, '.') + "] ";
   const std::string epoch = format(
@@ -56,7 +57,7 @@ void Progress::add(const StepResult& result) {
       static_cast<long long>(result.step),
       static_cast<long long>(steps_),
       result.loss,
-      done * images_per_step_ / passed,
+      done / passed,
       clock_text(left).c_str());
   // A line that the terminal wraps could not be taken away again.
   constexpr std::size_t kColumns = 79;
@@ -68,14 +69,19 @@ void Progress::add(const StepResult& result) {
 void Progress::add(const EpochResult& result) {
   constexpr double kPercent = 100;
   clear();
+  // A loss of so many digits has left the table anyway.
+  constexpr double kWide = 1e5;
+  const auto loss = [](double value) {
+    return format(value < kWide ? "%11.4f" : "%11.4g", value);
+  };
   out_ << format(
-              "%5lld %6lld %10.4g %11.4f %8.2f%% %11.4f %8.2f%% %9.0f\n",
+              "%5lld %6lld %10.4g %s %8.2f%% %s %8.2f%% %9.0f\n",
               static_cast<long long>(result.epoch),
               static_cast<long long>(result.step),
               result.lr,
-              result.train_loss,
+              loss(result.train_loss).c_str(),
               kPercent * result.train_accuracy,
-              result.test_loss,
+              loss(result.test_loss).c_str(),
               kPercent * result.test_accuracy,
               result.images_per_second)
        << std::flush;

@@ -13,14 +13,14 @@ namespace stepsize::trainer {
 /// below with the training rate and the time that is left.
 class Progress {
  public:
-  /// `steps` updates of `images_per_step` images are to come, in `epochs`
+  /// `steps` updates are to come, of `images` images in all, in `epochs`
   /// epochs. Without `bar` nothing but whole rows is written.
   Progress(
       std::ostream& out,
       bool bar,
       std::int64_t epochs,
       std::int64_t steps,
-      double images_per_step);
+      std::int64_t images);
 
   void add(const StepResult& result);
   void add(const EpochResult& result);
@@ -34,7 +34,8 @@ class Progress {
   bool bar_;
   std::int64_t epochs_;
   std::int64_t steps_;
-  double images_per_step_;
+  std::int64_t images_;
+  std::int64_t images_done_ = 0;
   Clock::time_point start_;
   Clock::time_point drawn_;
 };

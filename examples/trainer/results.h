@@ -18,6 +18,9 @@ struct StepResult {
   std::optional<double> sharpness = std::nullopt;
   /// Whether the optimizer took steps back first.
   bool rolled_back = false;
+  std::int64_t batch = 0;  ///< images that it was made from
+  /// Gradient noise scale so far, in images, where it is measured.
+  std::optional<double> noise_scale = std::nullopt;
 };
 
 /// One epoch: what training saw of it, and the test after it.

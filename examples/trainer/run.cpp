@@ -4,20 +4,24 @@
 #include <c10/core/DeviceGuard.h>
 #include <stepsize/curvature/max_stable_lr.h>
 #include <stepsize/lr_scheduler/schedule_lr.h>
-#include <stepsize/schedule/lint.h>
 #include <stepsize/schedule/parse.h>
+#include <stepsize/tune/early_stopping.h>
 #include <torch/torch.h>
 
 #include <chrono>
 #include <cstdlib>
+#include <functional>
 #include <iostream>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <thread>
 
 #include "batch_source.h"
+#include "course.h"
 #include "image_model.h"
 #include "image_set.h"
+#include "lr_choice.h"
 #include "make_updater.h"
 #include "phase_timer.h"
 #include "progress.h"
@@ -28,7 +32,13 @@
 namespace stepsize::trainer {
 namespace {
 
-void set_threads(int threads) {
+void set_threads(int threads, std::ostream& err) {
+  const auto cores = std::thread::hardware_concurrency();
+  if (cores > 0 && threads > static_cast<int>(cores)) {
+    err << "warning: --threads " << threads << " on " << counted(cores, "core")
+        << ": threads that wait for each other "
+        << "make a run slower\n";
+  }
   if (threads == 0 && at::get_num_threads() == 1 &&
       std::getenv("OMP_NUM_THREADS") == nullptr) {
     // Some builds of LibTorch cannot count the cores of a virtual machine.
@@ -90,22 +100,15 @@ BatchSource test_source(
   return {sets.test, normalization, source, device};
 }
 
-OptimizerSettings optimizer_settings(const TrainOptions& options) {
-  OptimizerSettings settings;
-  settings.name = options.optimizer;
-  settings.lr = options.lr;
-  settings.momentum = options.momentum;
-  settings.weight_decay = options.weight_decay;
-  settings.max_norm = options.max_norm;
-  settings.safety = options.safety;
-  return settings;
-}
-
-RunPlan run_plan(
-    const TrainOptions& options, const Schedule& schedule, std::int64_t steps) {
-  RunPlan plan{schedule, options.lr, steps, options.max_norm, {}};
+RunPlan run_plan(const TrainOptions& options, double lr, const Course& course) {
+  RunPlan plan{course.factor, lr, course.updates, options.max_norm};
+  plan.batch_varies = options.accumulate > 1 || options.batch_schedule > 0;
   if (options.safety) {
-    plan.stability_limit = max_stable_lr(/*lambda=*/1, options.momentum);
+    plan.stability_limit = max_stable_lr(
+        /*lambda=*/1,
+        options.momentum,
+        /*nesterov=*/false,
+        MomentumLimit::kEffectiveRate);
   }
   return plan;
 }
@@ -114,8 +117,8 @@ void describe(
     const TrainOptions& options,
     const TrainTestSets& sets,
     const ImageModel& model,
-    const Schedule& schedule,
-    std::int64_t steps,
+    double lr,
+    const Course& course,
     std::ostream& out) {
   const auto& images = sets.train.images;
   out << options.dataset << ": " << sets.train.size() << " training and "
@@ -123,8 +126,14 @@ void describe(
       << images.size(2) << "x" << images.size(3) << ", " << sets.classes
       << " classes\n"
       << options.model << ": " << parameter_count(model) << " parameters\n"
-      << options.optimizer << ": lr " << options.lr << ", momentum "
-      << options.momentum << ", weight decay " << options.weight_decay;
+      << options.optimizer << ": lr " << lr
+      << (options.safety ? " of the measured rate" : "");
+  if (options.base_batch_size > 0) {
+    out << " (" << options.lr << " at batch " << options.base_batch_size << ", "
+        << options.lr_scaling << ')';
+  }
+  out << ", momentum " << options.momentum << ", weight decay "
+      << options.weight_decay;
   if (options.max_norm) {
     out << ", max norm " << *options.max_norm;
   }
@@ -132,13 +141,16 @@ void describe(
     out << ", safety " << *options.safety;
   }
   out << '\n'
-      << counted(steps, "update") << " of "
-      << counted(options.batch_size, "image") << " in "
-      << counted(options.epochs, "epoch") << " on " << options.device << " ("
-      << counted(at::get_num_threads(), "thread") << "), seed " << options.seed
-      << '\n'
+      << counted(course.updates, "update") << " of "
+      << (options.batch_schedule > 0
+              ? std::to_string(first_batch(options)) + " to " +
+                    counted(options.batch_schedule, "image")
+              : counted(first_batch(options), "image"))
+      << " in " << counted(options.epochs, "epoch") << " on " << options.device
+      << " (" << counted(at::get_num_threads(), "thread") << "), seed "
+      << options.seed << '\n'
       << "augmentation: " << options.augment << '\n'
-      << "schedule: " << schedule.to_string() << '\n'
+      << "schedule: " << course.text << '\n'
       << "log and plots: " << options.out.string() << "\n\n"
       << std::flush;
 }
@@ -158,7 +170,11 @@ void train_and_report(
     std::ostream& err,
     bool bar) {
   const auto start = std::chrono::steady_clock::now();
-  set_threads(options.threads);
+  set_threads(options.threads, err);
+  if (options.safety && *options.safety > 1) {
+    err << "warning: --safety " << *options.safety
+        << ": above 1 a rate is past the limit of stability\n";
+  }
   const torch::Device device = find_device(options.device);
   // What asks for "the" device, to wait for it for example, means this one.
   const c10::OptionalDeviceGuard guard(device);
@@ -177,22 +193,22 @@ void train_and_report(
       options.model,
       {images.size(1), images.size(2), images.size(3), sets.classes});
   model->to(device);
-  const auto updater = make_updater(*model, optimizer_settings(options));
   const auto normalization = normalization_of(sets.train.images);
   auto train_images = train_source(sets, normalization, options, device);
   auto test_images = test_source(sets, normalization, device);
 
-  const std::int64_t steps = options.epochs * train_images.batches();
-  ParseContext context;
-  context.steps_per_epoch = static_cast<double>(train_images.batches());
-  context.run_length = static_cast<double>(steps);
-  const Schedule schedule = parse(options.schedule, context);
-  for (const auto& warning : lint(schedule, context.run_length)) {
-    err << "warning: schedule: " << warning.message << '\n';
+  const Course course = plan_course(options, train_images.batches(), err);
+  const auto for_range_test = [&] {
+    return train_source(sets, normalization, options, device);
+  };
+  const auto lr = choose_lr(options, *model, for_range_test, out, err);
+  if (!lr) {
+    return;
   }
-  ScheduleLR scheduler(updater->optimizer(), schedule);
-  RunLog log(options.out, run_plan(options, schedule, steps));
-  describe(options, sets, *model, schedule, steps, out);
+  const auto updater = make_updater(*model, optimizer_settings(options, *lr));
+  ScheduleLR scheduler(updater->optimizer(), course.factor);
+  RunLog log(options.out, run_plan(options, *lr, course));
+  describe(options, sets, *model, *lr, course, out);
 
   PhaseTimer timer(
       options.profile && device.is_cuda() ? wait_for_cuda : nullptr);
@@ -200,21 +216,25 @@ void train_and_report(
       out,
       bar,
       options.epochs,
-      steps,
-      static_cast<double>(train_images.size()) /
-          static_cast<double>(train_images.batches()));
+      course.updates,
+      options.epochs * train_images.size());
   TrainingListener listener;
   listener.on_step = [&](const StepResult& result) {
     log.add(result);
     progress.add(result);
   };
-  double accuracy = 0;
+  std::vector<EpochResult> epochs;
   listener.on_epoch = [&](const EpochResult& result) {
     log.add(result);
     log.draw();
     progress.add(result);
-    accuracy = result.test_accuracy;
+    epochs.push_back(result);
   };
+  std::optional<EarlyStopping> stopping;
+  if (options.early_stop > 0) {
+    stopping.emplace(
+        *model, EarlyStoppingOptions().patience(options.early_stop - 1));
+  }
   try {
     train(
         {*model,
@@ -224,7 +244,9 @@ void train_and_report(
          test_images,
          timer,
          sets.classes,
-         options.epochs},
+         options.epochs,
+         course.micro_batches,
+         stopping ? &*stopping : nullptr},
         listener);
   } catch (...) {
     progress.clear();
@@ -234,7 +256,18 @@ void train_and_report(
 
   const std::chrono::duration<double> passed =
       std::chrono::steady_clock::now() - start;
-  out << "\ntest accuracy " << 100 * accuracy << "% after "
+  const EpochResult& kept =
+      stopping && stopping->best_step() >= 0
+          ? epochs[static_cast<std::size_t>(stopping->best_step())]
+          : epochs.back();
+  out << '\n';
+  if (stopping && (stopping->stopped() || kept.epoch != epochs.back().epoch)) {
+    out << (stopping->stopped() ? "stopped early after " : "after ")
+        << counted(epochs.back().epoch, "epoch")
+        << ": the test loss was lowest in epoch " << kept.epoch
+        << ", whose weights are kept\n";
+  }
+  out << "test accuracy " << 100 * kept.test_accuracy << "% after "
       << clock_text(passed.count()) << '\n';
   for (const auto& line : updater->summary()) {
     out << options.optimizer << ": " << line << '\n';
@@ -261,7 +294,10 @@ int run(
     train_and_report(options, out, err, bar);
     return kDone;
   } catch (const DivergedError& error) {
-    say(std::string(error.what()) + ". Try a lower --lr or a longer warm-up.");
+    say(std::string(error.what()) +
+        (options.safety ? ". Try a lower --safety."
+                        : ". Try a lower --lr, --lr auto or a longer "
+                          "warm-up."));
     return kDiverged;
   } catch (const ParseError& error) {
     say(std::string("--schedule cannot be read:\n") + error.what());

@@ -8,17 +8,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-fs::path make_folder(const fs::path& folder) {
-  std::error_code error;
-  fs::create_directories(folder, error);
-  if (!fs::is_directory(folder)) {
-    throw std::runtime_error(
-        "cannot make the folder " + folder.string() + ": " +
-        (error ? error.message() : "something else has that name"));
-  }
-  return folder;
-}
-
 void remove_picture(const fs::path& path) {
   std::error_code error;
   fs::remove(path, error);
@@ -30,8 +19,19 @@ void remove_picture(const fs::path& path) {
 
 }  // namespace
 
+fs::path make_run_folder(const fs::path& folder) {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (!fs::is_directory(folder)) {
+    throw std::runtime_error(
+        "cannot make the folder " + folder.string() + ": " +
+        (error ? error.message() : "something else has that name"));
+  }
+  return folder;
+}
+
 RunLog::RunLog(const fs::path& folder, const RunPlan& plan)
-    : folder_(make_folder(folder)),
+    : folder_(make_run_folder(folder)),
       plan_(plan),
       epoch_table_(
           (folder / "log.csv").string(),
@@ -50,7 +50,9 @@ RunLog::RunLog(const fs::path& folder, const RunPlan& plan)
            "train_loss",
            "grad_norm",
            "sharpness",
-           "lr_sharpness"}) {
+           "lr_sharpness",
+           "batch",
+           "noise_scale"}) {
   for (const auto& name : result_pictures()) {
     remove_picture(folder / name);
   }
@@ -68,7 +70,9 @@ void RunLog::add(const StepResult& result) {
        result.loss,
        result.grad_norm,
        result.sharpness,
-       lr_sharpness});
+       lr_sharpness,
+       result.batch,
+       result.noise_scale});
   steps_.push_back(result);
 }
 

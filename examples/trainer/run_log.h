@@ -10,6 +10,10 @@
 
 namespace stepsize::trainer {
 
+/// Makes the folder of a run where it is missing. Throws std::runtime_error
+/// naming it where that cannot be.
+std::filesystem::path make_run_folder(const std::filesystem::path& folder);
+
 /// The files of a run, in a folder: log.csv with a row an epoch, steps.csv
 /// with a row an update, and the pictures of run_pictures.h. The rows are on
 /// the disk as soon as they are added; a value that is not known is an empty

@@ -34,27 +34,61 @@ Curve curve(const std::vector<Row>& rows, const Value& value) {
   return result;
 }
 
+// Sums of `values` over windows of `reach` to either side. Within blocks of a
+// window's length, sums from the left and from the right are added, and nothing
+// is subtracted: a huge value leaves no trace outside its windows.
+std::vector<double> window_sums(
+    const std::vector<double>& values, std::size_t reach) {
+  const std::size_t width = 2 * reach + 1;
+  std::vector<double> padded(reach, 0.0);
+  padded.insert(padded.end(), values.begin(), values.end());
+  padded.resize((padded.size() + reach + width) / width * width, 0.0);
+  std::vector<double> from_left = padded;
+  std::vector<double> from_right = padded;
+  for (std::size_t i = 0; i < padded.size(); ++i) {
+    if (i % width != 0) {
+      from_left[i] += from_left[i - 1];
+      const std::size_t j = padded.size() - 1 - i;
+      from_right[j] += from_right[j + 1];
+    }
+  }
+  std::vector<double> sums;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    sums.push_back(
+        i % width == 0 ? from_left[i + width - 1]
+                       : from_right[i] + from_left[i + width - 1]);
+  }
+  return sums;
+}
+
+// Updates to either side in the mean of smooth().
+std::size_t smoothing_reach(std::size_t updates) { return updates / 200; }
+
 // Each value becomes the mean of the ones around it, so that a curve of single
 // batches can be read. Those that are not finite stay, and count for no other.
 std::vector<double> smooth(const std::vector<double>& values) {
-  const std::size_t reach = values.size() / 200;
-  std::vector<double> sums(1, 0.0);
-  std::vector<double> counts(1, 0.0);
+  std::vector<double> finite;
+  std::vector<double> ones;
   for (const double value : values) {
-    const bool finite = std::isfinite(value);
-    sums.push_back(sums.back() + (finite ? value : 0));
-    counts.push_back(counts.back() + (finite ? 1 : 0));
+    finite.push_back(std::isfinite(value) ? value : 0);
+    ones.push_back(std::isfinite(value) ? 1 : 0);
   }
+  const std::size_t reach = smoothing_reach(values.size());
+  const auto sums = window_sums(finite, reach);
+  const auto counts = window_sums(ones, reach);
   std::vector<double> result;
   for (std::size_t i = 0; i < values.size(); ++i) {
-    const std::size_t first = i < reach ? 0 : i - reach;
-    const std::size_t last = std::min(i + reach + 1, values.size());
     result.push_back(
-        std::isfinite(values[i])
-            ? (sums[last] - sums[first]) / (counts[last] - counts[first])
-            : values[i]);
+        std::isfinite(values[i]) ? sums[i] / counts[i] : values[i]);
   }
   return result;
+}
+
+// "norm", or "norm, mean of 9" where it is smoothed.
+std::string smoothed_name(const std::string& name, std::size_t updates) {
+  const std::size_t reach = smoothing_reach(updates);
+  return reach == 0 ? name
+                    : name + ", mean of " + std::to_string(2 * reach + 1);
 }
 
 // A level line over the updates, dashed by its gaps; its name has the level.
@@ -121,6 +155,8 @@ void draw_rates(
     plot.line("", rates.x, rates.y);
   } else {
     const auto planned = planned_rate(plan);
+    // The rates that were taken may lie decades below those planned.
+    plot.y_log();
     plot.line("planned", planned.x, planned.y);
     plot.line("taken", rates.x, rates.y);
     add_rollbacks(plot, steps, rate);
@@ -138,7 +174,7 @@ void draw_losses(
       curve(epochs, [](const EpochResult& epoch) { return epoch.test_loss; });
   LinePlot plot("Loss");
   plot.x_label("update").y_label("cross-entropy").y_log();
-  plot.line("training", train.x, smooth(train.y));
+  plot.line(smoothed_name("training", steps.size()), train.x, smooth(train.y));
   plot.line("test", test.x, test.y).points("test", test.x, test.y);
   write_svg((folder / "loss.svg").string(), plot);
 }
@@ -169,7 +205,7 @@ void draw_gradients(
   const auto norms = curve(steps, norm);
   LinePlot plot("Gradient");
   plot.x_label("update").y_label("norm").y_log();
-  plot.line("norm", norms.x, smooth(norms.y));
+  plot.line(smoothed_name("norm", steps.size()), norms.x, smooth(norms.y));
   if (plan.max_norm) {
     add_level(plot, "max norm", *plan.max_norm, steps.size());
   }
@@ -195,11 +231,26 @@ void draw_sharpness(
   write_svg((folder / "sharpness.svg").string(), plot);
 }
 
+void draw_batches(
+    const fs::path& folder, const std::vector<StepResult>& steps) {
+  const auto batch = curve(steps, [](const StepResult& step) {
+    return static_cast<double>(step.batch);
+  });
+  const auto noise = curve(steps, [](const StepResult& step) {
+    return step.noise_scale.value_or(kNowhere);
+  });
+  LinePlot plot("Batch");
+  plot.x_label("update").y_label("images").y_log();
+  plot.line("batch", batch.x, batch.y);
+  plot.line("gradient noise scale", noise.x, noise.y);
+  write_svg((folder / "batch.svg").string(), plot);
+}
+
 }  // namespace
 
 const std::vector<std::string>& result_pictures() {
   static const std::vector<std::string> names{
-      "loss.svg", "accuracy.svg", "gradient.svg", "sharpness.svg"};
+      "loss.svg", "accuracy.svg", "gradient.svg", "sharpness.svg", "batch.svg"};
   return names;
 }
 
@@ -224,6 +275,9 @@ void draw_results(
   draw_gradients(folder, plan, steps);
   if (plan.stability_limit) {
     draw_sharpness(folder, plan, steps);
+  }
+  if (plan.batch_varies) {
+    draw_batches(folder, steps);
   }
 }
 

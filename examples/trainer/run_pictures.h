@@ -20,10 +20,12 @@ struct RunPlan {
   /// Updates to come.
   std::int64_t steps = 0;
   /// Where gradients are clipped.
-  std::optional<double> max_norm;
+  std::optional<double> max_norm = std::nullopt;
+  /// Whether updates are made from several micro-batches.
+  bool batch_varies = false;
   /// For a run that measures its rate: the largest lr * sharpness that is
   /// stable.
-  std::optional<double> stability_limit;
+  std::optional<double> stability_limit = std::nullopt;
 };
 
 /// Pictures that draw_results() may leave beside lr.svg.
@@ -33,9 +35,10 @@ const std::vector<std::string>& result_pictures();
 void draw_plan(const std::filesystem::path& folder, const RunPlan& plan);
 
 /// loss.svg, accuracy.svg and gradient.svg; sharpness.svg for a run that
-/// measures its rate. Draws lr.svg anew where the rates were not those planned:
-/// measured, or lower after a rollback. Throws std::runtime_error naming a path
-/// that cannot be written.
+/// measures its rate, batch.svg for one with several micro-batches an update.
+/// Draws lr.svg anew where the rates were not those planned: measured, or lower
+/// after a rollback. Throws std::runtime_error naming a path that cannot be
+/// written.
 void draw_results(
     const std::filesystem::path& folder,
     const RunPlan& plan,

@@ -3,30 +3,28 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <cstdio>
 #include <limits>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "text.h"
 
 namespace stepsize::trainer {
 namespace {
 
 namespace F = torch::nn::functional;
 
-std::string diverged_message(const StepResult& result, const char* when) {
-  char text[160];
-  std::snprintf(
-      text,
-      sizeof text,
-      "the loss diverged: it was %g %s update %lld (epoch %lld), where the "
-      "learning rate was %g",
-      result.loss,
-      when,
-      static_cast<long long>(result.step),
-      static_cast<long long>(result.epoch),
-      result.lr);
-  return text;
+std::string diverged_message(
+    const StepResult& result, const char* when, double lr_before) {
+  return format(
+             "the loss diverged: it was %g %s update %lld (epoch %lld), ",
+             result.loss,
+             when,
+             static_cast<long long>(result.step),
+             static_cast<long long>(result.epoch)) +
+         (lr_before > 0 ? format("after one at the learning rate %g", lr_before)
+                        : "before any was made");
 }
 
 bool is_hopeless(double loss, std::int64_t classes) {
@@ -51,12 +49,14 @@ torch::Tensor count_right(
 // What the updates of an epoch left on the device.
 class UpdateReader {
  public:
-  UpdateReader(const TrainingSetup& setup, const TrainingListener& listener)
-      : setup_(setup), listener_(listener) {}
+  // `lr` is the rate of the last update of the epoch before, 0 in the first.
+  UpdateReader(
+      const TrainingSetup& setup, const TrainingListener& listener, double lr)
+      : setup_(setup), listener_(listener), lr_before_(lr) {}
 
   // Of `update` its tensors are taken; all else is in `result`.
-  void add(const StepResult& result, const Batch& batch, const Update& update) {
-    waiting_.push_back({result, batch.labels.size(0)});
+  void add(const StepResult& result, const Update& update) {
+    waiting_.push_back(result);
     losses_.push_back(update.loss);
     norms_.push_back(update.grad_norm);
     constexpr std::size_t kReadEvery = 50;
@@ -70,17 +70,18 @@ class UpdateReader {
     const auto norms = values(norms_);
     const auto waiting = std::exchange(waiting_, {});
     for (std::size_t i = 0; i < waiting.size(); ++i) {
-      auto [result, images] = waiting[i];
+      auto result = waiting[i];
       result.loss = losses[i];
       result.grad_norm = norms[i];
-      sum_ += result.loss * static_cast<double>(images);
+      sum_ += result.loss * static_cast<double>(result.batch);
       if (listener_.on_step) {
         listener_.on_step(result);
       }
       if (!setup_.updater.recovers() &&
           is_hopeless(result.loss, setup_.classes)) {
-        throw DivergedError(result);
+        throw DivergedError(result, lr_before_);
       }
+      lr_before_ = result.lr;
     }
   }
 
@@ -88,11 +89,6 @@ class UpdateReader {
   double sum() const { return sum_; }
 
  private:
-  struct Waiting {
-    StepResult result;
-    std::int64_t images;
-  };
-
   // Reads the tensors in one go, and drops them.
   static std::vector<double> values(std::vector<torch::Tensor>& tensors) {
     std::vector<double> result;
@@ -110,11 +106,33 @@ class UpdateReader {
 
   const TrainingSetup& setup_;
   const TrainingListener& listener_;
-  std::vector<Waiting> waiting_;
+  std::vector<StepResult> waiting_;
   std::vector<torch::Tensor> losses_;
   std::vector<torch::Tensor> norms_;
   double sum_ = 0;
+  double lr_before_;
 };
+
+// The micro-batches of the next update; none at the end of the epoch.
+MicroBatches next_batches(BatchSource& source, std::int64_t count) {
+  MicroBatches batches;
+  while (static_cast<std::int64_t>(batches.size()) < count) {
+    auto batch = source.next();
+    if (!batch) {
+      break;
+    }
+    batches.push_back(std::move(*batch));
+  }
+  return batches;
+}
+
+std::int64_t images_in(const MicroBatches& batches) {
+  std::int64_t images = 0;
+  for (const auto& batch : batches) {
+    images += batch.labels.size(0);
+  }
+  return images;
+}
 
 // One pass over the training images; fills all of `result` but the test's
 // part, and goes on counting updates from result.step.
@@ -124,26 +142,34 @@ void train_epoch(
     EpochResult& result) {
   using Clock = std::chrono::steady_clock;
   const auto start = Clock::now();
-  UpdateReader reader(setup, listener);
+  UpdateReader reader(setup, listener, result.lr);
   torch::Tensor right;
   setup.model.train();
   setup.timer.enter(Phase::kInput);
   setup.train.start_epoch();
-  while (const auto batch = setup.train.next()) {
-    const Update update = setup.updater.make(*batch, setup.timer);
+  const auto wanted = [&] {
+    return setup.micro_batches ? setup.micro_batches(result.step) : 1;
+  };
+  while (true) {
+    const auto batches = next_batches(setup.train, wanted());
+    if (batches.empty()) {
+      break;
+    }
+    const Update update = setup.updater.make(batches, setup.timer);
     setup.scheduler.step();
     ++result.step;
     result.lr = update.lr;
     setup.timer.enter(Phase::kLog);
-    const auto count = count_right(update.logits, batch->labels);
-    right = right.defined() ? right.add_(count) : count;
+    right = right.defined() ? right.add_(update.right) : update.right;
     StepResult step;
     step.epoch = result.epoch;
     step.step = result.step;
     step.lr = update.lr;
     step.sharpness = update.sharpness;
     step.rolled_back = update.rolled_back;
-    reader.add(step, *batch, update);
+    step.batch = images_in(batches);
+    step.noise_scale = update.noise_scale;
+    reader.add(step, update);
     setup.timer.enter(Phase::kInput);
   }
   setup.timer.enter(Phase::kLog);
@@ -158,16 +184,19 @@ void train_epoch(
 
 }  // namespace
 
-DivergedError::DivergedError(const StepResult& result)
-    : std::runtime_error(diverged_message(result, "at")), result_(result) {}
+DivergedError::DivergedError(const StepResult& result, double lr_before)
+    : DivergedError(result, "at", lr_before) {}
 
 DivergedError::DivergedError(const EpochResult& result)
     : DivergedError(
           StepResult{result.epoch, result.step, result.lr, result.test_loss},
-          "in the test after") {}
+          "in the test after",
+          result.lr) {}
 
-DivergedError::DivergedError(const StepResult& result, const char* when)
-    : std::runtime_error(diverged_message(result, when)), result_(result) {}
+DivergedError::DivergedError(
+    const StepResult& result, const char* when, double lr_before)
+    : std::runtime_error(diverged_message(result, when, lr_before)),
+      result_(result) {}
 
 TestResult evaluate(ImageModel& model, BatchSource& source) {
   const torch::NoGradGuard no_grad;
@@ -194,9 +223,25 @@ TestResult evaluate(ImageModel& model, BatchSource& source) {
       static_cast<double>(right.item<std::int64_t>()) / images};
 }
 
+std::int64_t count_updates(
+    std::int64_t batches,
+    std::int64_t epochs,
+    const std::function<std::int64_t(std::int64_t)>& micro_batches) {
+  std::int64_t updates = 0;
+  for (std::int64_t epoch = 0; epoch < epochs; ++epoch) {
+    for (std::int64_t taken = 0; taken < batches; ++updates) {
+      taken += micro_batches ? micro_batches(updates) : 1;
+    }
+  }
+  return updates;
+}
+
 void train(const TrainingSetup& setup, const TrainingListener& listener) {
   EpochResult result;
-  for (result.epoch = 1; result.epoch <= setup.epochs; ++result.epoch) {
+  bool stopped = false;
+  bool hopeless = false;
+  for (result.epoch = 1; result.epoch <= setup.epochs && !stopped;
+       ++result.epoch) {
     train_epoch(setup, listener, result);
     setup.timer.enter(Phase::kTest);
     const TestResult test = evaluate(setup.model, setup.test);
@@ -206,11 +251,19 @@ void train(const TrainingSetup& setup, const TrainingListener& listener) {
     if (listener.on_epoch) {
       listener.on_epoch(result);
     }
-    const bool can_recover =
-        setup.updater.recovers() && result.epoch < setup.epochs;
-    if (!can_recover && is_hopeless(test.loss, setup.classes)) {
+    const bool was_hopeless = hopeless;
+    hopeless = is_hopeless(test.loss, setup.classes);
+    const bool can_recover = setup.updater.recovers() && !was_hopeless &&
+                             result.epoch < setup.epochs;
+    if (hopeless && !can_recover) {
       throw DivergedError(result);
     }
+    stopped = setup.early_stopping != nullptr &&
+              setup.early_stopping->step(test.loss);
+  }
+  if (setup.early_stopping != nullptr &&
+      setup.early_stopping->best_step() >= 0) {
+    setup.early_stopping->restore_best();
   }
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <stepsize/lr_scheduler/schedule_lr.h>
+#include <stepsize/tune/early_stopping.h>
 #include <torch/torch.h>
 
 #include <cstdint>
@@ -19,8 +20,10 @@ namespace stepsize::trainer {
 /// guess (ln of the number of classes), from which no run comes back.
 class DivergedError : public std::runtime_error {
  public:
-  /// The loss of the batch that an update was made from.
-  explicit DivergedError(const StepResult& result);
+  /// The loss of the batch that an update was to be made from. `lr_before` is
+  /// the rate of the update before it, which did the damage; 0 if it is the
+  /// first.
+  DivergedError(const StepResult& result, double lr_before);
   /// The loss over the test images after an epoch.
   explicit DivergedError(const EpochResult& result);
   /// The first update with such a loss, or the last one before it was found in
@@ -28,7 +31,7 @@ class DivergedError : public std::runtime_error {
   const StepResult& result() const { return result_; }
 
  private:
-  DivergedError(const StepResult& result, const char* when);
+  DivergedError(const StepResult& result, const char* when, double lr_before);
 
   StepResult result_;
 };
@@ -54,7 +57,19 @@ struct TrainingSetup {
   PhaseTimer& timer;
   std::int64_t classes;
   std::int64_t epochs;
+  /// Micro-batches of update n = 0, 1, ...; one where it is empty. The last
+  /// update of an epoch has what is left.
+  std::function<std::int64_t(std::int64_t)> micro_batches = nullptr;
+  /// Ends the run where it says so of the loss over the test images; then, and
+  /// at the end, the best weights are put back.
+  EarlyStopping* early_stopping = nullptr;
 };
+
+/// Updates that such a run makes, of `batches` micro-batches an epoch.
+std::int64_t count_updates(
+    std::int64_t batches,
+    std::int64_t epochs,
+    const std::function<std::int64_t(std::int64_t)>& micro_batches);
 
 /// Who hears of a run.
 struct TrainingListener {
@@ -71,7 +86,7 @@ struct TrainingListener {
 ///
 /// Throws DivergedError at the first update, or the first test, whose loss is
 /// hopeless, after the listener has heard of it. With an updater that recovers
-/// only the last test counts.
+/// only tests count: the last one, and two in a row.
 void train(const TrainingSetup& setup, const TrainingListener& listener);
 
 }  // namespace stepsize::trainer

@@ -1,11 +1,10 @@
 #include "updater.h"
 
-#include <stepsize/kernels/grad_norm.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -13,8 +12,6 @@
 
 namespace stepsize::trainer {
 namespace {
-
-namespace F = torch::nn::functional;
 
 void add_left_out(std::vector<std::string>& lines, std::int64_t count) {
   if (count > 0) {
@@ -38,6 +35,7 @@ class Range {
     low_ = std::min(low_, value);
     high_ = std::max(high_, value);
   }
+  bool empty() const { return low_ > high_; }
   // "0.031 .. 0.12"
   std::string text() const { return format("%.3g .. %.3g", low_, high_); }
 
@@ -46,68 +44,32 @@ class Range {
   double high_ = -std::numeric_limits<double>::infinity();
 };
 
-// A model and its loss, with the timer's phases.
-class Evaluation {
- public:
-  explicit Evaluation(ImageModel& model)
-      : model_(model), parameters_(model.parameters()) {}
-
-  // The loss with its graph; logits of the first call since start() are kept.
-  torch::Tensor loss(const Batch& batch, PhaseTimer& timer) {
-    timer.enter(Phase::kForward);
-    const auto logits = model_.forward(batch.images);
-    if (!logits_.defined()) {
-      logits_ = logits.detach();
-    }
-    return F::cross_entropy(logits, batch.labels);
-  }
-
-  // The same after a backward pass that left its gradients.
-  torch::Tensor loss_and_gradients(const Batch& batch, PhaseTimer& timer) {
-    const auto result = loss(batch, timer);
-    timer.enter(Phase::kBackward);
-    // Dropping the old gradients saves filling them with zeros and adding.
-    for (const auto& parameter : parameters_) {
-      parameter.mutable_grad().reset();
-    }
-    result.backward();
-    return result;
-  }
-
-  torch::Tensor grad_norm() const {
-    std::vector<torch::Tensor> gradients;
-    for (const auto& parameter : parameters_) {
-      gradients.push_back(parameter.grad());
-    }
-    return global_norm(gradients);
-  }
-
-  // To be called once an update: the next logits are those of another.
-  torch::Tensor take_logits() { return std::exchange(logits_, {}); }
-
- private:
-  ImageModel& model_;
-  std::vector<torch::Tensor> parameters_;
-  torch::Tensor logits_;
-};
-
 class GradientUpdater : public Updater {
  public:
   GradientUpdater(
-      ImageModel& model, std::unique_ptr<torch::optim::Optimizer> optimizer)
-      : evaluation_(model), optimizer_(std::move(optimizer)) {}
+      ImageModel& model,
+      std::unique_ptr<torch::optim::Optimizer> optimizer,
+      std::int64_t micro_batch)
+      : evaluation_(model, micro_batch), optimizer_(std::move(optimizer)) {}
 
   torch::optim::Optimizer& optimizer() override { return *optimizer_; }
 
-  Update make(const Batch& batch, PhaseTimer& timer) override {
+  Update make(const MicroBatches& batches, PhaseTimer& timer) override {
     Update update;
-    update.loss = evaluation_.loss_and_gradients(batch, timer).detach();
+    update.loss = evaluation_.loss_and_gradients(batches, timer).detach();
     timer.enter(Phase::kUpdate);
-    update.logits = evaluation_.take_logits();
+    update.right = evaluation_.take_right();
     update.grad_norm = evaluation_.grad_norm();
+    update.noise_scale = evaluation_.noise_scale();
     update.lr = scheduled_lr(*optimizer_);
     optimizer_->step();
     return update;
+  }
+
+  std::vector<std::string> summary() const override {
+    std::vector<std::string> lines;
+    evaluation_.add_noise(lines);
+    return lines;
   }
 
  private:
@@ -121,12 +83,14 @@ class ClippedUpdater : public GradientUpdater {
   ClippedUpdater(
       ImageModel& model,
       const ClippedOptimizer& clipped,
-      std::unique_ptr<torch::optim::Optimizer> optimizer)
-      : GradientUpdater(model, std::move(optimizer)), clipped_(clipped) {}
+      std::unique_ptr<torch::optim::Optimizer> optimizer,
+      std::int64_t micro_batch)
+      : GradientUpdater(model, std::move(optimizer), micro_batch),
+        clipped_(clipped) {}
 
-  Update make(const Batch& batch, PhaseTimer& timer) override {
+  Update make(const MicroBatches& batches, PhaseTimer& timer) override {
     ++updates_;
-    return GradientUpdater::make(batch, timer);
+    return GradientUpdater::make(batches, timer);
   }
 
   std::vector<std::string> summary() const override {
@@ -139,6 +103,9 @@ class ClippedUpdater : public GradientUpdater {
         kPercent * static_cast<double>(clipped) /
             static_cast<double>(std::max<std::int64_t>(updates_, 1)))};
     add_left_out(lines, clipped_.skipped_steps());
+    for (const auto& line : GradientUpdater::summary()) {
+      lines.push_back(line);
+    }
     return lines;
   }
 
@@ -149,24 +116,28 @@ class ClippedUpdater : public GradientUpdater {
 
 class RollbackUpdater : public Updater {
  public:
-  RollbackUpdater(ImageModel& model, std::unique_ptr<RollbackSGD> optimizer)
-      : evaluation_(model), optimizer_(std::move(optimizer)) {}
+  RollbackUpdater(
+      ImageModel& model,
+      std::unique_ptr<RollbackSGD> optimizer,
+      std::int64_t micro_batch)
+      : evaluation_(model, micro_batch), optimizer_(std::move(optimizer)) {}
 
   torch::optim::Optimizer& optimizer() override { return *optimizer_; }
 
-  Update make(const Batch& batch, PhaseTimer& timer) override {
+  Update make(const MicroBatches& batches, PhaseTimer& timer) override {
     Update update;
     update.loss = optimizer_
                       ->step([&] {
                         auto loss =
-                            evaluation_.loss_and_gradients(batch, timer);
+                            evaluation_.loss_and_gradients(batches, timer);
                         timer.enter(Phase::kUpdate);
                         return loss;
                       })
                       .detach();
-    update.logits = evaluation_.take_logits();
+    update.right = evaluation_.take_right();
     const auto& rule = optimizer_->rule();
     update.grad_norm = on_host(rule.last_grad_norm());
+    update.noise_scale = evaluation_.noise_scale();
     update.lr = scheduled_lr(*optimizer_) * rule.rate_scale();
     update.rolled_back = rule.last_status() == RollbackStatus::kRolledBack;
     return update;
@@ -180,10 +151,11 @@ class RollbackUpdater : public Updater {
         format(", rate at %.3g of the schedule's", rule.rate_scale())};
     if (rule.gave_up() > 0) {
       lines.push_back(
-          "took a point as it was after too many rollbacks in a row: " +
+          "gave a point up after too many rollbacks in a row: " +
           counted(rule.gave_up(), "time"));
     }
     add_left_out(lines, rule.non_finite());
+    evaluation_.add_noise(lines);
     return lines;
   }
 
@@ -201,31 +173,45 @@ class PowerUpdater : public Updater {
 
   torch::optim::Optimizer& optimizer() override { return *optimizer_; }
 
-  Update make(const Batch& batch, PhaseTimer& timer) override {
+  Update make(const MicroBatches& batches, PhaseTimer& timer) override {
     Update update;
     update.loss = optimizer_->step([&] {
-      auto loss = evaluation_.loss(batch, timer);
+      auto loss = evaluation_.loss(batches, timer);
       timer.enter(Phase::kBackward);
       return loss;
     });
     timer.enter(Phase::kUpdate);
-    update.logits = evaluation_.take_logits();
+    update.right = evaluation_.take_right();
     update.grad_norm = on_host(optimizer_->last_grad_norm());
     update.lr = optimizer_->current_lr();
-    rates_.add(update.lr);
     const double sharpness = optimizer_->sharpness();
     if (!std::isnan(sharpness)) {
       update.sharpness = sharpness;
       sharpness_.add(sharpness);
+      rates_.add(update.lr);
     }
     return update;
   }
 
   std::vector<std::string> summary() const override {
-    std::vector<std::string> lines{
-        counted(optimizer_->products(), "Hessian product") + ", rate " +
-            rates_.text(),
-        "sharpness " + sharpness_.text()};
+    auto products = counted(optimizer_->products(), "Hessian product");
+    std::vector<std::string> lines;
+    if (rates_.empty()) {
+      lines.push_back(products + ", none of which told the curvature");
+    } else {
+      lines.push_back(products + ", rate " + rates_.text());
+      lines.push_back("sharpness " + sharpness_.text());
+    }
+    if (!optimizer_->fallback_reason().empty()) {
+      lines.push_back(
+          "products by differences, since an exact one failed: " +
+          optimizer_->fallback_reason());
+    }
+    if (optimizer_->unmeasured_steps() > 0) {
+      lines.push_back(
+          "curvature was not finite in " +
+          counted(optimizer_->unmeasured_steps(), "update"));
+    }
     add_left_out(lines, optimizer_->skipped_steps());
     return lines;
   }
@@ -240,19 +226,28 @@ class PowerUpdater : public Updater {
 }  // namespace
 
 std::unique_ptr<Updater> make_gradient_updater(
-    ImageModel& model, std::unique_ptr<torch::optim::Optimizer> optimizer) {
-  return std::make_unique<GradientUpdater>(model, std::move(optimizer));
+    ImageModel& model,
+    std::unique_ptr<torch::optim::Optimizer> optimizer,
+    std::int64_t micro_batch) {
+  return std::make_unique<GradientUpdater>(
+      model, std::move(optimizer), micro_batch);
 }
 
 std::unique_ptr<Updater> make_clipped_updater(
-    ImageModel& model, std::unique_ptr<ClippedOptimizer> optimizer) {
+    ImageModel& model,
+    std::unique_ptr<ClippedOptimizer> optimizer,
+    std::int64_t micro_batch) {
   const auto& clipped = *optimizer;
-  return std::make_unique<ClippedUpdater>(model, clipped, std::move(optimizer));
+  return std::make_unique<ClippedUpdater>(
+      model, clipped, std::move(optimizer), micro_batch);
 }
 
 std::unique_ptr<Updater> make_rollback_updater(
-    ImageModel& model, std::unique_ptr<RollbackSGD> optimizer) {
-  return std::make_unique<RollbackUpdater>(model, std::move(optimizer));
+    ImageModel& model,
+    std::unique_ptr<RollbackSGD> optimizer,
+    std::int64_t micro_batch) {
+  return std::make_unique<RollbackUpdater>(
+      model, std::move(optimizer), micro_batch);
 }
 
 std::unique_ptr<Updater> make_power_updater(

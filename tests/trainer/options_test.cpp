@@ -105,6 +105,70 @@ TEST(ParseCommandLine, NamesOptionRuleAndValueOfABadNumber) {
   EXPECT_THAT(refusal({"--epochs", "010"}), HasSubstr("010"));
 }
 
+TEST(ParseCommandLine, TakesARateOrTheWordAuto) {
+  EXPECT_FALSE(parse({}).options.lr_given);
+  const auto given = parse({"--lr", "2.5e-1"}).options;
+  EXPECT_TRUE(given.lr_given);
+  EXPECT_FALSE(given.lr_auto);
+  EXPECT_EQ(given.lr, 0.25);
+  EXPECT_TRUE(given.lr_check);
+  EXPECT_FALSE(parse({"--no-lr-check"}).options.lr_check);
+  const auto found = parse({"--lr", "auto"}).options;
+  EXPECT_TRUE(found.lr_auto);
+  EXPECT_FALSE(found.lr_given);
+  EXPECT_TRUE(parse({"--lr-find"}).options.lr_find);
+  EXPECT_THAT(
+      refusal({"--lr", "Auto"}),
+      AllOf(HasSubstr("--lr"), HasSubstr("> 0 or auto"), HasSubstr("Auto")));
+  for (const auto* option :
+       {"--lr=auto", "--lr-find", "--base-batch-size=64"}) {
+    EXPECT_THAT(
+        refusal({"--optimizer", "power-sgd", option}),
+        HasSubstr("power-sgd measures its rate"));
+  }
+}
+
+TEST(ParseCommandLine, TakesBatchesAndTheirScaling) {
+  const auto options = parse({"--accumulate",
+                              "4",
+                              "--base-batch-size",
+                              "32",
+                              "--lr-scaling",
+                              "sqrt",
+                              "--batch-schedule",
+                              "512",
+                              "--early-stop",
+                              "3"})
+                           .options;
+  EXPECT_EQ(options.accumulate, 4);
+  EXPECT_EQ(options.base_batch_size, 32);
+  EXPECT_EQ(options.lr_scaling, "sqrt");
+  EXPECT_EQ(options.batch_schedule, 512);
+  EXPECT_EQ(options.early_stop, 3);
+  EXPECT_EQ(parse({}).options.lr_scaling, "linear");
+  for (const auto* option :
+       {"--accumulate",
+        "--base-batch-size",
+        "--batch-schedule",
+        "--early-stop"}) {
+    EXPECT_THAT(
+        refusal({option, "0"}),
+        AllOf(HasSubstr(option), HasSubstr("in 1 .. ")));
+  }
+  EXPECT_THAT(
+      refusal({"--lr-scaling", "cubic", "--base-batch-size", "8"}),
+      HasSubstr("cubic"));
+  EXPECT_THAT(refusal({"--lr-scaling", "sqrt"}), HasSubstr("neither is given"));
+  for (const auto* option : {"--lr=auto", "--lr-find"}) {
+    EXPECT_THAT(
+        refusal({"--base-batch-size", "64", option}),
+        HasSubstr("--base-batch-size"));
+  }
+  EXPECT_THAT(
+      refusal({"--batch-schedule", "300", "--accumulate", "3"}),
+      AllOf(HasSubstr("--batch-schedule"), HasSubstr("384, got 300")));
+}
+
 TEST(ParseCommandLine, GivesOptionsToTheOptimizersThatHaveThem) {
   const auto clipped =
       parse({"--optimizer", "clipped-sgd", "--max-norm", "2.5"}).options;

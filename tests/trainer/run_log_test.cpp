@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 #include <stepsize/schedule/ramp.h>
 
+#include <algorithm>
 #include <limits>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -18,7 +20,10 @@ using testing::HasSubstr;
 using testing::Not;
 
 RunPlan plan_of(const Schedule& schedule, std::int64_t steps) {
-  return {schedule, 0.5, steps, {}, {}};
+  RunPlan plan{schedule};
+  plan.lr = 0.5;
+  plan.steps = steps;
+  return plan;
 }
 
 StepResult step_result(std::int64_t step, double lr, double grad_norm) {
@@ -34,6 +39,8 @@ TEST(RunLog, WritesRowsAndPictures) {
   log.add(step_result(1, 0.5, 4));
   auto measured = step_result(2, 0.25, 0.125);
   measured.sharpness = 3;
+  measured.batch = 256;
+  measured.noise_scale = 1.5;
   log.add(measured);
   log.add(step_result(3, 0.25, std::numeric_limits<double>::quiet_NaN()));
   log.add(EpochResult{1, 3, 0.25, 1.875, 0.5, 1.75, 0.625, 100});
@@ -44,10 +51,10 @@ TEST(RunLog, WritesRowsAndPictures) {
       "images_per_second\n1,3,0.25,1.875,0.5,1.75,0.625,100\n");
   EXPECT_EQ(
       read_text(out / "steps.csv"),
-      "step,lr,train_loss,grad_norm,sharpness,lr_sharpness\n"
-      "1,0.5,2.25,4,,\n"
-      "2,0.25,2.25,0.125,3,0.75\n"
-      "3,0.25,2.25,nan,,\n");
+      "step,lr,train_loss,grad_norm,sharpness,lr_sharpness,batch,noise_scale\n"
+      "1,0.5,2.25,4,,,0,\n"
+      "2,0.25,2.25,0.125,3,0.75,256,1.5\n"
+      "3,0.25,2.25,nan,,,0,\n");
   for (const auto* name :
        {"lr.svg", "loss.svg", "accuracy.svg", "gradient.svg"}) {
     EXPECT_THAT(read_text(out / name), HasSubstr("</svg>")) << name;
@@ -120,6 +127,52 @@ TEST(RunLog, DrawsTheSharpnessOfARunThatMeasuresIt) {
           HasSubstr(">rate x sharpness<"),
           HasSubstr(">its limit 3.8<")));
   EXPECT_THAT(read_text(folder / "lr.svg"), Not(HasSubstr(">factor<")));
+}
+
+TEST(RunLog, DrawsTheBatchAndItsNoiseScale) {
+  const TemporaryFolder folder;
+  RunPlan plan = plan_of(constant(), 2);
+  plan.batch_varies = true;
+  RunLog log(folder.path(), plan);
+  for (const std::int64_t step : {1, 2}) {
+    auto result = step_result(step, 0.5, 1);
+    result.batch = 100 * step;
+    result.noise_scale = 300;
+    log.add(result);
+  }
+  log.draw();
+  EXPECT_THAT(
+      read_text(folder / "batch.svg"),
+      AllOf(HasSubstr(">batch<"), HasSubstr(">gradient noise scale<")));
+}
+
+// The y coordinates of the first line of a picture.
+std::vector<double> heights(const std::string& picture) {
+  const std::string start = "points=\"";
+  const auto from = picture.find(start, picture.find("<polyline"));
+  std::istringstream in(picture.substr(
+      from + start.size(), picture.find('"', from + start.size()) - from));
+  std::vector<double> result;
+  double x = 0;
+  double y = 0;
+  for (char comma = 0; in >> x >> comma >> y;) {
+    result.push_back(y);
+  }
+  return result;
+}
+
+TEST(RunLog, DrawsWhatFollowsAHugeValueAsItIs) {
+  const TemporaryFolder folder;
+  RunLog log(folder.path(), plan_of(constant(), 1000));
+  for (std::int64_t step = 1; step <= 1000; ++step) {
+    log.add(step_result(step, 0.5, step == 300 ? 1e22 : 2));
+  }
+  log.draw();
+  const auto norms = heights(read_text(folder / "gradient.svg"));
+  ASSERT_FALSE(norms.empty());
+  // Means of eleven: the same height on either side of the spike, and no gap.
+  EXPECT_EQ(norms.front(), norms.back());
+  EXPECT_LT(*std::min_element(norms.begin(), norms.end()), norms.front() - 100);
 }
 
 TEST(RunLog, DrawsOneNormThatIsNoNumberAsOneGap) {

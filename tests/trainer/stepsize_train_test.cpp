@@ -117,6 +117,130 @@ TEST_F(StepsizeTrainTest, FollowsTheSchedule) {
   }
 }
 
+// The cells of a column of a table.
+std::vector<std::string> column(const fs::path& path, const std::string& name) {
+  std::istringstream in(read_text(path));
+  std::string line;
+  std::getline(in, line);
+  std::size_t index = 0;
+  std::istringstream names(line);
+  for (std::string cell; std::getline(names, cell, ',') && cell != name;) {
+    ++index;
+  }
+  std::vector<std::string> cells;
+  while (std::getline(in, line)) {
+    std::istringstream row(line + ",.");
+    std::string cell;
+    for (std::size_t i = 0; i <= index; ++i) {
+      std::getline(row, cell, ',');
+    }
+    cells.push_back(cell);
+  }
+  return cells;
+}
+
+TEST_F(StepsizeTrainTest, FindsTheRateAndTrainsWithIt) {
+  const auto outcome = train("--lr auto --schedule constant --epochs 6");
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("range test: "));
+  EXPECT_THAT(outcome.out, HasSubstr("suggested"));
+  EXPECT_THAT(read_text(out() / "lr_range.svg"), HasSubstr("</svg>"));
+  EXPECT_GT(column(out() / "lr_range.csv", "lr").size(), 30U);
+  // The test has left no trace: a run at that rate is the same run.
+  const auto log = timeless(out() / "log.csv");
+  const auto rate = column(out() / "steps.csv", "lr").front();
+  ASSERT_EQ(
+      train("--lr " + rate + " --schedule constant --epochs 6").status, 0);
+  EXPECT_EQ(timeless(out() / "log.csv"), log);
+  // Files of an earlier run do not stay.
+  EXPECT_FALSE(fs::exists(out() / "lr_range.svg"));
+}
+
+TEST_F(StepsizeTrainTest, DoesARangeTestAndNoMore) {
+  const auto outcome = train("--lr-find");
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_THAT(
+      outcome.out,
+      AllOf(
+          HasSubstr("Learning rate range test"),
+          HasSubstr("suggested"),
+          HasSubstr("lr_range.svg"),
+          Not(HasSubstr("train loss"))));
+  EXPECT_TRUE(fs::exists(out() / "lr_range.csv"));
+  EXPECT_FALSE(fs::exists(out() / "log.csv"));
+}
+
+TEST_F(StepsizeTrainTest, WarnsOfARateThatWillDiverge) {
+  const auto outcome = train("--lr 1000 --epochs 1");
+  EXPECT_THAT(
+      outcome.err,
+      AllOf(
+          HasSubstr("warning: --lr: in a range test the loss diverged at "),
+          HasSubstr("is 1000")));
+  EXPECT_THAT(
+      train("--lr 1000 --epochs 1 --no-lr-check").err,
+      Not(HasSubstr("range test")));
+  EXPECT_EQ(train("--lr 0.01 --epochs 1").err, "");
+  EXPECT_THAT(
+      train("--lr 1000 --lr-find").err,
+      HasSubstr("warning: --lr: in a range test the loss diverged at "));
+}
+
+TEST_F(StepsizeTrainTest, ScalesTheRateWithTheBatch) {
+  const std::string base = "--no-lr-check --schedule constant --lr 0.01 ";
+  auto outcome = train(base + "--base-batch-size 4");
+  ASSERT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_EQ(column(out() / "steps.csv", "lr").front(), "0.04");
+  EXPECT_THAT(outcome.out, HasSubstr("lr 0.04 (0.01 at batch 4, linear)"));
+  outcome =
+      train(base + "--base-batch-size 2 --accumulate 2 --lr-scaling sqrt");
+  ASSERT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_EQ(column(out() / "steps.csv", "lr").front(), "0.04");
+}
+
+TEST_F(StepsizeTrainTest, LogsTheNoiseScaleOfAccumulatedBatches) {
+  const auto outcome = train("--accumulate 2 --batch-size 8 --epochs 3");
+  ASSERT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("12 updates of 16 images"));
+  EXPECT_THAT(outcome.out, HasSubstr("sgd: noise scale"));
+  const auto noise = column(out() / "steps.csv", "noise_scale");
+  ASSERT_EQ(noise.size(), 12U);
+  EXPECT_NE(noise.back(), "");
+  EXPECT_EQ(column(out() / "steps.csv", "batch").front(), "16");
+  // 60 images are three updates of 16 and one of 12.
+  EXPECT_EQ(column(out() / "steps.csv", "batch")[3], "12");
+  EXPECT_THAT(read_text(out() / "batch.svg"), HasSubstr("</svg>"));
+}
+
+TEST_F(StepsizeTrainTest, GrowsTheBatchInPlaceOfADecay) {
+  const auto outcome = train(
+      "--batch-size 4 --batch-schedule 16 --epochs 4 "
+      "--schedule 'multi_step 15 gamma 0.25'");
+  ASSERT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("of 4 to 16 images"));
+  const auto batches = column(out() / "steps.csv", "batch");
+  const auto rates = column(out() / "steps.csv", "lr");
+  // One epoch of 15 updates of 4 images, then four times the batch at the rate
+  // of before: 4 updates an epoch.
+  ASSERT_EQ(batches.size(), 15U + 3 * 4);
+  EXPECT_EQ(batches[14], "4");
+  EXPECT_EQ(batches[15], "16");
+  EXPECT_EQ(rates.front(), rates.back());
+}
+
+TEST_F(StepsizeTrainTest, StopsEarlyAndKeepsTheBestWeights) {
+  // After some epochs the loss is as good as zero and rises now and then.
+  const auto outcome = train("--early-stop 2 --epochs 40");
+  EXPECT_THAT(
+      outcome.out,
+      AllOf(
+          HasSubstr("stopped early after "),
+          HasSubstr("the test loss was lowest in epoch ")))
+      << outcome.err;
+  const auto losses = column(out() / "log.csv", "test_loss");
+  EXPECT_LT(losses.size(), 40U);
+}
+
 TEST_F(StepsizeTrainTest, TrainsOnTheFirstImagesOnly) {
   const auto outcome = train("--limit-train 20");
   EXPECT_EQ(outcome.status, 0) << outcome.err;

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstdint>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <sstream>
@@ -88,19 +90,40 @@ struct Heard {
   std::vector<EpochResult> epochs;
 };
 
+// What a run may be told besides.
+struct Extras {
+  std::int64_t batch_size = 3;
+  std::int64_t epochs = 2;
+  std::function<std::int64_t(std::int64_t)> micro_batches = nullptr;
+  EarlyStopping* early_stopping = nullptr;
+};
+
 Heard train_pixels(
-    PixelModel& model, double lr, const Schedule& schedule, Heard heard = {}) {
+    PixelModel& model,
+    double lr,
+    const Schedule& schedule,
+    const Extras& extras = {}) {
+  Heard heard;
   const auto updater = make_gradient_updater(
       model, std::make_unique<torch::optim::SGD>(model.parameters(), lr));
   ScheduleLR scheduler(updater->optimizer(), schedule);
-  auto train_images = pixel_source(3);
+  auto train_images = pixel_source(extras.batch_size);
   auto test_images = pixel_source(4);
   PhaseTimer timer;
   TrainingListener listener;
   listener.on_step = [&](const StepResult& r) { heard.steps.push_back(r); };
   listener.on_epoch = [&](const EpochResult& r) { heard.epochs.push_back(r); };
   train(
-      {model, *updater, scheduler, train_images, test_images, timer, 3, 2},
+      {model,
+       *updater,
+       scheduler,
+       train_images,
+       test_images,
+       timer,
+       /*classes=*/3,
+       extras.epochs,
+       extras.micro_batches,
+       extras.early_stopping},
       listener);
   return heard;
 }
@@ -151,6 +174,67 @@ TEST(Train, TakesAGradientStep) {
   EXPECT_FALSE(heard.steps[0].rolled_back);
 }
 
+TEST(Train, AccumulatesMicroBatchesIntoTheUpdateOfTheWholeBatch) {
+  PixelModel whole;
+  Extras extras;
+  const auto expected = train_pixels(whole, 0.125, constant(), extras);
+  // Three single images make a batch of three; an epoch has four.
+  PixelModel parts;
+  extras.batch_size = 1;
+  extras.micro_batches = [](std::int64_t) { return 3; };
+  const auto heard = train_pixels(parts, 0.125, constant(), extras);
+  ASSERT_EQ(heard.steps.size(), expected.steps.size());
+  for (std::size_t i = 0; i < heard.steps.size(); ++i) {
+    EXPECT_EQ(heard.steps[i].batch, i % 2 == 0 ? 3 : 1);
+    EXPECT_EQ(heard.steps[i].batch, expected.steps[i].batch);
+    EXPECT_NEAR(heard.steps[i].loss, expected.steps[i].loss, 1e-6);
+    EXPECT_NEAR(heard.steps[i].grad_norm, expected.steps[i].grad_norm, 1e-6);
+  }
+  EXPECT_NEAR(heard.epochs[1].train_loss, expected.epochs[1].train_loss, 1e-6);
+  EXPECT_EQ(heard.epochs[1].train_accuracy, expected.epochs[1].train_accuracy);
+  EXPECT_NEAR(
+      parts.parameters()[0].item<double>(),
+      whole.parameters()[0].item<double>(),
+      1e-6);
+}
+
+TEST(Train, LetsTheBatchGrow) {
+  PixelModel model;
+  Extras extras;
+  extras.batch_size = 1;
+  extras.epochs = 3;
+  extras.micro_batches = [](std::int64_t update) { return 1 + update / 4; };
+  const auto heard = train_pixels(model, 1e-3, constant(), extras);
+  std::vector<std::int64_t> batches;
+  for (const auto& step : heard.steps) {
+    batches.push_back(step.batch);
+  }
+  // What is left at the end of an epoch is an update too.
+  EXPECT_EQ(batches, (std::vector<std::int64_t>{1, 1, 1, 1, 2, 2, 2, 2}));
+  EXPECT_EQ(count_updates(4, 3, extras.micro_batches), 8);
+  EXPECT_EQ(count_updates(4, 2, [](std::int64_t) { return 3; }), 4);
+}
+
+TEST(Train, StopsEarlyAndPutsTheBestWeightsBack) {
+  // At a rate of 20 the first epoch leaves the minimum far behind.
+  PixelModel model;
+  EarlyStopping stopping(model, EarlyStoppingOptions().patience(1));
+  std::vector<double> weights;
+  Extras extras;
+  extras.epochs = 50;
+  extras.early_stopping = &stopping;
+  const auto heard = train_pixels(model, 3.0, linear(8, 0.01, 1), extras);
+  std::size_t best = 0;
+  for (std::size_t i = 1; i < heard.epochs.size(); ++i) {
+    if (heard.epochs[i].test_loss < heard.epochs[best].test_loss) best = i;
+  }
+  EXPECT_EQ(stopping.best_step(), static_cast<std::int64_t>(best));
+  // Two epochs without a better loss.
+  EXPECT_EQ(heard.epochs.size(), best + 3);
+  auto test_images = pixel_source(4);
+  EXPECT_EQ(evaluate(model, test_images).loss, heard.epochs[best].test_loss);
+}
+
 TEST(Train, StopsAtTheFirstLossThatIsNoNumber) {
   PixelModel model;
   model.bad_call = 2;
@@ -163,8 +247,8 @@ TEST(Train, StopsAtTheFirstLossThatIsNoNumber) {
     EXPECT_EQ(error.result().lr, 0.25);
     EXPECT_STREQ(
         error.what(),
-        "the loss diverged: it was nan at update 2 (epoch 1), where the "
-        "learning rate was 0.25");
+        "the loss diverged: it was nan at update 2 (epoch 1), after one at "
+        "the learning rate 0.25");
   }
   EXPECT_EQ(model.calls, 2);
 }
@@ -190,16 +274,18 @@ TEST(Train, StopsWhenTheLastUpdateRuinedTheModel) {
     EXPECT_STREQ(
         error.what(),
         "the loss diverged: it was nan in the test after update 2 (epoch 1), "
-        "where the learning rate was 0.25");
+        "after one at the learning rate 0.25");
   }
 }
 
 TEST(Progress, KeepsTheBarWithin79Columns) {
   std::ostringstream out;
-  Progress progress(out, /*bar=*/true, 2000, 7820000, 128);
+  Progress progress(out, /*bar=*/true, 2000, 7820000, 7820000 * 128LL);
   const auto table = out.str().size();
   std::this_thread::sleep_for(std::chrono::milliseconds(120));
-  progress.add(StepResult{1000, 3910000, 0.1, 12.5});
+  StepResult result{1000, 3910000, 0.1, 12.5};
+  result.batch = 3910000 * 128LL;
+  progress.add(result);
   const std::string frame = out.str().substr(table);
   const std::string erase = "\x1b[K";
   ASSERT_EQ(frame.substr(frame.size() - erase.size()), erase);
@@ -209,15 +295,17 @@ TEST(Progress, KeepsTheBarWithin79Columns) {
 
 TEST(Progress, DrawsCellsForTheShareThatIsDone) {
   std::ostringstream out;
-  Progress progress(out, /*bar=*/true, 2, 20, 128);
+  Progress progress(out, /*bar=*/true, 2, 20, 20 * 128);
   std::this_thread::sleep_for(std::chrono::milliseconds(120));
-  progress.add(StepResult{1, 5, 0.1, 2.5});
+  StepResult result{1, 5, 0.1, 2.5};
+  result.batch = 5 * 128;
+  progress.add(result);
   EXPECT_NE(out.str().find("[#####...............]"), std::string::npos);
 }
 
 TEST(Progress, WritesWholeRowsWithoutABar) {
   std::ostringstream out;
-  Progress progress(out, /*bar=*/false, 2, 20, 128);
+  Progress progress(out, /*bar=*/false, 2, 20, 20 * 128);
   progress.add(StepResult{1, 1, 0.1, 2.5});
   EpochResult epoch;
   epoch.epoch = 1;

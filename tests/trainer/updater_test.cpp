@@ -103,7 +103,7 @@ OptimizerSettings settings_of(const std::string& name, double lr) {
 // Numbers are single precision.
 constexpr double kTolerance = 1e-5;
 
-TEST(Updater, TellsLossNormLogitsAndRateOfEveryOptimizer) {
+TEST(Updater, TellsLossNormAnswersAndRateOfEveryOptimizer) {
   const auto wanted = by_hand(kWeight);
   for (const auto* name :
        {"sgd",
@@ -118,13 +118,14 @@ TEST(Updater, TellsLossNormLogitsAndRateOfEveryOptimizer) {
     OneWeightModel model;
     const auto updater = make_updater(model, settings_of(name, 0.01));
     PhaseTimer timer;
-    const Update update = updater->make(pixels(), timer);
+    const Update update = updater->make({pixels()}, timer);
     EXPECT_NEAR(update.loss.item<double>(), wanted.loss, kTolerance);
     EXPECT_NEAR(
         update.grad_norm.item<double>(), std::abs(wanted.first), kTolerance);
-    EXPECT_TRUE(torch::equal(update.logits, model.answers.front()));
+    // The second image has its label's pixel second.
+    EXPECT_EQ(update.right.item<std::int64_t>(), 2);
     EXPECT_FALSE(update.loss.requires_grad());
-    EXPECT_FALSE(update.logits.requires_grad());
+    EXPECT_FALSE(update.noise_scale);
     EXPECT_FALSE(update.rolled_back);
     EXPECT_LT(by_hand(model.weight()).loss, wanted.loss);
     if (std::string(name) != "power-sgd") {
@@ -140,9 +141,75 @@ TEST(Updater, StepsPlainOptimizersAsTheyStepThemselves) {
     OneWeightModel model;
     const auto updater = make_updater(model, settings_of(name, 0.5));
     PhaseTimer timer;
-    updater->make(pixels(), timer);
+    updater->make({pixels()}, timer);
     EXPECT_NEAR(model.weight(), kWeight - 0.5 * gradient, kTolerance) << name;
     EXPECT_EQ(model.seen.size(), 1U) << name;
+  }
+}
+
+TEST(Updater, TakesMicroBatchesAsOneBatch) {
+  const Batch whole = pixels();
+  // Parts of two images and of one.
+  const MicroBatches parts{
+      {whole.images.narrow(0, 0, 2), whole.labels.narrow(0, 0, 2)},
+      {whole.images.narrow(0, 2, 1), whole.labels.narrow(0, 2, 1)}};
+  for (const auto* name :
+       {"sgd", "adamw", "clipped-sgd", "rollback-sgd", "power-sgd"}) {
+    SCOPED_TRACE(name);
+    OneWeightModel one;
+    OneWeightModel two;
+    const auto updater_one = make_updater(one, settings_of(name, 0.01));
+    const auto updater_two = make_updater(two, settings_of(name, 0.01));
+    PhaseTimer timer;
+    for (int i = 0; i < 3; ++i) {
+      const Update expected = updater_one->make({whole}, timer);
+      const Update update = updater_two->make(parts, timer);
+      EXPECT_NEAR(
+          update.loss.item<double>(), expected.loss.item<double>(), kTolerance);
+      EXPECT_NEAR(
+          update.grad_norm.item<double>(),
+          expected.grad_norm.item<double>(),
+          kTolerance);
+      EXPECT_TRUE(torch::equal(update.right, expected.right));
+    }
+    EXPECT_NEAR(two.weight(), one.weight(), kTolerance);
+  }
+}
+
+TEST(Updater, MeasuresTheNoiseScaleOfFullMicroBatches) {
+  // By hand, with one weight: gradients a and b of single images.
+  const Batch whole = pixels();
+  const auto part = [&](std::int64_t i) {
+    return Batch{whole.images.narrow(0, i, 1), whole.labels.narrow(0, i, 1)};
+  };
+  const auto gradient = [&](std::int64_t i) {
+    OneWeightModel model;
+    const Batch batch = part(i);
+    torch::nn::functional::cross_entropy(
+        model.forward(batch.images), batch.labels)
+        .backward();
+    return model.parameters()[0].grad().item<double>();
+  };
+  const double a = gradient(0);
+  const double b = gradient(2);
+  const double mean = (a + b) / 2;
+  const double noise = (a * a + b * b) / 2 - mean * mean;  // times 1 - 1/2
+  const double signal = 2 * mean * mean - (a * a + b * b) / 2;
+  ASSERT_GT(signal, 0);
+  for (const auto* name : {"sgd", "clipped-sgd", "rollback-sgd"}) {
+    OneWeightModel model;
+    auto settings = settings_of(name, 0.01);
+    settings.micro_batch = 1;
+    const auto updater = make_updater(model, settings);
+    PhaseTimer timer;
+    const Update update = updater->make({part(0), part(2)}, timer);
+    ASSERT_TRUE(update.noise_scale) << name;
+    EXPECT_NEAR(*update.noise_scale, 2 * noise / signal, 1e-3) << name;
+    EXPECT_THAT(
+        updater->summary().back(), HasSubstr("at batch 2: twice the batch"));
+    // Not of full ones: the noise scale stays what it was.
+    const Update uneven = updater->make({part(0), whole}, timer);
+    EXPECT_EQ(uneven.noise_scale, update.noise_scale) << name;
   }
 }
 
@@ -153,7 +220,7 @@ TEST(Updater, TakesTheMeasuredShareOfTheLimit) {
   settings.safety = 0.25;
   const auto updater = make_updater(model, settings);
   PhaseTimer timer;
-  const Update update = updater->make(pixels(), timer);
+  const Update update = updater->make({pixels()}, timer);
   ASSERT_TRUE(update.sharpness);
   EXPECT_NEAR(*update.sharpness, wanted.second, kTolerance);
   EXPECT_NEAR(
@@ -172,7 +239,7 @@ TEST(Updater, CountsClippedUpdates) {
   settings.max_norm = first / 2;
   const auto updater = make_updater(model, settings);
   PhaseTimer timer;
-  const Update update = updater->make(pixels(), timer);
+  const Update update = updater->make({pixels()}, timer);
   EXPECT_NEAR(update.grad_norm.item<double>(), first, kTolerance);
   EXPECT_NEAR(std::abs(model.weight() - kWeight), 0.5 * first / 2, kTolerance);
   EXPECT_THAT(updater->summary(), ElementsAre("clipped 1 of 1 updates (100%)"));
@@ -193,12 +260,13 @@ TEST(Updater, EvaluatesTheSameBatchAgainToTakeAStepBack) {
     model.seen.clear();
     model.answers.clear();
     const double here = model.weight();
-    const Update update = updater->make(batch, timer);
+    const Update update = updater->make({batch}, timer);
     for (const auto& images : model.seen) {
       EXPECT_TRUE(torch::equal(images, batch.images));
     }
-    // Those of the first evaluation, wherever the update was made from.
-    EXPECT_TRUE(torch::equal(update.logits, model.answers.front()));
+    // In the first evaluation, wherever the update was made from.
+    const auto right = model.answers.front().argmax(1).eq(batch.labels).sum();
+    EXPECT_TRUE(torch::equal(update.right, right));
     EXPECT_NEAR(
         update.grad_norm.item<double>(),
         std::abs(by_hand(here).first),

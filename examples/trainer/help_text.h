@@ -1,0 +1,51 @@
+#pragma once
+
+namespace stepsize::trainer {
+
+/// What stepsize-train --help says above its options.
+inline constexpr const char* kDescription =
+    "Trains a network on images, with its learning rate on a schedule.\n"
+    "Without an option: a small network on Fashion-MNIST, in under two\n"
+    "minutes on two cores.";
+
+/// And below them.
+inline constexpr const char* kFooter = R"(
+Examples:
+  stepsize-train --lr auto
+  stepsize-train --lr-find --optimizer adamw --batch-size 512
+  stepsize-train --optimizer adamw --schedule "warmup 200 > cosine to 0.01"
+  stepsize-train --optimizer clipped-sgd --max-norm 2 --lr 0.5
+  stepsize-train --optimizer power-sgd --schedule constant
+  stepsize-train --dataset cifar10 --data-dir ~/cifar-10-batches-bin
+  stepsize-train --dataset cifar100 --data-dir ~/cifar-100-binary \
+      --model resnet20 --epochs 60 --augment crop-flip --out runs/a
+
+Schedules: the factor of --lr, curve after curve ("A > B" plays B after A,
+"A * B" multiplies). A duration is a count of updates, epochs ("2ep") or a
+share of the run ("10%"); one curve without a duration takes what is left.
+  constant                           the rate stays as it is
+  warmup 10% > cosine 90%            up in a line, down in half a cosine
+  warmup 500 > cosine to 0.05        ends at a twentieth of the rate
+  warmup 5% > constant for 75% > cooldown sqrt
+                                     warm up, hold, cool down at the end
+Whatever looks like a mistake in a schedule is said before the run starts.
+
+Files in --out (those of an earlier run there are replaced):
+  log.csv       one row an epoch: epoch, step, lr, train_loss,
+                train_accuracy, test_loss, test_accuracy, images_per_second
+  steps.csv     one row an update: step, lr, train_loss, grad_norm,
+                sharpness and lr_sharpness (of power-sgd), batch, noise_scale
+                (where an update has several micro-batches)
+  lr.svg, loss.svg, accuracy.svg, gradient.svg
+                the same as pictures; with power-sgd sharpness.svg, with
+                several micro-batches an update batch.svg
+  lr_range.csv, lr_range.svg
+                of the range test, with --lr auto and --lr-find
+
+The same seed gives the same log on a CPU, images_per_second aside, as long
+as --threads stays the same.
+
+Exit status: 0 done, 1 something given cannot be used, 2 the command line
+is wrong, 3 the loss diverged.)";
+
+}  // namespace stepsize::trainer

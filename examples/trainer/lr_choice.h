@@ -1,0 +1,30 @@
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <ostream>
+
+#include "batch_source.h"
+#include "image_model.h"
+#include "make_updater.h"
+#include "options.h"
+
+namespace stepsize::trainer {
+
+/// The optimizer that a run asks for, at the rate `lr`.
+OptimizerSettings optimizer_settings(const TrainOptions& options, double lr);
+
+/// What the schedule of a run is to multiply: the rate that was asked for,
+/// scaled to the batch, or the one that a range test on images of `source`
+/// suggests. Nothing where the range test is all that is wanted. The test
+/// leaves lr_range.csv and lr_range.svg in the run's folder, and says to `out`
+/// what it found; an asked-for rate that is likely to diverge is warned of on
+/// `err`. Throws c10::Error where the test suggests nothing.
+std::optional<double> choose_lr(
+    const TrainOptions& options,
+    ImageModel& model,
+    const std::function<BatchSource()>& source,
+    std::ostream& out,
+    std::ostream& err);
+
+}  // namespace stepsize::trainer
