@@ -32,6 +32,7 @@ PAGES_WITH_CODE = (
     "docs/kernels.md",
     "docs/optimizers.md",
     "docs/schedules.md",
+    "docs/tuning.md",
 )
 COMPILED = ("tests/docs", "examples")
 

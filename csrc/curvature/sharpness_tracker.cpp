@@ -124,12 +124,12 @@ void SharpnessTracker::restore(const std::vector<double>& state) {
   const auto is_count = [](double value, double least, double most) {
     return value >= least && value <= most && value == std::floor(value);
   };
-  const bool holds =
-      state.size() == 8 && is_count(state[0], 0, kUnsettled) &&
-      std::isfinite(state[1]) && state[1] >= 0 && std::isfinite(state[2]) &&
-      state[2] >= 0 && state[3] > 0 && is_count(state[4], 1, 0x1p53) &&
-      is_count(state[5], 0, state[4]) && is_count(state[6], 0, 1) &&
-      is_count(state[7], 0, 1);
+  const bool holds = state.size() == 8 && is_count(state[0], 0, kUnsettled) &&
+                     std::isfinite(state[1]) && state[1] >= 0 &&
+                     std::isfinite(state[2]) && state[2] >= 0 && state[3] > 0 &&
+                     is_count(state[4], 1, 0x1p53) &&
+                     is_count(state[5], 0, state[4]) &&
+                     is_count(state[6], 0, 1) && is_count(state[7], 0, 1);
   TORCH_CHECK(holds, kKind, ": this is no state of a tracker");
   measurements_ = static_cast<int64_t>(state[0]);
   sharpness_ = state[1];

@@ -21,6 +21,8 @@ namespace {
 
 constexpr char kKind[] = "CurvatureLR";
 constexpr int64_t kMostCount = std::numeric_limits<int64_t>::max();
+// Steps without any measurement, after which a warning is due.
+constexpr int64_t kPatience = 10;
 
 const char* name_of(HessianMethod method) {
   switch (method) {
@@ -77,6 +79,8 @@ CurvatureLR::CurvatureLR(
     : StatefulLR(optimizer, kKind, options.describe()),
       options_(options),
       tracker_(options.tracker()) {
+  detail::check_descends(kKind, optimizer);
+  check_dampening();
   if (options_.factor().is_list()) {
     detail::check_list_length(
         kKind,
@@ -85,6 +89,23 @@ CurvatureLR::CurvatureLR(
         static_cast<int64_t>(optimizer.param_groups().size()));
   }
   commit(0, lrs_in_force());
+}
+
+void CurvatureLR::check_dampening() const {
+  const auto& groups = optimizer().param_groups();
+  for (std::size_t i = 0; i < groups.size(); ++i) {
+    const double dampening =
+        detail::descent_traits(groups[i].options()).dampening;
+    TORCH_CHECK(
+        dampening == 0,
+        kKind,
+        ": dampening of parameter group ",
+        std::to_string(i),
+        " must be 0, got ",
+        detail::number_text(dampening),
+        ": the first gradient enters the buffer undampened, and no rate is the "
+        "limit of that step and of the later ones");
+  }
 }
 
 TensorVector CurvatureLR::trained_parameters() const {
@@ -112,6 +133,7 @@ TensorVector CurvatureLR::start_vector(const TensorVector& parameters) const {
 }
 
 std::vector<double> CurvatureLR::lrs_at(int64_t epoch, double rate) const {
+  check_dampening();
   const double shape = options_.schedule()(static_cast<double>(epoch));
   const auto& groups = optimizer().param_groups();
   std::vector<double> lrs;
@@ -130,47 +152,78 @@ std::vector<double> CurvatureLR::lrs_at(int64_t epoch, double rate) const {
   return lrs;
 }
 
+bool CurvatureLR::is_time() {
+  if (due()) return true;
+  ++observed_;
+  if (observed_ >= tracker_.interval()) tracker_.hurry();
+  return false;
+}
+
 bool CurvatureLR::observe(const at::Tensor& loss) {
-  if (!due()) return false;
+  if (!is_time()) return false;
   const TensorVector parameters = trained_parameters();
-  return measure(hessian_operator(loss, parameters), parameters);
+  return take(iterate(hessian_operator(loss, parameters), parameters));
 }
 
 bool CurvatureLR::observe(const LossClosure& closure) {
-  if (!due()) return false;
+  if (!is_time()) return false;
   const TensorVector parameters = trained_parameters();
-  const auto hessian = hessian_operator(
-      closure,
-      parameters,
-      HessianOptions().method(options_.method()).buffers(options_.buffers()));
-  return measure(hessian, parameters);
+  HessianOptions options;
+  options.method(options_.method()).buffers(options_.buffers());
+  const auto hessian = hessian_operator(closure, parameters, options);
+  auto result = iterate(hessian, parameters);
+  if (!std::isfinite(result.magnitude) &&
+      options.method() == HessianMethod::kAutomatic &&
+      hessian.method() == HessianMethod::kExact) {
+    // A second derivative may be computed as 0 * infinity where the loss is
+    // smooth.
+    options.method(HessianMethod::kFiniteDifference)
+        .gradient(hessian.gradient());
+    const int64_t products = result.iterations;
+    result =
+        iterate(hessian_operator(closure, parameters, options), parameters);
+    result.iterations += products;
+  }
+  return take(result);
 }
 
-bool CurvatureLR::measure(
-    const LinearOperator& hessian, const TensorVector& parameters) {
+PowerIterationResult CurvatureLR::iterate(
+    const LinearOperator& hessian, const TensorVector& parameters) const {
   // Parameters that were added, frozen or freed want a vector of their own.
   const bool warm = same_shapes(vector_, parameters);
-  const auto result = power_iteration(
+  return power_iteration(
       hessian,
       PowerIterationOptions()
           .max_iterations(
               warm && tracker_.settled() ? 1 : options_.start_products())
           .tolerance(0)
           .initial(warm ? vector_ : start_vector(parameters)));
-  products_ += result.iterations;
+}
+
+bool CurvatureLR::take(const PowerIterationResult& result) {
   if (!std::isfinite(result.magnitude)) {
+    products_ += result.iterations;
     ++failed_;
+    return false;
+  }
+  if (result.magnitude == 0 && !tracker_.started()) {
+    // Flat ground says nothing of the curvature to come, and the user's rate
+    // is as good as any.
+    products_ += result.iterations;
     return false;
   }
   SharpnessTracker tracker = tracker_;
   const bool first = !tracker.started();
   tracker.measure(result.magnitude);
   const double rate = first ? tracker.next_rate() : tracker.rate();
+  if (tracker.interval() == 1) tracker.hurry();
   auto lrs = lrs_at(last_epoch(), rate);
   detail::GroupWrites writes(optimizer());
   writes.set_lrs(lrs);
   tracker_ = tracker;
+  observed_ = 1;
   vector_ = result.vector;
+  products_ += result.iterations;
   commit(last_epoch(), std::move(lrs));
   writes.keep();
   return true;
@@ -181,6 +234,15 @@ std::vector<double> CurvatureLR::get_lrs() {
   SharpnessTracker tracker = tracker_;
   auto lrs =
       tracker.started() ? lrs_at(epoch, tracker.next_rate()) : lrs_in_force();
+  if (!tracker.started() && epoch >= kPatience && !warned_) {
+    warned_ = true;
+    TORCH_WARN(
+        kKind,
+        ": no measurement in ",
+        std::to_string(epoch),
+        " steps: the rates are still the optimizer's own, and `schedule` has "
+        "no effect. Call observe() before backward().");
+  }
   tracker_ = tracker;
   commit(epoch, std::move(lrs));
   return get_last_lr();
@@ -191,6 +253,7 @@ void CurvatureLR::save_state(torch::serialize::OutputArchive& archive) const {
   detail::write_tensors(archive, "vector", vector_);
   detail::write_int(archive, "products", products_);
   detail::write_int(archive, "failed", failed_);
+  detail::write_int(archive, "observed", observed_);
 }
 
 void CurvatureLR::load_state(
@@ -217,6 +280,8 @@ void CurvatureLR::load_state(
   const auto products =
       detail::read_int(archive, kKind, "products", kMostCount);
   const auto failed = detail::read_int(archive, kKind, "failed", kMostCount);
+  const auto observed =
+      detail::read_int(archive, kKind, "observed", kMostCount);
   detail::GroupWrites writes(optimizer());
   writes.set_lrs(lrs);
   writes.keep();
@@ -224,6 +289,7 @@ void CurvatureLR::load_state(
   vector_ = std::move(vector);
   products_ = products;
   failed_ = failed;
+  observed_ = observed;
 }
 
 }  // namespace stepsize

@@ -169,6 +169,7 @@ LRCurve lr_curve(
   const auto& values = curve.fit.values;
   double lowest = kInfinity;
   for (std::size_t i = 0; i < values.size(); ++i) {
+    curve.risen = i + 1;
     if (values[i] < lowest) {
       lowest = values[i];
       curve.lowest = i;

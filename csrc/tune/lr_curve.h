@@ -16,6 +16,8 @@ struct LRCurve {
   double start = 0;
   /// Index of the lowest value of the fit before it rises by half its fall.
   std::size_t lowest = 0;
+  /// One past the last index before that rise.
+  std::size_t risen = 0;
   /// Whether the lowest value is below the start by more than the noise.
   bool falls = false;
 };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 
 #include "csrc/core/check.h"
 #include "csrc/tune/lr_curve.h"
@@ -40,8 +41,14 @@ bool DivergenceWatch::seen(double loss) {
 }
 
 std::string DivergenceWatch::reason() const {
-  return "the averaged loss rose to " + number_text(latest_) + ", above " +
-         number_text(limit_);
+  char text[96];
+  std::snprintf(
+      text,
+      sizeof text,
+      "the averaged loss rose to %.4g, above %.4g",
+      latest_,
+      limit_);
+  return text;
 }
 
 }  // namespace stepsize::detail

@@ -79,6 +79,7 @@ LinePlot LRRangeTestResult::plot(const std::string& title) const {
   mark(suggestions.steepest, "steepest");
   mark(suggestions.suggested, "suggested");
   mark(suggestions.maximal, "maximal");
+  mark(suggestions.peak, "peak");
   return plot;
 }
 
@@ -109,6 +110,7 @@ std::string LRRangeTestResult::to_json() const {
   add("suggested", json_number(suggestions.suggested));
   add("low", json_number(suggestions.low));
   add("maximal", json_number(suggestions.maximal));
+  add("peak", json_number(suggestions.peak));
   add("steepest", json_number(suggestions.steepest));
   add("steepest_low", json_number(suggestions.steepest_low));
   add("steepest_high", json_number(suggestions.steepest_high));

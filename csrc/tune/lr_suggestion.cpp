@@ -5,6 +5,7 @@
 #include <cstddef>
 
 #include "csrc/tune/lr_curve.h"
+#include "csrc/tune/lr_floor.h"
 
 namespace stepsize {
 namespace {
@@ -51,6 +52,7 @@ LRSuggestions suggest_lr(
   found.steepest_high = lrs[to];
   found.low = lrs[begun];
   found.maximal = lrs[curve.lowest];
+  found.peak = lrs[std::max(curve.lowest, detail::floor_end(losses, curve))];
   found.suggested = std::sqrt(lrs[steepest] * lrs[curve.lowest]);
   return found;
 }

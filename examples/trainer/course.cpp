@@ -4,9 +4,24 @@
 #include <stepsize/schedule/parse.h>
 #include <stepsize/tune/batch_size_schedule.h>
 
+#include <algorithm>
+
 #include "training.h"
 
 namespace stepsize::trainer {
+namespace {
+
+// At a thousand times of a run.
+bool rises_and_falls(const Schedule& schedule, double length) {
+  constexpr int kTimes = 1000;
+  double highest = 0;
+  for (int i = 0; i <= kTimes; ++i) {
+    highest = std::max(highest, schedule(length * i / kTimes));
+  }
+  return schedule(0) < highest / 2 && schedule(length) < highest / 2;
+}
+
+}  // namespace
 
 std::int64_t first_batch(const TrainOptions& options) {
   return options.batch_size * options.accumulate;
@@ -23,11 +38,13 @@ Course plan_course(
   for (const auto& warning : lint(schedule, context.run_length)) {
     err << "warning: schedule: " << warning.message << '\n';
   }
+  const bool has_peak = rises_and_falls(schedule, context.run_length);
   if (options.batch_schedule == 0) {
     return {
         schedule,
         schedule.to_string(),
         options.epochs * updates_an_epoch,
+        has_peak,
         [k = options.accumulate](std::int64_t) { return k; }};
   }
   const BatchSizeSchedule growth(
@@ -44,6 +61,7 @@ Course plan_course(
       growth.lr_schedule(),
       growth.to_string(),
       count_updates(batches, options.epochs, micro_batches),
+      has_peak,
       micro_batches};
 }
 

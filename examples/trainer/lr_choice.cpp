@@ -49,15 +49,17 @@ void report_range_test(
       << result.lrs.front() << " to " << result.lrs.back() << "; "
       << result.reason << '\n';
   const auto& found = result.suggestions;
-  const auto line = [&](const char* name, std::optional<double> rate) {
-    if (rate) {
-      out << format("  %-10s %.3g\n", name, *rate);
-    }
-  };
-  line("suggested", found.suggested);
-  line("low", found.low);
-  line("steepest", found.steepest);
-  line("maximal", found.maximal);
+  const auto line =
+      [&](const char* name, std::optional<double> rate, const char* meaning) {
+        if (rate) {
+          out << format("  %-10s %-8.3g %s\n", name, *rate, meaning);
+        }
+      };
+  line("low", found.low, "the loss has begun to fall");
+  line("steepest", found.steepest, "it falls fastest");
+  line("suggested", found.suggested, "for a constant rate");
+  line("maximal", found.maximal, "it is lowest");
+  line("peak", found.peak, "for a schedule that warms up and decays");
 }
 
 }  // namespace
@@ -78,6 +80,7 @@ OptimizerSettings optimizer_settings(const TrainOptions& options, double lr) {
 
 std::optional<double> choose_lr(
     const TrainOptions& options,
+    bool has_peak,
     ImageModel& model,
     const std::function<BatchSource()>& source,
     std::ostream& out,
@@ -102,7 +105,9 @@ std::optional<double> choose_lr(
           << range_file(options, "svg").string() << '\n';
       return std::nullopt;
     }
-    return result.suggestion();
+    // Throws where there is none.
+    const double suggested = result.suggestion();
+    return has_peak ? result.suggestions.peak : suggested;
   }
   const bool can_diverge =
       options.optimizer != "rollback-sgd" && options.optimizer != "power-sgd";

@@ -16,12 +16,14 @@ OptimizerSettings optimizer_settings(const TrainOptions& options, double lr);
 
 /// What the schedule of a run is to multiply: the rate that was asked for,
 /// scaled to the batch, or the one that a range test on images of `source`
-/// suggests. Nothing where the range test is all that is wanted. The test
-/// leaves lr_range.csv and lr_range.svg in the run's folder, and says to `out`
-/// what it found; an asked-for rate that is likely to diverge is warned of on
-/// `err`. Throws c10::Error where the test suggests nothing.
+/// suggests, for a schedule with a peak or for another. Nothing where the range
+/// test is all that is wanted. The test leaves lr_range.csv and lr_range.svg in
+/// the run's folder, and says to `out` what it found; an asked-for rate that is
+/// likely to diverge is warned of on `err`. Throws c10::Error where the test
+/// suggests nothing.
 std::optional<double> choose_lr(
     const TrainOptions& options,
+    bool has_peak,
     ImageModel& model,
     const std::function<BatchSource()>& source,
     std::ostream& out,

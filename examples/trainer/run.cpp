@@ -201,7 +201,8 @@ void train_and_report(
   const auto for_range_test = [&] {
     return train_source(sets, normalization, options, device);
   };
-  const auto lr = choose_lr(options, *model, for_range_test, out, err);
+  const auto lr =
+      choose_lr(options, course.has_peak, *model, for_range_test, out, err);
   if (!lr) {
     return;
   }

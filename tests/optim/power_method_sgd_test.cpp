@@ -228,6 +228,36 @@ TEST(PowerMethodSGD, DoesNotDivergeAtAnyBatch) {
   }
 }
 
+TEST(Probe, Probe) {
+  for (double noise : {0.0, 0.2, 0.5})
+  for (const Setting& setting : std::vector<Setting>{
+           {8, 0.5, 0.9, 300},
+           {8, 0.9, 0.9, 300},
+           {16, 0.5, 0.9, 300},
+           {16, 0.9, 0.9, 300},
+           {32, 0.5, 0.9, 300},
+           {32, 0.9, 0.9, 300},
+           {64, 0.9, 0.9, 300}}) {
+  for (const auto limit : {MomentumLimit::kEffectiveRate, MomentumLimit::kQuadratic}) {
+    Classification problem;
+    auto mask = torch::rand({1797}) < noise;
+    problem.labels = torch::where(mask, torch::randint(0, 10, {1797}, torch::kLong), problem.labels);
+    PowerMethodSGDOptions options;
+    options.momentum(setting.momentum).momentum_limit(limit).tracker().safety(setting.safety);
+    PowerMethodSGD sgd(problem.model->parameters(), options);
+    const double before = problem.loss(1797, 0).item<double>();
+    double worst = 0; int64_t at = 0, first2 = -1;
+    for (int64_t step = 0; step < setting.steps; ++step) {
+      const auto loss =
+          sgd.step([&] { return problem.loss(setting.batch, step); });
+      if (loss.item<double>() > worst) { worst = loss.item<double>(); at = step; }
+      if (first2 < 0 && worst > 2 * before) first2 = step;
+    }
+    printf("noise %g lim %d batch %ld s %g m %g: worst/before %g at %ld first2 %ld after/before %g\n", noise, int(limit), setting.batch, setting.safety, setting.momentum, worst/before, at, first2, problem.loss(1797,0).item<double>()/before);
+   }
+  }
+}
+
 TEST(PowerMethodSGD, GoesOnBitForBitAfterALoad) {
   PowerMethodSGDOptions options;
   options.momentum(0.9);

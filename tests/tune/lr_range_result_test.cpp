@@ -63,6 +63,7 @@ TEST(LRRangeTestResult, WritesJsonWithNullForWhatIsNotThere) {
       "  \"suggested\": 0.5,\n"
       "  \"low\": null,\n"
       "  \"maximal\": null,\n"
+      "  \"peak\": null,\n"
       "  \"steepest\": null,\n"
       "  \"steepest_low\": null,\n"
       "  \"steepest_high\": null,\n"

@@ -115,6 +115,36 @@ TEST(SuggestLR, KnowsTheFloorAndTheBeginningOfTheFall) {
       *found.suggested, std::sqrt(*found.steepest * *found.maximal));
 }
 
+TEST(SuggestLR, KnowsWhereTheLossLeavesItsFloor) {
+  // The curve has fallen by 1.5 and rises as 1.5 (l + 1)^2: by a tenth of that
+  // at l = -1 + sqrt(0.1).
+  const LRPoints smooth = crafted_curve(0, 0.0);
+  const auto exact = suggest_lr(smooth.lrs, smooth.losses);
+  EXPECT_NEAR(std::log10(*exact.peak), -1 + std::sqrt(0.1), 0.09);
+  // By twice the noise, which is more than a tenth.
+  std::vector<double> found;
+  for (std::uint64_t seed = 0; seed < 200; ++seed) {
+    const LRPoints curve = crafted_curve(seed, 0.1);
+    found.push_back(std::log10(*suggest_lr(curve.lrs, curve.losses).peak));
+  }
+  EXPECT_NEAR(quantile(found, 0.5), -1 + std::sqrt(0.2 / 1.5), 0.15);
+  EXPECT_LT(quantile(found, 0.75) - quantile(found, 0.25), 0.25);
+}
+
+TEST(SuggestLR, TakesTheLastRateBeforeAStepUpForThePeak) {
+  LRPoints curve = crafted_curve(0, 0.0);
+  for (std::size_t i = 0; i < 100; ++i) {
+    curve.losses[i] = i < 50 ? 2 : (i < 80 ? 1 : 3);
+  }
+  EXPECT_EQ(*suggest_lr(curve.lrs, curve.losses).peak, curve.lrs[79]);
+  // One wild loss is no step.
+  curve.losses[70] = 9;
+  EXPECT_EQ(*suggest_lr(curve.lrs, curve.losses).peak, curve.lrs[79]);
+  // A loss that stays low to the end is good for the last rate.
+  for (std::size_t i = 50; i < 100; ++i) curve.losses[i] = 1;
+  EXPECT_EQ(*suggest_lr(curve.lrs, curve.losses).peak, curve.lrs[99]);
+}
+
 TEST(SuggestLR, DivergenceDoesNotMatter) {
   LRPoints curve = crafted_curve(3, 0.05);
   const auto before = suggest_lr(curve.lrs, curve.losses);
@@ -126,6 +156,7 @@ TEST(SuggestLR, DivergenceDoesNotMatter) {
   const auto after = suggest_lr(curve.lrs, curve.losses);
   EXPECT_EQ(*after.steepest, *before.steepest);
   EXPECT_EQ(*after.suggested, *before.suggested);
+  EXPECT_EQ(*after.peak, *before.peak);
 }
 
 TEST(SuggestLR, ASecondDipBeyondTheRiseDoesNotMatter) {

@@ -2,6 +2,7 @@
 
 #include <stepsize/curvature/hessian_operator.h>
 #include <stepsize/curvature/max_stable_lr.h>
+#include <stepsize/curvature/power_iteration.h>
 #include <stepsize/curvature/sharpness_tracker.h>
 #include <stepsize/lr_scheduler/per_group.h>
 #include <stepsize/lr_scheduler/stateful_lr.h>
@@ -22,7 +23,8 @@ class CurvatureLROptions {
   /// What the rate is multiplied by, for all groups or one a group; finite and
   /// >= 0.
   TORCH_ARG(PerGroup, factor) = 1.0;
-  /// Multiplies the rate over the steps, as in ScheduleLR: a cooldown, say.
+  /// Multiplies the measured rate over the steps, as in ScheduleLR: a cooldown,
+  /// say. It does nothing before the first measurement.
   TORCH_ARG(Schedule, schedule);
   /// How the optimizer's momentum m changes the rate: times 1 - m, which
   /// mini-batches want, or up to the limit of a quadratic, for full batches and
@@ -31,7 +33,8 @@ class CurvatureLROptions {
   TORCH_ARG(MomentumLimit, momentum_limit) = MomentumLimit::kEffectiveRate;
   /// Products of each of the first five measurements; >= 1.
   TORCH_ARG(int64_t, start_products) = 20;
-  /// How products are computed where observe() is given a closure.
+  /// How products are computed where observe() is given a closure. kAutomatic:
+  /// exact, by differences where that throws or is not finite.
   TORCH_ARG(HessianMethod, method) = HessianMethod::kAutomatic;
   /// model->buffers(): put back after each evaluation of such a closure.
   TORCH_ARG(TensorVector, buffers);
@@ -58,39 +61,59 @@ class CurvatureLROptions {
 ///       scheduler.step();
 ///     }
 ///
-/// Until the first observation the rates stay as they are. From there on
-/// observe() sets those of the update at hand, where it has measured, and
-/// step() those of the next. What lies between, SharpnessTracker decides.
+/// observe() and step() are called once an update. observe() sets the rates of
+/// the update at hand, where it has measured, and step() those of the next:
+/// they grow there. Whether it is time to measure, SharpnessTracker says, with
+/// its interval counted in calls of observe() or of step(), whichever are more.
+/// Until the first measurement rates and `schedule` rest; the tenth step() by
+/// then warns. A loss without any curvature counts as none.
+///
+/// The loss is the one whose gradient the update takes, as its scale is that of
+/// the rate: with N micro-batches whose losses are divided by N observe the
+/// first one's, once an update and before the division; with a gradient scaler,
+/// before the scaling. A mean over ranks wants one rate: let one rank observe
+/// and send its rates to the others, each of which would come to another.
 ///
 /// With the momentum m of torch::optim::SGD, ClippedSGD or RollbackSGD the rate
 /// is 1 - m times as large, so that the effective rate, that over 1 - m, is the
 /// same; MomentumLimit::kQuadratic asks for 1 + m times, with Nesterov's
 /// (1 + m) / (1 + 2 m). Coupled weight decay adds to lambda. Both are read anew
-/// each time. Of other optimizers nothing is known: set a factor.
+/// each time. Momentum with dampening is refused. Of optimizers of your own
+/// nothing is known: set a factor.
 ///
 /// When not to use it: for Adam's kin, whose limit is that of the
-/// preconditioned Hessian and not of this one. Beside a scheduler that writes
+/// preconditioned Hessian and not of this one, LBFGS and PowerMethodSGD: the
+/// constructor refuses those that it knows. Beside a scheduler that writes
 /// rates as well: give that as `schedule`.
 ///
-/// Cost: with a loss, an update that measures keeps its graph and costs 1.5 to
-/// 2.8 gradients more; with a closure, a loss and a gradient besides. The host
-/// waits for each product. One buffer as large as the parameters.
+/// Cost: with a loss, a measurement takes a gradient that keeps its graph,
+/// which your backward() computes again, and a product of 1.5 to 2.8 gradients;
+/// the first five take start_products products each. With a closure it takes a
+/// loss besides, by differences a gradient a product, two by central ones. The
+/// host waits for each product. One buffer as large as the parameters.
 class CurvatureLR : public StatefulLR {
  public:
-  /// Throws c10::Error where an option is out of its range.
+  /// Throws c10::Error where an option is out of its range, for an optimizer
+  /// that is no descent along the gradient (Adam, AdamW, RMSprop, Adagrad,
+  /// LBFGS, ClippedAdamW) or measures for itself (PowerMethodSGD), and for
+  /// momentum with dampening, which step() and observe() refuse as well: the
+  /// first gradient is not dampened, and one rate cannot suit both.
   explicit CurvatureLR(
       torch::optim::Optimizer& optimizer,
       const CurvatureLROptions& options = {});
 
   /// Looks at the batch of the coming update, and sets its rates where it is
   /// time to measure. The loss is a scalar with its graph, on which backward()
-  /// has not been called; products are exact. Returns whether it has measured.
-  /// Throws c10::Error for a loss without a graph, and passes on what a double
-  /// backward throws; nothing has changed then.
+  /// has not been called, neither scaled nor divided; products are exact.
+  /// Returns whether it has measured: not where it was not time, where the
+  /// curvature is not finite (failed_measurements() counts that) and where
+  /// there has been none so far; the last two leave it due(). Throws c10::Error
+  /// for a loss without a graph, and passes on what a double backward throws;
+  /// nothing has changed then.
   bool observe(const at::Tensor& loss);
   /// The same from a closure that computes the loss and does not call
-  /// backward(): also by finite differences, for what has no double backward.
-  /// It is not called where it is not time.
+  /// backward(): also by finite differences, for what has no double backward
+  /// or none that is finite. It is not called where it is not time.
   bool observe(const LossClosure& closure);
 
   /// Whether it is time: the next observe() measures.
@@ -114,7 +137,11 @@ class CurvatureLR : public StatefulLR {
  private:
   TensorVector trained_parameters() const;
   TensorVector start_vector(const TensorVector& parameters) const;
-  bool measure(const LinearOperator& hessian, const TensorVector& parameters);
+  void check_dampening() const;
+  bool is_time();
+  PowerIterationResult iterate(
+      const LinearOperator& hessian, const TensorVector& parameters) const;
+  bool take(const PowerIterationResult& result);
   std::vector<double> lrs_at(int64_t epoch, double rate) const;
 
   CurvatureLROptions options_;
@@ -122,6 +149,9 @@ class CurvatureLR : public StatefulLR {
   TensorVector vector_;
   int64_t products_ = 0;
   int64_t failed_ = 0;
+  // Calls of observe() since a measurement, its own with them.
+  int64_t observed_ = 0;
+  bool warned_ = false;
 };
 
 }  // namespace stepsize

@@ -34,7 +34,7 @@ LRCurveFit fit_lr_curve(
 /// What a range test's curve says of the rate, each value a learning rate. All
 /// are empty where the loss never falls by more than its noise.
 struct LRSuggestions {
-  /// The rate to train with: the geometric mean of `steepest` and `maximal`.
+  /// The constant rate to train with: the geometric mean of `steepest` and `maximal`.
   /// The first alone is often too low, as the loss of a hundred updates is not
   /// that of a run; a share of the second is too high where the curve has a
   /// wide floor.
@@ -44,6 +44,10 @@ struct LRSuggestions {
   /// Where the smooth curve is lowest, before it rises by half of its fall. A
   /// larger rate did not lower the loss.
   std::optional<double> maximal;
+  /// The last rate before the loss leaves its floor: the peak of a schedule
+  /// that warms up to it and decays, as cosine and one-cycle do. Such a run
+  /// passes the rates on its way, which a constant rate may not bear.
+  std::optional<double> peak;
   /// Where the smooth curve falls most steeply in ln lr.
   std::optional<double> steepest;
   /// The rates around `steepest` whose slope is within two standard errors of

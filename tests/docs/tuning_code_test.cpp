@@ -1,0 +1,172 @@
+// The code of docs/tuning.md, word for word: scripts/check_docs.py looks for
+// it.
+
+#include <gtest/gtest.h>
+#include <stepsize/lr_scheduler/schedule_lr.h>
+#include <stepsize/schedule/decay.h>
+#include <stepsize/schedule/ramp.h>
+#include <stepsize/tune/batch_scaling.h>
+#include <stepsize/tune/batch_size_schedule.h>
+#include <stepsize/tune/early_stopping.h>
+#include <stepsize/tune/gradient_noise_scale.h>
+#include <stepsize/tune/lr_range_test.h>
+#include <torch/torch.h>
+
+#include <cmath>
+#include <cstdint>
+
+#include <filesystem>
+#include <iostream>
+#include <string>
+#include <tuple>
+#include <vector>
+
+namespace stepsize {
+namespace {
+
+// Three classes of points around three centres, and a model of them.
+class TuningPage : public testing::Test {
+ protected:
+  TuningPage() {
+    torch::manual_seed(1);
+    model = torch::nn::Linear(2, 3);
+    labels = torch::randint(0, 3, {64}, torch::kInt64);
+    const auto centres =
+        torch::tensor({{2.0F, 0.0F}, {-1.0F, 2.0F}, {-1.0F, -2.0F}});
+    inputs = centres.index_select(0, labels) + torch::randn({64, 2});
+  }
+
+  torch::Tensor next_inputs() { return inputs; }
+  torch::Tensor next_labels() { return labels; }
+  torch::Tensor next_loss() {
+    const auto part = torch::randint(0, 64, {32}, torch::kInt64);
+    return torch::nn::functional::cross_entropy(
+        model->forward(inputs.index_select(0, part)),
+        labels.index_select(0, part));
+  }
+
+  torch::nn::Linear model{nullptr};
+  torch::Tensor inputs;
+  torch::Tensor labels;
+};
+
+TEST_F(TuningPage, TheRangeTestSetsARate) {
+  const auto folder = std::filesystem::current_path();
+  std::filesystem::current_path(testing::TempDir());
+  torch::optim::SGD optimizer(model->parameters(), 123);
+  testing::internal::CaptureStdout();
+  // clang-format off
+auto result = stepsize::lr_range_test(*model, optimizer, [&] {
+  auto loss = torch::nn::functional::cross_entropy(
+      model->forward(next_inputs()), next_labels());
+  loss.backward();
+  return loss;
+});
+if (auto rate = result.optional_suggestion()) {
+  for (auto& group : optimizer.param_groups()) {
+    group.options().set_lr(*rate);
+  }
+}
+result.write_svg("range.svg");
+std::cout << result.to_terminal() << '\n';
+  // clang-format on
+  EXPECT_NE(
+      testing::internal::GetCapturedStdout().find("suggested"),
+      std::string::npos);
+  EXPECT_TRUE(std::filesystem::exists("range.svg"));
+  std::filesystem::current_path(folder);
+  const double rate = optimizer.param_groups()[0].options().get_lr();
+  EXPECT_GT(rate, 1e-3);
+  EXPECT_LT(rate, 10);
+}
+
+TEST_F(TuningPage, RatesFollowTheBatch) {
+  torch::optim::AdamW adamw(
+      model->parameters(), torch::optim::AdamWOptions(1e-3).betas({0.9, 0.99}));
+  // clang-format off
+double lr = stepsize::scale_lr(
+    /*lr=*/0.1, /*base_batch=*/256, /*batch=*/8192,
+    stepsize::BatchRule::linear());  // 3.2
+stepsize::scale_lr(adamw, 256, 1024, stepsize::BatchRule::adam_sde());
+double effective = stepsize::effective_lr(lr, /*momentum=*/0.9);  // 32
+  // clang-format on
+  EXPECT_DOUBLE_EQ(lr, 3.2);
+  EXPECT_NEAR(effective, 32, 1e-12);
+  const auto& options = static_cast<const torch::optim::AdamWOptions&>(
+      adamw.param_groups()[0].options());
+  EXPECT_DOUBLE_EQ(options.lr(), 2e-3);
+  EXPECT_NEAR(std::get<0>(options.betas()), 0.6, 1e-12);
+}
+
+TEST_F(TuningPage, TheNoiseScaleAdvises) {
+  torch::optim::SGD optimizer(model->parameters(), 0.01);
+  const int64_t updates = 20;
+  testing::internal::CaptureStdout();
+  // clang-format off
+stepsize::GradientNoiseScale noise(optimizer, /*micro_batch=*/32);
+for (int64_t update = 0; update < updates; ++update) {
+  optimizer.zero_grad();
+  for (int64_t part = 0; part < 4; ++part) {
+    (next_loss() / 4).backward();
+    noise.add_micro_batch();
+  }
+  noise.finish_update(/*factor=*/0.25);
+  optimizer.step();
+}
+std::cout << noise.total().advice(/*batch=*/128) << '\n';
+  // clang-format on
+  EXPECT_NE(
+      testing::internal::GetCapturedStdout().find("twice the batch"),
+      std::string::npos);
+  EXPECT_EQ(noise.total().updates, updates);
+}
+
+TEST_F(TuningPage, TheBatchGrowsToItsCap) {
+  torch::optim::SGD optimizer(model->parameters(), 0.01);
+  std::vector<int64_t> seen;
+  const auto train = [&](int64_t micro_batch, int64_t accumulation) {
+    seen.push_back(micro_batch * accumulation);
+  };
+  // clang-format off
+stepsize::BatchSizeSchedule batches(
+    stepsize::warmup(500).then(stepsize::cosine(9500)),
+    stepsize::BatchSizeScheduleOptions(/*base_batch=*/128, /*max_batch=*/4096)
+        .max_micro_batch(512));
+stepsize::ScheduleLR scheduler(optimizer, batches.lr_schedule());
+for (int64_t n = 0; n < batches.updates(); ++n) {
+  const stepsize::BatchPlan plan = batches.at_update(n);
+  train(plan.micro_batch, plan.accumulation);
+  scheduler.step();
+}
+  // clang-format on
+  EXPECT_EQ(seen.front(), 128);
+  EXPECT_EQ(seen.back(), 4096);
+  EXPECT_LT(seen.size(), 10000U);
+}
+
+TEST_F(TuningPage, StoppingPutsTheBestWeightsBack) {
+  const int64_t epochs = 50;
+  int64_t trained = 0;
+  const auto train_epoch = [&] {
+    const torch::NoGradGuard no_grad;
+    model->bias.fill_(static_cast<double>(++trained));
+  };
+  // Best in the third epoch.
+  const auto validation_loss = [&] {
+    return 1 + std::abs(static_cast<double>(trained) - 3);
+  };
+  // clang-format off
+stepsize::EarlyStopping stopping(
+    *model, stepsize::EarlyStoppingOptions().patience(5).min_delta(1e-3));
+for (int64_t epoch = 0; epoch < epochs; ++epoch) {
+  train_epoch();
+  if (stopping.step(validation_loss())) break;
+}
+stopping.restore_best();
+  // clang-format on
+  EXPECT_EQ(trained, 3 + 5 + 1);
+  EXPECT_EQ(model->bias[0].item<double>(), 3);
+}
+
+}  // namespace
+}  // namespace stepsize

@@ -1,0 +1,265 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <stepsize/lr_scheduler/curvature_lr.h>
+#include <stepsize/optim/clipped_adamw.h>
+#include <stepsize/optim/clipped_sgd.h>
+#include <stepsize/optim/power_method_sgd.h>
+#include <stepsize/optim/rollback_sgd.h>
+#include <stepsize/schedule/ramp.h>
+#include <torch/torch.h>
+
+#include <cmath>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/support/archive_bytes.h"
+#include "tests/support/error_text.h"
+#include "tests/support/leaf.h"
+#include "tests/support/numbers.h"
+
+namespace stepsize::test {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+using torch::optim::SGD;
+using torch::optim::SGDOptions;
+
+// Eigenvalues 1, 10 and 40, times a factor.
+torch::Tensor trough(const torch::Tensor& x, double factor = 1) {
+  static const auto curvature =
+      torch::tensor({1.0, 10.0, 40.0}, torch::kFloat64);
+  return factor * (curvature * x.square()).sum() / 2;
+}
+
+double lr_of(const torch::optim::Optimizer& optimizer) {
+  return optimizer.param_groups()[0].options().get_lr();
+}
+
+TEST(CurvatureLRUse, AFlatFirstBatchDecidesNothing) {
+  const auto x = leaf({1, 1, 1});
+  SGD sgd({x}, SGDOptions(0.125));
+  CurvatureLR scheduler(
+      sgd,
+      CurvatureLROptions().tracker(
+          SharpnessTrackerOptions().lr_growth(100).decay(0)));
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_FALSE(scheduler.observe(trough(x, 0)));
+    scheduler.step();
+    EXPECT_EQ(lr_of(sgd), 0.125);
+    EXPECT_TRUE(scheduler.due());
+    EXPECT_TRUE(std::isnan(scheduler.sharpness()));
+  }
+  EXPECT_EQ(scheduler.failed_measurements(), 0);
+  EXPECT_TRUE(scheduler.observe(trough(x)));
+  EXPECT_NEAR(lr_of(sgd), 1.0 / 40, 1e-12);
+  scheduler.step();
+  // The cap is ten times the first rate that was measured.
+  scheduler.observe(trough(x, 1e-3));
+  scheduler.step();
+  EXPECT_NEAR(lr_of(sgd), 10.0 / 40, 1e-12);
+}
+
+TEST(CurvatureLRUse, FlatGroundLaterOnIsAMeasurement) {
+  const auto x = leaf({1, 1, 1});
+  SGD sgd({x}, SGDOptions(0.125));
+  CurvatureLR scheduler(sgd);
+  scheduler.observe(trough(x));
+  scheduler.step();
+  EXPECT_TRUE(scheduler.observe(trough(x, 0)));
+  EXPECT_NEAR(scheduler.sharpness(), 0.99 * 40, 1e-9);
+}
+
+TEST(CurvatureLRUse, AccumulationIsObservedBeforeTheDivision) {
+  const int parts = 4;
+  const auto x = leaf({1, 1, 1});
+  SGD sgd({x}, SGDOptions(0.125));
+  CurvatureLR scheduler(sgd);
+  const auto before = trough(x).item<double>();
+  for (int step = 0; step < 200; ++step) {
+    sgd.zero_grad();
+    for (int part = 0; part < parts; ++part) {
+      const auto loss = trough(x);
+      if (part == 0) scheduler.observe(loss);
+      (loss / parts).backward();
+    }
+    sgd.step();
+    scheduler.step();
+    ASSERT_NEAR(lr_of(sgd), 1.0 / 40, 1e-12);
+  }
+  EXPECT_LT(trough(x).item<double>(), 1e-3 * before);
+}
+
+// The curvature rises by 50 while the rates move once in a hundred updates.
+TEST(CurvatureLRUse, TheIntervalCountsObservationsToo) {
+  const auto x = leaf({1, 1, 1});
+  SGD sgd({x}, SGDOptions(0.125));
+  CurvatureLR scheduler(sgd);
+  std::vector<int> measured_at;
+  for (int epoch = 0; epoch < 3; ++epoch) {
+    for (int batch = 0; batch < 100; ++batch) {
+      const double factor = epoch == 1 ? 50 : 1;
+      if (scheduler.observe(trough(x, factor)) && epoch == 0) {
+        measured_at.push_back(batch);
+      }
+      if (epoch == 1 && batch >= 10) {
+        ASSERT_LE(lr_of(sgd), 1.0 / 2000 + 1e-12) << batch;
+      }
+    }
+    scheduler.step();
+  }
+  // Intervals of 1, 2, 4, 8, and 10 from then on.
+  EXPECT_EQ(
+      measured_at,
+      std::vector<int>({0, 1, 3, 7, 15, 25, 35, 45, 55, 65, 75, 85, 95}));
+}
+
+TEST(CurvatureLRUse, TheIntervalCountsUpdatesThatAreNotObserved) {
+  const auto x = leaf({1, 1, 1});
+  SGD sgd({x}, SGDOptions(0.125));
+  CurvatureLR scheduler(sgd);
+  std::vector<int> measured_at;
+  for (int step = 0; step < 40; ++step) {
+    if (scheduler.due()) {
+      EXPECT_TRUE(scheduler.observe(trough(x)));
+      measured_at.push_back(step);
+    }
+    scheduler.step();
+  }
+  EXPECT_EQ(measured_at, std::vector<int>({0, 1, 3, 7, 15, 25, 35}));
+}
+
+TEST(CurvatureLRUse, TheCountOfObservationsIsSaved) {
+  const auto x = leaf({1, 1, 1});
+  SGD sgd({x}, SGDOptions(0.125));
+  CurvatureLR whole(sgd);
+  SGD other({x}, SGDOptions(0.125));
+  CurvatureLR resumed(other);
+  for (int i = 0; i < 10; ++i) whole.observe(trough(x));
+  load(resumed, saved(whole));
+  for (int i = 0; i < 30; ++i) {
+    ASSERT_EQ(whole.due(), resumed.due()) << i;
+    whole.observe(trough(x));
+    resumed.observe(trough(x));
+  }
+}
+
+TEST(CurvatureLRUse, RefusesMomentumWithDampening) {
+  const auto x = leaf({1, 1, 1});
+  const std::vector<torch::Tensor> list{x};
+  const std::string text =
+      "CurvatureLR: dampening of parameter group 0 must be 0, got ";
+  SGD sgd(list, SGDOptions(1).momentum(0.5).dampening(-2));
+  ClippedSGD clipped(list, ClippedSGDOptions(1).momentum(0.9).dampening(0.25));
+  RollbackSGD rollback(
+      list, RollbackSGDOptions(1).momentum(0.5).dampening(0.5));
+  EXPECT_THAT(message_of([&] { CurvatureLR{sgd}; }), HasSubstr(text + "-2"));
+  EXPECT_THAT(
+      message_of([&] { CurvatureLR{clipped}; }), HasSubstr(text + "0.25"));
+  EXPECT_THAT(
+      message_of([&] { CurvatureLR{rollback}; }), HasSubstr(text + "0.5"));
+  // Also where it comes later; nothing has changed then.
+  auto& options = static_cast<SGDOptions&>(sgd.param_groups()[0].options());
+  options.dampening(0);
+  CurvatureLR scheduler(sgd);
+  options.dampening(0.5);
+  EXPECT_THAT(
+      message_of([&] { scheduler.observe(trough(x)); }), HasSubstr(text));
+  EXPECT_EQ(lr_of(sgd), 1);
+  EXPECT_EQ(scheduler.products(), 0);
+  options.dampening(0);
+  scheduler.observe(trough(x));
+  options.dampening(0.5);
+  EXPECT_THAT(message_of([&] { scheduler.step(); }), HasSubstr(text));
+  EXPECT_EQ(scheduler.last_epoch(), 0);
+}
+
+TEST(CurvatureLRUse, RefusesOptimizersThatDoNotDescendAlongTheGradient) {
+  using namespace torch::optim;  // NOLINT: five optimizers
+  const std::vector<torch::Tensor> x{leaf({1})};
+  const auto refusal = [](Optimizer&& optimizer) {
+    return message_of([&] { CurvatureLR{optimizer}; });
+  };
+  const auto names = [](const std::string& name, const std::string& reason) {
+    return AllOf(
+        HasSubstr("CurvatureLR: cannot set the rate of " + name + ": "),
+        HasSubstr(reason));
+  };
+  const std::string scales = "scales the gradient by coordinate";
+  EXPECT_THAT(refusal(Adam(x)), names("torch::optim::Adam", scales));
+  EXPECT_THAT(refusal(AdamW(x)), names("torch::optim::AdamW", scales));
+  EXPECT_THAT(refusal(RMSprop(x)), names("torch::optim::RMSprop", scales));
+  EXPECT_THAT(refusal(Adagrad(x)), names("torch::optim::Adagrad", scales));
+  EXPECT_THAT(refusal(ClippedAdamW(x)), names("ClippedAdamW", scales));
+  EXPECT_THAT(
+      refusal(LBFGS(x)), names("torch::optim::LBFGS", "the inverse Hessian"));
+  EXPECT_THAT(
+      refusal(PowerMethodSGD(x)),
+      names("PowerMethodSGD", "measures the curvature itself"));
+}
+
+// Beside the bowl |y|^3, whose second derivative at 0 is 0 and computed as NaN.
+torch::Tensor with_a_cusp(const torch::Tensor& x, const torch::Tensor& y) {
+  return trough(x) + y.square().sum().pow(1.5);
+}
+
+TEST(CurvatureLRUse, AProductThatIsNotFiniteIsTriedAsADifference) {
+  const auto x = leaf({1, 1, 1});
+  const auto y = leaf({0, 0});
+  const std::vector<torch::Tensor> list{x, y};
+  const auto loss_of = [&] { return with_a_cusp(x, y); };
+  SGD sgd(list, SGDOptions(0.125));
+  CurvatureLR scheduler(sgd);
+  EXPECT_TRUE(scheduler.observe(loss_of));
+  EXPECT_NEAR(scheduler.sharpness(), 40, 1e-3);
+  EXPECT_NEAR(lr_of(sgd), 1.0 / 40, 1e-6);
+  EXPECT_EQ(scheduler.failed_measurements(), 0);
+  EXPECT_GT(scheduler.products(), 1);
+  EXPECT_TRUE(torch::equal(x, leaf({1, 1, 1})));
+  // Not with a loss alone, and not where exact products are asked for.
+  SGD other(list, SGDOptions(0.125));
+  CurvatureLR strict(other, CurvatureLROptions().method(HessianMethod::kExact));
+  EXPECT_FALSE(strict.observe(loss_of));
+  EXPECT_FALSE(strict.observe(loss_of()));
+  EXPECT_EQ(strict.failed_measurements(), 2);
+  EXPECT_EQ(lr_of(other), 0.125);
+  EXPECT_TRUE(strict.due());
+}
+
+TEST(CurvatureLRUse, ALossThatIsNotFiniteFailsInAClosureToo) {
+  const auto x = leaf({1, 1, 1});
+  SGD sgd({x}, SGDOptions(0.125));
+  CurvatureLR scheduler(sgd);
+  EXPECT_FALSE(scheduler.observe([&] { return trough(x, kNaN); }));
+  EXPECT_EQ(scheduler.failed_measurements(), 1);
+  EXPECT_EQ(lr_of(sgd), 0.125);
+  EXPECT_TRUE(scheduler.observe([&] { return trough(x); }));
+}
+
+// What `count` steps say on the standard error.
+std::string said_in_steps(CurvatureLR& scheduler, int count) {
+  testing::internal::CaptureStderr();
+  for (int step = 0; step < count; ++step) scheduler.step();
+  return testing::internal::GetCapturedStderr();
+}
+
+TEST(CurvatureLRUse, TheTenthStepWithoutAMeasurementWarnsOnce) {
+  const auto x = leaf({1, 1, 1});
+  SGD sgd({x}, SGDOptions(0.125));
+  CurvatureLR scheduler(sgd, CurvatureLROptions().schedule(linear(20)));
+  EXPECT_EQ(said_in_steps(scheduler, 9), "");
+  EXPECT_THAT(
+      said_in_steps(scheduler, 1),
+      HasSubstr("CurvatureLR: no measurement in 10 steps"));
+  EXPECT_EQ(said_in_steps(scheduler, 10), "");
+  // The schedule has rested as well.
+  EXPECT_EQ(lr_of(sgd), 0.125);
+  SGD other({x}, SGDOptions(0.125));
+  CurvatureLR observed(other);
+  observed.observe(trough(x));
+  EXPECT_EQ(said_in_steps(observed, 20), "");
+}
+
+}  // namespace
+}  // namespace stepsize::test
