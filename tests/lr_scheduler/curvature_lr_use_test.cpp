@@ -100,8 +100,8 @@ TEST(CurvatureLRUse, TheIntervalCountsObservationsToo) {
   for (int epoch = 0; epoch < 3; ++epoch) {
     for (int batch = 0; batch < 100; ++batch) {
       const double factor = epoch == 1 ? 50 : 1;
-      if (scheduler.observe(trough(x, factor)) && epoch == 0) {
-        measured_at.push_back(batch);
+      if (scheduler.observe(trough(x, factor)) && epoch < 2) {
+        measured_at.push_back(100 * epoch + batch);
       }
       if (epoch == 1 && batch >= 10) {
         ASSERT_LE(lr_of(sgd), 1.0 / 2000 + 1e-12) << batch;
@@ -109,10 +109,11 @@ TEST(CurvatureLRUse, TheIntervalCountsObservationsToo) {
     }
     scheduler.step();
   }
-  // Intervals of 1, 2, 4, 8, and 10 from then on.
-  EXPECT_EQ(
-      measured_at,
-      std::vector<int>({0, 1, 3, 7, 15, 25, 35, 45, 55, 65, 75, 85, 95}));
+  // Intervals of 1, 2, 4, 8, and 10 from then on; from the jump anew.
+  EXPECT_EQ(measured_at, std::vector<int>({0,   1,   3,   7,   15,  25,  35,
+                                           45,  55,  65,  75,  85,  95,  105,
+                                           106, 108, 112, 120, 130, 140, 150,
+                                           160, 170, 180, 190}));
 }
 
 TEST(CurvatureLRUse, TheIntervalCountsUpdatesThatAreNotObserved) {

@@ -159,9 +159,9 @@ TEST(PowerMethodSGD, FollowsASpikeOfCurvatureAndComesBack) {
   EXPECT_GT(sgd.current_lr(), 0.5 / 40);
 }
 
-// Ten classes of points around centres, and a small network.
+// Ten classes of points around centres, some labels wrong, and a small network.
 struct Classification {
-  Classification() {
+  explicit Classification(double wrong = 0) {
     torch::manual_seed(11);
     const auto centres = torch::randn({10, 64}) * 0.7;
     labels = torch::randint(0, 10, {1797}, torch::kLong);
@@ -170,6 +170,12 @@ struct Classification {
         torch::nn::Linear(64, 32),
         torch::nn::Tanh(),
         torch::nn::Linear(32, 10));
+    if (wrong > 0) {
+      labels = torch::where(
+          torch::rand({1797}).lt(wrong),
+          torch::randint(0, 10, {1797}, torch::kLong),
+          labels);
+    }
   }
 
   torch::Tensor loss(int64_t batch, int64_t step) const {
@@ -195,6 +201,42 @@ struct Setting {
   int64_t steps = 150;
 };
 
+// What a run has come to, over the loss of the whole data before it.
+struct Course {
+  double worst = 0;
+  double end = 0;
+  int64_t skipped = 0;
+};
+
+Course course_of(
+    const Classification& problem,
+    const Setting& setting,
+    MomentumLimit limit = MomentumLimit::kEffectiveRate) {
+  PowerMethodSGDOptions options;
+  options.momentum(setting.momentum).momentum_limit(limit);
+  options.tracker().safety(setting.safety);
+  PowerMethodSGD sgd(problem.model->parameters(), options);
+  const auto whole = [&] {
+    return problem.loss(problem.labels.size(0), 0).item<double>();
+  };
+  const double before = whole();
+  Course course;
+  for (int64_t step = 0; step < setting.steps; ++step) {
+    const auto loss =
+        sgd.step([&] { return problem.loss(setting.batch, step); });
+    course.worst = std::max(course.worst, loss.item<double>() / before);
+  }
+  course.end = whole() / before;
+  course.skipped = sgd.skipped_steps();
+  return course;
+}
+
+testing::Message text_of(const Setting& setting) {
+  return testing::Message()
+         << "batch " << setting.batch << ", safety " << setting.safety
+         << ", momentum " << setting.momentum;
+}
+
 TEST(PowerMethodSGD, DoesNotDivergeAtAnyBatch) {
   for (const Setting& setting : std::vector<Setting>{
            {16, 0.5, 0},
@@ -202,60 +244,45 @@ TEST(PowerMethodSGD, DoesNotDivergeAtAnyBatch) {
            {128, 0.9, 0},
            {128, 0.5, 0.9, 400},
            {16, 0.9, 0.9, 600},
-           {16, 0.5, 0.9, 600},
-           {64, 0.9, 0.9, 400},
            {16, 0.9, 0, 2000},
            {32, 0.9, 0, 2000},
            {1797, 0.9, 0, 400}}) {
-    SCOPED_TRACE(
-        testing::Message() << "batch " << setting.batch << ", safety "
-                           << setting.safety << ", momentum "
-                           << setting.momentum);
-    Classification problem;
-    PowerMethodSGDOptions options;
-    options.momentum(setting.momentum).tracker().safety(setting.safety);
-    PowerMethodSGD sgd(problem.model->parameters(), options);
-    const double before = problem.loss(1797, 0).item<double>();
-    double worst = 0;
-    for (int64_t step = 0; step < setting.steps; ++step) {
-      const auto loss =
-          sgd.step([&] { return problem.loss(setting.batch, step); });
-      worst = std::max(worst, loss.item<double>());
-    }
-    EXPECT_LT(worst, 3 * before);
-    EXPECT_LT(problem.loss(1797, 0).item<double>(), 0.5 * before);
-    EXPECT_EQ(sgd.skipped_steps(), 0);
+    SCOPED_TRACE(text_of(setting));
+    const Course course = course_of(Classification(), setting);
+    EXPECT_LT(course.worst, 2);
+    EXPECT_LT(course.end, 0.5);
+    EXPECT_EQ(course.skipped, 0);
   }
 }
 
-TEST(Probe, Probe) {
-  for (double noise : {0.0, 0.2, 0.5})
+// With a fifth of the labels wrong the batches disagree to the end. Momentum
+// gathers that, and the limit of a quadratic does not hold.
+TEST(PowerMethodSGD, TheEffectiveRateHoldsWhereTheLimitOfAQuadraticDiverges) {
   for (const Setting& setting : std::vector<Setting>{
            {8, 0.5, 0.9, 300},
-           {8, 0.9, 0.9, 300},
            {16, 0.5, 0.9, 300},
            {16, 0.9, 0.9, 300},
-           {32, 0.5, 0.9, 300},
-           {32, 0.9, 0.9, 300},
-           {64, 0.9, 0.9, 300}}) {
-  for (const auto limit : {MomentumLimit::kEffectiveRate, MomentumLimit::kQuadratic}) {
-    Classification problem;
-    auto mask = torch::rand({1797}) < noise;
-    problem.labels = torch::where(mask, torch::randint(0, 10, {1797}, torch::kLong), problem.labels);
-    PowerMethodSGDOptions options;
-    options.momentum(setting.momentum).momentum_limit(limit).tracker().safety(setting.safety);
-    PowerMethodSGD sgd(problem.model->parameters(), options);
-    const double before = problem.loss(1797, 0).item<double>();
-    double worst = 0; int64_t at = 0, first2 = -1;
-    for (int64_t step = 0; step < setting.steps; ++step) {
-      const auto loss =
-          sgd.step([&] { return problem.loss(setting.batch, step); });
-      if (loss.item<double>() > worst) { worst = loss.item<double>(); at = step; }
-      if (first2 < 0 && worst > 2 * before) first2 = step;
-    }
-    printf("noise %g lim %d batch %ld s %g m %g: worst/before %g at %ld first2 %ld after/before %g\n", noise, int(limit), setting.batch, setting.safety, setting.momentum, worst/before, at, first2, problem.loss(1797,0).item<double>()/before);
-   }
+           {32, 0.9, 0.9, 300}}) {
+    SCOPED_TRACE(text_of(setting));
+    const Course effective = course_of(Classification(0.2), setting);
+    EXPECT_LT(effective.worst, 2);
+    EXPECT_LT(effective.end, 0.6);
+    EXPECT_EQ(effective.skipped, 0);
+    const Course quadratic =
+        course_of(Classification(0.2), setting, MomentumLimit::kQuadratic);
+    EXPECT_GT(quadratic.worst, 2);
+    EXPECT_GT(quadratic.end, 1);
   }
+}
+
+TEST(PowerMethodSGD, TheLimitOfAQuadraticIsFasterOnTheFullBatch) {
+  const Setting setting{1797, 0.9, 0.9};
+  const Course effective = course_of(Classification(), setting);
+  const Course quadratic =
+      course_of(Classification(), setting, MomentumLimit::kQuadratic);
+  EXPECT_LT(quadratic.worst, 1.01);
+  EXPECT_LT(quadratic.end, 1e-4);
+  EXPECT_LT(quadratic.end, 0.1 * effective.end);
 }
 
 TEST(PowerMethodSGD, GoesOnBitForBitAfterALoad) {

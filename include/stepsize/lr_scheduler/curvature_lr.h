@@ -65,14 +65,15 @@ class CurvatureLROptions {
 /// the update at hand, where it has measured, and step() those of the next:
 /// they grow there. Whether it is time to measure, SharpnessTracker says, with
 /// its interval counted in calls of observe() or of step(), whichever are more.
-/// Until the first measurement rates and `schedule` rest; the tenth step() by
-/// then warns. A loss without any curvature counts as none.
+/// Until the first measurement rates and `schedule` rest; the tenth step()
+/// without one warns. A loss without any curvature is none.
 ///
-/// The loss is the one whose gradient the update takes, as its scale is that of
-/// the rate: with N micro-batches whose losses are divided by N observe the
-/// first one's, once an update and before the division; with a gradient scaler,
-/// before the scaling. A mean over ranks wants one rate: let one rank observe
-/// and send its rates to the others, each of which would come to another.
+/// The loss must be the one whose gradient the update takes, as its scale is
+/// that of the rate. With N micro-batches whose losses are divided by N observe
+/// the first one's, once an update and before the division; with a gradient
+/// scaler, before the scaling. Ranks that observe batches of their own would
+/// come to rates of their own: let one observe and send its rates to the
+/// others.
 ///
 /// With the momentum m of torch::optim::SGD, ClippedSGD or RollbackSGD the rate
 /// is 1 - m times as large, so that the effective rate, that over 1 - m, is the
@@ -104,7 +105,8 @@ class CurvatureLR : public StatefulLR {
 
   /// Looks at the batch of the coming update, and sets its rates where it is
   /// time to measure. The loss is a scalar with its graph, on which backward()
-  /// has not been called, neither scaled nor divided; products are exact.
+  /// has not been called, and the one whose gradient the update takes, neither
+  /// scaled nor divided; products are exact.
   /// Returns whether it has measured: not where it was not time, where the
   /// curvature is not finite (failed_measurements() counts that) and where
   /// there has been none so far; the last two leave it due(). Throws c10::Error
