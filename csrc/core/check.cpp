@@ -14,6 +14,19 @@ std::string number_text(double value) {
   return std::string(buffer.data(), result.ptr);
 }
 
+std::string short_number_text(double value, int digits) {
+  std::array<char, 32> buffer{};
+  const auto written = std::to_chars(
+      buffer.data(),
+      buffer.data() + buffer.size(),
+      value,
+      std::chars_format::scientific,
+      digits - 1);
+  double rounded = value;
+  std::from_chars(buffer.data(), written.ptr, rounded);
+  return number_text(rounded);
+}
+
 void check_option(
     bool holds,
     const std::string& kind,

@@ -3,12 +3,20 @@
 #include <ATen/Functions.h>
 #include <c10/util/Type.h>
 #include <stepsize/optim/indexed_optimizer.h>
+#include <torch/optim/adagrad.h>
+#include <torch/optim/adam.h>
+#include <torch/optim/adamw.h>
 #include <torch/optim/lbfgs.h>
+#include <torch/optim/rmsprop.h>
+#include <torch/optim/sgd.h>
 #include <torch/serialize/archive.h>
 
 #include <cstddef>
+#include <mutex>
 #include <type_traits>
+#include <typeindex>
 #include <typeinfo>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -157,6 +165,31 @@ class LBFGSStateCopy : public StateCopy {
   std::vector<std::pair<Key, std::unique_ptr<Entry>>> entries_;
 };
 
+template <typename... Classes>
+bool derives_from(const Optimizer& optimizer) {
+  return (
+      (dynamic_cast<const Classes*>(&optimizer) != nullptr &&
+       typeid(optimizer) != typeid(Classes)) ||
+      ...);
+}
+
+// Its save() may be the inherited one, which knows nothing of what the subclass
+// has added: that cannot be seen from here.
+void warn_of_subclass(const std::string& kind, const Optimizer& optimizer) {
+  using namespace torch::optim;
+  if (!derives_from<SGD, Adam, AdamW, RMSprop, Adagrad>(optimizer)) return;
+  static std::mutex mutex;
+  static std::unordered_set<std::type_index> warned;
+  const std::lock_guard<std::mutex> lock(mutex);
+  if (!warned.insert(typeid(optimizer)).second) return;
+  TORCH_WARN(
+      kind,
+      ": of ",
+      c10::demangle(typeid(optimizer).name()),
+      " only what its save() and load() carry is put back; a member that it "
+      "has added to LibTorch's class is not, unless they carry it");
+}
+
 }  // namespace
 
 std::unique_ptr<StateCopy> state_copy(
@@ -173,6 +206,7 @@ std::unique_ptr<StateCopy> state_copy(
         ", a subclass of LBFGS that may keep more than that");
     return std::make_unique<LBFGSStateCopy>(*lbfgs);
   }
+  warn_of_subclass(kind, optimizer);
   return std::make_unique<AccessedStateCopy>(kind, optimizer);
 }
 

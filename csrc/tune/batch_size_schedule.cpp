@@ -18,6 +18,11 @@ constexpr char kKind[] = "BatchSizeSchedule";
 constexpr int64_t kMostTime = 100'000'000;
 constexpr int64_t kMostBatch = 1'000'000'000;
 
+int64_t most_micro_batch(const BatchSizeScheduleOptions& options) {
+  return options.max_micro_batch() == 0 ? options.max_batch()
+                                        : options.max_micro_batch();
+}
+
 BatchSizeScheduleOptions checked(BatchSizeScheduleOptions options) {
   const auto check = [](bool holds,
                         const char* option,
@@ -39,6 +44,18 @@ BatchSizeScheduleOptions checked(BatchSizeScheduleOptions options) {
       "max_micro_batch",
       ">= 0",
       options.max_micro_batch());
+  const int64_t micro = most_micro_batch(options);
+  const int64_t unit = options.multiple_of();
+  check(
+      unit >= 1 && unit <= micro,
+      "multiple_of",
+      "in [1, max_micro_batch] = [1, " + std::to_string(micro) + "]",
+      unit);
+  check(
+      base % unit == 0,
+      "base_batch",
+      "a multiple of multiple_of = " + std::to_string(unit),
+      base);
   return options;
 }
 
@@ -58,14 +75,18 @@ double checked_length(const Schedule& schedule) {
   return length;
 }
 
-// Micro-batches for the largest batch of at most `wanted` examples that is made
-// of equal ones of at most `most` each: it grows with `wanted`.
-BatchPlan plan_of(int64_t wanted, int64_t most) {
+// Equal micro-batches of at most `most` examples for at most `wanted` in all:
+// full ones, or one more of smaller ones, whichever have more examples. (Many
+// tiny ones may come closer to `wanted`, and cost too many passes.) The batch
+// never falls as `wanted` grows. All numbers are in units of `unit` examples.
+BatchPlan plan_of(int64_t wanted, int64_t most, int64_t unit) {
   const int64_t whole = wanted / most;
   const int64_t parts = whole + 1;
   const int64_t part = wanted / parts;
-  if (whole * most >= parts * part) return {whole * most, most, whole, 0};
-  return {parts * part, part, parts, 0};
+  if (whole * most >= parts * part) {
+    return {whole * most * unit, most * unit, whole, 0};
+  }
+  return {parts * part * unit, part * unit, parts, 0};
 }
 
 }  // namespace
@@ -102,12 +123,12 @@ struct BatchSizeSchedule::Table {
         kKind,
         ": the schedule's factor must be > 0 somewhere: ",
         schedule.to_string());
-    const int64_t most_micro = options.max_micro_batch() == 0
-                                   ? options.max_batch()
-                                   : options.max_micro_batch();
+    const int64_t unit = options.multiple_of();
+    const int64_t most_micro = most_micro_batch(options) / unit;
     for (int64_t t = 0; t <= last; ++t) {
       const double share = highest[static_cast<std::size_t>(t)] / high;
-      const BatchPlan plan = plan_of(wanted_batch(share), most_micro);
+      const BatchPlan plan =
+          plan_of(wanted_batch(share) / unit, most_micro, unit);
       if (entries.empty() || entries.back().plan.batch != plan.batch) {
         entries.push_back({t, plan, 0, 0});
       }
@@ -148,11 +169,16 @@ struct BatchSizeSchedule::Table {
     updates = update;
   }
 
-  BatchPlan with_rate(BatchPlan plan, double t) const {
-    const double growth = static_cast<double>(plan.batch) /
-                          static_cast<double>(options.base_batch());
+  double lr_factor(double t, int64_t batch) const {
+    const double growth =
+        static_cast<double>(batch) / static_cast<double>(options.base_batch());
     const bool is_linear = options.exchange() == BatchExchange::kLinear;
-    plan.lr_factor = schedule(t) * (is_linear ? growth : std::sqrt(growth));
+    return schedule(std::min(t, length)) *
+           (is_linear ? growth : std::sqrt(growth));
+  }
+
+  BatchPlan with_rate(BatchPlan plan, double t) const {
+    plan.lr_factor = lr_factor(t, plan.batch);
     return plan;
   }
 
@@ -203,6 +229,12 @@ BatchPlan BatchSizeSchedule::at(double t) const {
 BatchPlan BatchSizeSchedule::at_update(int64_t n) const {
   detail::check_option(n >= 0, kKind, "n", ">= 0", n);
   return table_->at_update(n);
+}
+
+double BatchSizeSchedule::lr_factor(double t, int64_t batch) const {
+  detail::check_option(t >= 0, kKind, "t", ">= 0", t);
+  detail::check_option(batch >= 1, kKind, "batch", ">= 1", batch);
+  return table_->lr_factor(t, batch);
 }
 
 int64_t BatchSizeSchedule::updates() const { return table_->updates; }

@@ -8,7 +8,7 @@ namespace stepsize {
 namespace {
 
 constexpr char kForm[] =
-    "\"batch BASE to MOST [by MICRO] linear|sqrt of SCHEDULE\"";
+    "\"batch BASE to MOST [by MICRO] [multiple_of N] linear|sqrt of SCHEDULE\"";
 
 // Reads the words before the schedule, and complains where one does not fit.
 class Words {
@@ -70,6 +70,9 @@ std::string BatchSizeSchedule::to_string() const {
   if (settings.max_micro_batch() > 0) {
     text += " by " + std::to_string(settings.max_micro_batch());
   }
+  if (settings.multiple_of() > 1) {
+    text += " multiple_of " + std::to_string(settings.multiple_of());
+  }
   text += settings.exchange() == BatchExchange::kLinear ? " linear" : " sqrt";
   return text + " of " + schedule().to_string();
 }
@@ -84,6 +87,10 @@ BatchSizeSchedule BatchSizeSchedule::parse(
   std::string word = words.next();
   if (word == "by") {
     options.max_micro_batch(words.count());
+    word = words.next();
+  }
+  if (word == "multiple_of") {
+    options.multiple_of(words.count());
     word = words.next();
   }
   words.check(word == "linear" || word == "sqrt", "'linear' or 'sqrt'", word);

@@ -51,17 +51,24 @@ bool are_alike(
   return alike;
 }
 
-// Reuses the memory of the copies that fit.
+// Reuses the memory of the copies that fit. All new memory is there before the
+// first copy is written: where there is not enough, the copies stay as they
+// are.
 void copy_weights(
     const std::vector<at::Tensor>& from, std::vector<at::Tensor>& copies) {
   const at::NoGradGuard no_grad;
+  std::vector<at::Tensor> fresh(from.size());
+  for (std::size_t i = 0; i < from.size(); ++i) {
+    const bool fits = i < copies.size() && is_alike(copies[i], from[i]) &&
+                      copies[i].device() == from[i].device();
+    if (!fits) fresh[i] = from[i].detach().clone();
+  }
   copies.resize(from.size());
   for (std::size_t i = 0; i < from.size(); ++i) {
-    if (copies[i].defined() && is_alike(copies[i], from[i]) &&
-        copies[i].device() == from[i].device()) {
-      copies[i].copy_(from[i]);
+    if (fresh[i].defined()) {
+      copies[i] = fresh[i];
     } else {
-      copies[i] = from[i].detach().clone();
+      copies[i].copy_(from[i]);
     }
   }
 }

@@ -153,7 +153,8 @@ void GradientNoiseScale::check_gradients() const {
       if (first || !sum.defined()) continue;
       check(
           gradient.defined(),
-          "has gone in the midst of an update: call finish_update() first");
+          "has gone in the midst of an update: call finish_update() or "
+          "discard_update() first");
       check(
           gradient.sizes() == sum.sizes() &&
               gradient.scalar_type() == sum.scalar_type() &&
@@ -179,6 +180,11 @@ void GradientNoiseScale::add_micro_batch(int64_t examples) {
     if (!first) copy_gradients(parameters_[i], sums_[i]);
   }
   examples_.push_back(examples);
+}
+
+void GradientNoiseScale::discard_update() {
+  for (auto& norms : norms_) norms.clear();
+  examples_.clear();
 }
 
 bool GradientNoiseScale::finish_update(double factor) {
@@ -207,8 +213,7 @@ bool GradientNoiseScale::finish_update(double factor) {
     const double unit = factor * factor;
     samples.push_back({gradient / unit, noise / unit});
   }
-  for (auto& norms : norms_) norms.clear();
-  examples_.clear();
+  discard_update();
   if (is_short) {
     ++short_updates_;
     return false;
@@ -228,7 +233,7 @@ bool GradientNoiseScale::add_ranks(const std::vector<RankSquares>& groups) {
       examples_.empty(),
       kKind,
       ": ranks in the midst of an update of micro-batches: call "
-      "finish_update() first");
+      "finish_update() or discard_update() first");
   std::vector<NoiseSample> samples;
   for (const RankSquares& group : groups) {
     TORCH_CHECK(

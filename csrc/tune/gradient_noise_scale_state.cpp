@@ -72,7 +72,8 @@ std::vector<at::Tensor> read_sums(
   bool fits = sums.size() == parameters.size();
   for (std::size_t i = 0; fits && i < sums.size(); ++i) {
     if (!sums[i].defined()) continue;
-    fits = sums[i].sizes() == parameters[i].sizes();
+    fits = sums[i].sizes() == parameters[i].sizes() &&
+           sums[i].scalar_type() == parameters[i].scalar_type();
     // A tensor of its own: the archive's memory is not to be written.
     sums[i] = sums[i].to(parameters[i].device()).clone();
   }

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "csrc/core/check.h"
+#include "csrc/tune/lr_noise.h"
 
 namespace stepsize {
 namespace {
@@ -22,16 +23,12 @@ constexpr double kHeadroom = 3;
 // the noise is none that chance makes.
 constexpr double kRealFall = 2;
 
+// A dip of less than this share of the whole fall is on the way down: no rise
+// behind it ends the curve.
+constexpr double kPartOfSpan = 0.25;
 // After a rise by this share of the fall the curve has had its floor: what a
 // network that has been blown up does later is of no interest.
 constexpr double kRisen = 0.5;
-
-double median(std::vector<double> values) {
-  const auto middle =
-      values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
 
 // Sums over one window, x counted from its mean.
 struct Window {
@@ -98,6 +95,31 @@ Window fit_window(
   return fit;
 }
 
+bool is_finite(double value) { return std::isfinite(value); }
+
+// The lowest value, where the search for it ends, and whether it counts.
+void find_floor(const std::vector<double>& losses, detail::LRCurve& curve) {
+  const auto& values = curve.fit.values;
+  double bottom = kInfinity;
+  for (const double value : values) bottom = std::min(bottom, value);
+  const double least = kPartOfSpan * (curve.start - bottom);
+  double lowest = kInfinity;
+  double counts = kInfinity;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    curve.risen = i + 1;
+    if (values[i] < lowest) {
+      lowest = values[i];
+      curve.lowest = i;
+      counts = kRealFall * detail::noise_up_to(losses, i, curve.noise_reach);
+    }
+    const double fall = curve.start - lowest;
+    curve.falls = fall > counts;
+    if (curve.falls && fall > least && values[i] - lowest > kRisen * fall) {
+      break;
+    }
+  }
+}
+
 }  // namespace
 
 namespace detail {
@@ -124,60 +146,32 @@ void check_lr_curve(
   }
 }
 
-double noise_of(const std::vector<double>& losses) {
-  std::vector<double> jumps;
-  jumps.reserve(losses.size());
-  double before = kNaN;
-  for (const double loss : losses) {
-    if (!std::isfinite(loss)) continue;
-    if (!std::isnan(before)) jumps.push_back(std::abs(loss - before));
-    before = loss;
-  }
-  if (jumps.empty()) return 0;
-  // Of a normal distribution the median of |x| is 0.6745 deviations; that of a
-  // difference is sqrt(2) times as wide.
-  return median(std::move(jumps)) / (0.6745 * std::sqrt(2.0));
-}
-
-std::size_t start_points(std::size_t planned) {
-  return std::max<std::size_t>(3, planned / 20);
-}
-
-double start_height(const std::vector<double>& losses, std::size_t planned) {
-  std::vector<double> first;
-  for (const double loss : losses) {
-    if (first.size() == start_points(planned)) break;
-    if (std::isfinite(loss)) first.push_back(loss);
-  }
-  return first.empty() ? kNaN : median(std::move(first));
-}
-
 LRCurve lr_curve(
     const std::vector<double>& lrs,
     const std::vector<double>& losses,
     int64_t half_width) {
   LRCurve curve;
-  const double noise = noise_of(losses);
+  curve.noise_reach = noise_reach(half_width);
   curve.start = start_height(losses, losses.size());
   std::vector<double> cut = losses;
-  for (double& loss : cut) {
-    if (std::isfinite(loss)) {
-      loss = std::min(loss, curve.start + kHeadroom * noise);
+  if (!losses.empty()) {
+    const double top =
+        curve.start + kHeadroom * noise_up_to(losses, 0, curve.noise_reach);
+    for (double& loss : cut) {
+      if (std::isfinite(loss)) loss = std::min(loss, top);
     }
   }
   curve.fit = fit_lr_curve(lrs, cut, half_width);
-  const auto& values = curve.fit.values;
-  double lowest = kInfinity;
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    curve.risen = i + 1;
-    if (values[i] < lowest) {
-      lowest = values[i];
-      curve.lowest = i;
-    }
-    const double fall = curve.start - lowest;
-    if (fall > kRealFall * noise && values[i] - lowest > kRisen * fall) break;
-  }
-  curve.falls = curve.start - lowest > kRealFall * noise;
+  find_floor(losses, curve);
+
+  const auto first = std::find_if(losses.begin(), losses.end(), is_finite);
+  const auto last = std::find_if(losses.rbegin(), losses.rend(), is_finite);
+  curve.first = static_cast<std::size_t>(first - losses.begin());
+  curve.end = static_cast<std::size_t>(losses.rend() - last);
+  const auto width = static_cast<std::size_t>(half_width);
+  curve.suggests = curve.falls && curve.lowest > curve.first + width;
+  curve.falls_to_the_end =
+      curve.suggests && curve.lowest + width + 1 >= curve.end;
   return curve;
 }
 

@@ -14,12 +14,22 @@ struct LRCurve {
   LRCurveFit fit;
   /// The height that the losses start from.
   double start = 0;
+  /// The first index of a finite loss, and one past the last.
+  std::size_t first = 0;
+  std::size_t end = 0;
   /// Index of the lowest value of the fit before it rises by half its fall.
   std::size_t lowest = 0;
   /// One past the last index before that rise.
   std::size_t risen = 0;
+  /// How many points a local noise is taken from.
+  std::size_t noise_reach = 0;
   /// Whether the lowest value is below the start by more than the noise.
   bool falls = false;
+  /// Whether it is also more than half a window behind the first loss: a fall
+  /// over fewer points is the fit's end effect as well as a fall.
+  bool suggests = false;
+  /// Whether it then is within half a window of the last loss.
+  bool falls_to_the_end = false;
 };
 
 /// Throws as fit_lr_curve() does.
@@ -27,18 +37,6 @@ LRCurve lr_curve(
     const std::vector<double>& lrs,
     const std::vector<double>& losses,
     int64_t half_width);
-
-/// The standard deviation of what jumps from point to point: from the median of
-/// the differences of neighbours, so that neither a trend nor a few wild points
-/// count. 0 for fewer than two points; those that are not finite are left out.
-double noise_of(const std::vector<double>& losses);
-
-/// The height that a curve starts from: the median of its first points, a
-/// twentieth of all `planned` ones and three at least.
-double start_height(const std::vector<double>& losses, std::size_t planned);
-
-/// How many points start_height() looks at.
-std::size_t start_points(std::size_t planned);
 
 /// Throws c10::Error, naming `function`, unless the rates are finite, > 0 and
 /// increasing, and as many as the losses.

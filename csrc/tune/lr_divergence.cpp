@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
+#include <cstddef>
 
 #include "csrc/core/check.h"
-#include "csrc/tune/lr_curve.h"
+#include "csrc/tune/lr_noise.h"
 
 namespace stepsize::detail {
 namespace {
@@ -14,6 +14,11 @@ namespace {
 // rounding of a float32 sum, makes the average rise by so much.
 constexpr double kNoises = 4;
 constexpr double kRounding = 1e-5;
+
+// The average lags behind a rise by up to fifty points. The middle of so many
+// losses does not, and four wild ones do not move it. With fewer, the smooth
+// curve would end too soon behind its floor, and put that too far right.
+constexpr std::ptrdiff_t kRecent = 9;
 
 }  // namespace
 
@@ -33,22 +38,24 @@ bool DivergenceWatch::seen(double loss) {
     initial_ = start_height(losses_, planned_);
   }
   double fall = std::max(initial_ - best_, kRounding * std::abs(initial_));
-  if (latest_ <= best_ + factor_ * fall) return false;
+  const double recent = recent_median();
+  if (std::max(latest_, recent) <= best_ + factor_ * fall) return false;
   // A median over all losses, which is seldom asked for.
   fall = std::max(fall, kNoises * noise_of(losses_));
-  limit_ = best_ + factor_ * fall;
-  return latest_ > limit_;
+  const double limit = best_ + factor_ * fall;
+  const bool by_average = latest_ > limit;
+  const double height = by_average ? latest_ : recent;
+  if (height <= limit) return false;
+  reason_ =
+      by_average ? "the averaged loss" : "the median of the last nine losses";
+  reason_ += " rose to " + short_number_text(height) + ", above " +
+             short_number_text(limit);
+  return true;
 }
 
-std::string DivergenceWatch::reason() const {
-  char text[96];
-  std::snprintf(
-      text,
-      sizeof text,
-      "the averaged loss rose to %.4g, above %.4g",
-      latest_,
-      limit_);
-  return text;
+double DivergenceWatch::recent_median() const {
+  if (losses_.size() < static_cast<std::size_t>(kRecent)) return latest_;
+  return median({losses_.end() - kRecent, losses_.end()});
 }
 
 }  // namespace stepsize::detail

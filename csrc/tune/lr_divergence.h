@@ -14,13 +14,16 @@ class DivergenceWatch {
  public:
   explicit DivergenceWatch(const LRRangeTestOptions& options);
 
-  /// Takes in a finite loss. True where their average has risen too far.
+  /// Takes in a finite loss. True where their average or the median of the last
+  /// nine has risen too far.
   bool seen(double loss);
 
   /// What seen() found, with numbers.
-  std::string reason() const;
+  const std::string& reason() const { return reason_; }
 
  private:
+  double recent_median() const;
+
   double smoothing_;
   double factor_;
   std::size_t planned_;
@@ -30,7 +33,7 @@ class DivergenceWatch {
   double share_ = 1;
   double best_ = std::numeric_limits<double>::infinity();
   double latest_ = 0;
-  double limit_ = 0;
+  std::string reason_;
 };
 
 }  // namespace stepsize::detail

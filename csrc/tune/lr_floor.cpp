@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <limits>
 
+#include "csrc/tune/lr_noise.h"
+
 namespace stepsize::detail {
 namespace {
 
@@ -44,8 +46,11 @@ std::size_t floor_end(const std::vector<double>& losses, const LRCurve& curve) {
   const auto floor = std::min_element(
       medians.begin(),
       medians.begin() + static_cast<std::ptrdiff_t>(curve.risen));
-  const double limit =
-      *floor + std::max(kRise * fall, kNoises * noise_of(losses));
+  const double noise = noise_up_to(
+      losses,
+      static_cast<std::size_t>(floor - medians.begin()),
+      curve.noise_reach);
+  const double limit = *floor + std::max(kRise * fall, kNoises * noise);
   const auto above = std::find_if(
       floor, medians.end(), [limit](double loss) { return loss > limit; });
   return static_cast<std::size_t>(above - medians.begin()) - 1;

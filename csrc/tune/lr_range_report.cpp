@@ -46,11 +46,6 @@ std::string json_list(const std::vector<double>& values) {
   return list + "]";
 }
 
-std::string short_number(double value) {
-  const double power = std::pow(10.0, 1 - std::floor(std::log10(value)));
-  return detail::number_text(std::round(value * power) / power);
-}
-
 }  // namespace
 
 LinePlot LRRangeTestResult::plot(const std::string& title) const {
@@ -74,7 +69,9 @@ LinePlot LRRangeTestResult::plot(const std::string& title) const {
     plot.y_range(lowest - room, highest + room);
   }
   const auto mark = [&plot](std::optional<double> lr, const char* name) {
-    if (lr) plot.mark(*lr, std::string(name) + " " + short_number(*lr));
+    if (lr)
+      plot.mark(
+          *lr, std::string(name) + " " + detail::short_number_text(*lr, 2));
   };
   mark(suggestions.steepest, "steepest");
   mark(suggestions.suggested, "suggested");
@@ -107,6 +104,7 @@ std::string LRRangeTestResult::to_json() const {
   };
   add("status", json_text(to_string(status)));
   add("reason", json_text(reason));
+  add("still_falling", still_falling ? "true" : "false");
   add("suggested", json_number(suggestions.suggested));
   add("low", json_number(suggestions.low));
   add("maximal", json_number(suggestions.maximal));
@@ -118,6 +116,7 @@ std::string LRRangeTestResult::to_json() const {
   add("steep", json_number(steep));
   add("minimum_tenth", json_number(minimum_tenth));
   add("max_stable_lr", json_number(max_stable_lr));
+  add("group_ratios", json_list(group_ratios));
   add("lrs", json_list(lrs));
   add("losses", json_list(losses));
   add("averaged", json_list(averaged));

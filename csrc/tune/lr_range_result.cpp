@@ -1,28 +1,20 @@
 #include <stepsize/tune/lr_range_result.h>
 
 #include <c10/util/Exception.h>
+#include <torch/optim/optimizer.h>
 
+#include <cmath>
+#include <cstddef>
 #include <string>
+
+#include "csrc/core/check.h"
 
 namespace stepsize {
 namespace {
 
-// What to do where there is no suggestion.
-const char* advice(const LRRangeTestResult& result) {
-  switch (result.status) {
-    case LRRangeStatus::kDiverged:
-    case LRRangeStatus::kNonFinite:
-      return "it never fell before: lower start_lr";
-    case LRRangeStatus::kStopped:
-      return "it had not fallen by then";
-    default:
-      return "raise end_lr or num_iterations, or average more data in an "
-             "iteration";
-  }
-}
+constexpr char kResult[] = "LRRangeTestResult";
 
 }  // namespace
-
 const char* to_string(LRRangeStatus status) {
   switch (status) {
     case LRRangeStatus::kFinished:
@@ -42,18 +34,39 @@ const char* to_string(LRRangeStatus status) {
 double LRRangeTestResult::suggestion() const {
   TORCH_CHECK(
       suggestions.suggested.has_value(),
-      "LRRangeTestResult: there is no suggestion, the loss never fell by more "
-      "than its noise; status ",
+      kResult,
+      ": there is no suggestion; status ",
       to_string(status),
       " (",
       reason,
-      "); ",
-      advice(*this));
+      ")");
   return *suggestions.suggested;
 }
 
 std::optional<double> LRRangeTestResult::optional_suggestion() const {
   return suggestions.suggested;
+}
+
+void LRRangeTestResult::apply(torch::optim::Optimizer& optimizer) const {
+  apply(optimizer, suggestion());
+}
+
+void LRRangeTestResult::apply(
+    torch::optim::Optimizer& optimizer, double lr) const {
+  detail::check_option(
+      std::isfinite(lr) && lr > 0, kResult, "lr", "finite and > 0", lr);
+  auto& groups = optimizer.param_groups();
+  TORCH_CHECK(
+      groups.size() == group_ratios.size(),
+      kResult,
+      ": the optimizer must have as many parameter groups as the one that was "
+      "tested (",
+      std::to_string(group_ratios.size()),
+      "), got ",
+      std::to_string(groups.size()));
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    groups[g].options().set_lr(lr * group_ratios[g]);
+  }
 }
 
 }  // namespace stepsize

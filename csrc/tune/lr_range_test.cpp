@@ -9,7 +9,7 @@
 #include <string>
 
 #include "csrc/core/check.h"
-#include "csrc/tune/lr_curve.h"
+#include "csrc/tune/lr_conclusion.h"
 #include "csrc/tune/lr_divergence.h"
 #include "csrc/tune/lr_loss_pass.h"
 #include "csrc/tune/lr_optimizer_watch.h"
@@ -22,6 +22,7 @@ namespace {
 
 using detail::kLRRangeTest;
 using detail::number_text;
+using detail::short_number_text;
 using torch::optim::Optimizer;
 
 void check_is_able(
@@ -66,9 +67,10 @@ class Run {
 
   LRRangeTestResult operator()() {
     LRRangeTestResult result;
+    result.group_ratios = ratios_;
     if (options_.measure_max_stable_lr()) {
       result.max_stable_lr = detail::measured_max_stable_lr(
-          optimizer_, closure_, options_, guard_.buffers());
+          optimizer_, closure_, options_, ratios_, guard_.buffers());
       // The sweep is to be the same with it and without.
       guard_.restore_random_state();
     }
@@ -97,7 +99,7 @@ class Run {
     result.status = judge(lr, loss, result.reason);
     if (result.status == LRRangeStatus::kFinished && !go_on) {
       result.status = LRRangeStatus::kStopped;
-      result.reason = "the callback ended it at rate " + number_text(lr);
+      result.reason = "the callback ended it at rate " + short_number_text(lr);
     }
     return result.status == LRRangeStatus::kFinished;
   }
@@ -115,7 +117,7 @@ class Run {
       }
     }
     if (status != LRRangeStatus::kFinished) {
-      reason += ", at rate " + number_text(lr);
+      reason += ", at rate " + short_number_text(lr);
     }
     return status;
   }
@@ -140,38 +142,6 @@ class Run {
   detail::DivergenceWatch divergence_;
 };
 
-// What the curve says.
-void conclude(LRRangeTestResult& result, const LRRangeTestOptions& options) {
-  const auto curve =
-      detail::lr_curve(result.lrs, result.losses, options.half_width());
-  result.smoothed = curve.fit.values;
-  result.averaged = averaged_losses(result.losses, options.smoothing());
-  if (result.status == LRRangeStatus::kFinished) {
-    result.reason = "all rates were tried";
-    if (!curve.falls) {
-      result.status = LRRangeStatus::kNoDescent;
-      result.reason += ", and none lowered the loss by more than its noise";
-    }
-  }
-  result.suggestions =
-      suggest_lr(result.lrs, result.losses, options.half_width());
-  if (!curve.falls) return;
-  // fastai leaves out as many.
-  const std::size_t first = result.lrs.size() / 10;
-  const std::size_t end = result.lrs.size() - 5;
-  if (result.lrs.size() <= first + 5) return;
-  const auto part = [&](const std::vector<double>& values) {
-    return std::vector<double>(
-        values.begin() + static_cast<std::ptrdiff_t>(first),
-        values.begin() + static_cast<std::ptrdiff_t>(end));
-  };
-  const auto lrs = part(result.lrs);
-  const auto averaged = part(result.averaged);
-  result.valley = valley_lr(lrs, averaged);
-  result.steep = steep_lr(lrs, averaged);
-  result.minimum_tenth = minimum_tenth_lr(lrs, averaged);
-}
-
 LRRangeTestResult run(
     Optimizer& optimizer,
     const LossClosure& closure,
@@ -180,7 +150,7 @@ LRRangeTestResult run(
   check_is_able(optimizer, closure, options);
   detail::check_lr_range_options(options, optimizer);
   auto result = Run(optimizer, closure, options, touched)();
-  conclude(result, options);
+  detail::conclude(result, options);
   return result;
 }
 

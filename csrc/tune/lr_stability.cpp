@@ -1,6 +1,7 @@
 #include "csrc/tune/lr_stability.h"
 
 #include <ATen/Functions.h>
+#include <stepsize/curvature/linear_operator.h>
 #include <stepsize/curvature/max_stable_lr.h>
 #include <stepsize/curvature/power_iteration.h>
 #include <stepsize/optim/clipped_sgd.h>
@@ -8,6 +9,8 @@
 #include <torch/optim/sgd.h>
 
 #include <cmath>
+#include <cstddef>
+#include <utility>
 
 #include "csrc/tune/lr_loss_pass.h"
 
@@ -38,6 +41,35 @@ std::optional<Descent> descent(const torch::optim::OptimizerOptions& options) {
   return found;
 }
 
+// What all groups have in common, or nothing.
+std::optional<Descent> common_descent(
+    const std::vector<torch::optim::OptimizerParamGroup>& groups) {
+  const auto first = descent(groups.front().options());
+  for (const auto& group : groups) {
+    const auto own = descent(group.options());
+    if (!first || !own || own->momentum != first->momentum ||
+        own->nesterov != first->nesterov) {
+      return std::nullopt;
+    }
+  }
+  return first;
+}
+
+// scale H scale, one factor a parameter.
+LinearOperator scaled(const LinearOperator& op, std::vector<double> scales) {
+  return function_operator(
+      op.like(), [op, scales = std::move(scales)](const TensorVector& v) {
+        const auto times = [&scales](const TensorVector& vector) {
+          TensorVector product;
+          for (std::size_t i = 0; i < vector.size(); ++i) {
+            product.push_back(vector[i].mul(scales[i]));
+          }
+          return product;
+        };
+        return times(op.apply(times(v)));
+      });
+}
+
 // A loss with the gradient that the closure's backward() leaves: <w, g>.
 LossClosure with_gradient_of(
     const LossClosure& closure, const TensorVector& parameters) {
@@ -64,13 +96,18 @@ std::optional<double> measured_max_stable_lr(
     const torch::optim::Optimizer& optimizer,
     const LossClosure& closure,
     const LRRangeTestOptions& options,
+    const std::vector<double>& ratios,
     const TensorVector& buffers) {
-  const auto rule = descent(optimizer.param_groups().front().options());
+  const auto& groups = optimizer.param_groups();
+  const auto rule = common_descent(groups);
   if (!rule) return std::nullopt;
   TensorVector parameters;
-  for (const auto& group : optimizer.param_groups()) {
-    for (const at::Tensor& parameter : group.params()) {
-      if (parameter.requires_grad()) parameters.push_back(parameter);
+  std::vector<double> scales;
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    for (const at::Tensor& parameter : groups[g].params()) {
+      if (!parameter.requires_grad()) continue;
+      parameters.push_back(parameter);
+      scales.push_back(std::sqrt(ratios[g]));
     }
   }
   HessianOptions hessian;
@@ -79,7 +116,8 @@ std::optional<double> measured_max_stable_lr(
   if (!has_graph) hessian.method(HessianMethod::kCentralDifference);
   const LossClosure loss =
       has_graph ? closure : with_gradient_of(closure, parameters);
-  const auto op = hessian_operator(loss, parameters, hessian);
+  const auto op =
+      scaled(hessian_operator(loss, parameters, hessian), std::move(scales));
   const auto found = largest_eigenvalue(
       op,
       PowerIterationOptions()

@@ -4,17 +4,21 @@
 #include <torch/optim/optimizer.h>
 
 #include <optional>
+#include <vector>
 
 namespace stepsize::detail {
 
-/// max_stable_lr() at the present point, for the first group's rate; nothing
-/// for rules other than gradient descent, where the largest eigenvalue is not
-/// > 0, and where it is not finite. Leaves gradients behind where the closure
-/// calls backward().
+/// max_stable_lr() at the present point, for the first group's rate, where the
+/// others are `ratios` times as large: of sqrt(r) H sqrt(r), r the ratio of
+/// each parameter, whose eigenvalues are those of r H. Nothing for rules other
+/// than gradient descent, for groups of different momentum, where the largest
+/// eigenvalue is not > 0, and where it is not finite. Leaves gradients behind
+/// where the closure calls backward().
 std::optional<double> measured_max_stable_lr(
     const torch::optim::Optimizer& optimizer,
     const LossClosure& closure,
     const LRRangeTestOptions& options,
+    const std::vector<double>& ratios,
     const TensorVector& buffers);
 
 }  // namespace stepsize::detail

@@ -23,20 +23,23 @@ LRSuggestions suggest_lr(
     int64_t half_width) {
   const detail::LRCurve curve = detail::lr_curve(lrs, losses, half_width);
   LRSuggestions found;
-  if (!curve.falls) return found;
+  if (!curve.suggests) return found;
   const auto& values = curve.fit.values;
   const auto& slopes = curve.fit.slopes;
 
   // At the ends a slope has half its points, and many times the noise.
-  const std::size_t margin =
-      std::min(static_cast<std::size_t>(half_width) / 2, curve.lowest);
-  const std::size_t last = std::min(curve.lowest, values.size() - 1 - margin);
-  std::size_t steepest = std::min(margin, last);
-  for (std::size_t i = steepest; i <= last; ++i) {
-    if (slopes[i] < slopes[steepest]) steepest = i;
+  const std::size_t margin = static_cast<std::size_t>(half_width) / 2;
+  const std::size_t last = std::min(curve.lowest, curve.end - 1 - margin);
+  std::size_t steepest = lrs.size();
+  double slope = 0;
+  for (std::size_t i = curve.first + margin; i <= last; ++i) {
+    if (slopes[i] < slope) {
+      steepest = i;
+      slope = slopes[i];
+    }
   }
-  const double enough =
-      slopes[steepest] + kBand * curve.fit.slope_errors[steepest];
+  if (steepest == lrs.size()) return found;
+  const double enough = slope + kBand * curve.fit.slope_errors[steepest];
   std::size_t from = steepest;
   while (from > 0 && slopes[from - 1] <= enough) --from;
   std::size_t to = steepest;

@@ -13,7 +13,7 @@
 namespace stepsize {
 namespace {
 
-// Two digits are all that a noise scale is good for.
+// More digits than three no noise scale is good for.
 std::string short_text(double value) {
   std::array<char, 32> buffer{};
   std::snprintf(buffer.data(), buffer.size(), "%.3g", value);
@@ -46,9 +46,21 @@ NoiseSample noise_sample(
       ">= 2",
       static_cast<int64_t>(squares.size()));
   detail::check_option(examples >= 1, kWho, "examples", ">= 1", examples);
+  const auto check_square = [&](const char* name, double square) {
+    detail::check_option(!(square < 0), kWho, name, ">= 0", square);
+  };
+  for (const double square : squares) check_square("a square", square);
+  check_square("mean_square", mean_square);
   const auto count = static_cast<double>(squares.size());
   const double mean =
       std::accumulate(squares.begin(), squares.end(), 0.0) / count;
+  // A NaN compares false and goes through.
+  detail::check_option(
+      std::isinf(mean_square) || !(mean_square > mean * (1 + 1e-5)),
+      kWho,
+      "mean_square, of the mean and not of the sum,",
+      "<= the mean of the squares = " + detail::number_text(mean),
+      mean_square);
   // What one micro-batch's gradient strays from G by, in square.
   const double stray = (mean - mean_square) * count / (count - 1);
   return {mean_square - stray / count, stray * static_cast<double>(examples)};

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <stepsize/schedule/ramp.h>
 #include <stepsize/schedule/schedule.h>
 
 #include <cstdint>
@@ -14,7 +15,7 @@ namespace stepsize::trainer {
 /// How a run goes from update to update.
 struct Course {
   /// Of the rate, at update n = 0, 1, ...
-  Schedule factor;
+  Schedule factor = constant();
   /// For a person.
   std::string text;
   std::int64_t updates = 0;
@@ -25,14 +26,16 @@ struct Course {
   std::function<std::int64_t(std::int64_t)> micro_batches;
 };
 
-/// The course of a run whose epochs have so many micro-batches: its schedule,
-/// which changes the rate or, with options.batch_schedule, the batch first.
-/// What looks like a mistake in the schedule is said to `err`. Throws
-/// ParseError where it cannot be read.
-Course plan_course(
-    const TrainOptions& options, std::int64_t batches, std::ostream& err);
+/// The same options with no larger batch, and no more micro-batches in an
+/// update, than `images` images have; says to `out` what it changes.
+TrainOptions fit_to_data(
+    TrainOptions options, std::int64_t images, std::ostream& out);
 
-/// Images in an update at the start of a run.
-std::int64_t first_batch(const TrainOptions& options);
+/// The course of a run whose epochs have so many images, with options that fit
+/// them: its schedule, which changes the rate or, with options.batch_schedule,
+/// the batch first. What looks like a mistake in the schedule is said to `err`.
+/// Throws ParseError where it cannot be read.
+Course plan_course(
+    const TrainOptions& options, std::int64_t images, std::ostream& err);
 
 }  // namespace stepsize::trainer

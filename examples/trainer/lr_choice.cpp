@@ -2,10 +2,10 @@
 
 #include <stepsize/tune/batch_scaling.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <string>
 
-#include "course.h"
 #include "rate_finder.h"
 #include "run_log.h"
 #include "text.h"
@@ -21,15 +21,22 @@ double scaled_lr(const TrainOptions& options) {
   return scale_lr(
       options.lr,
       options.base_batch_size,
-      first_batch(options),
+      options.batch_size * options.accumulate,
       options.lr_scaling == "sqrt" ? BatchRule::square_root()
                                    : BatchRule::linear());
 }
 
-void warn_of_rate(double lr, double diverged, std::ostream& err) {
-  err << "warning: --lr: in a range test the loss diverged at "
-      << format("%.3g", diverged) << ", and the rate asked for is " << lr
-      << "; --lr auto finds one\n";
+// "--lr 8", or "--lr 2 at batch 4, 8 at batch 16".
+std::string rate_text(const TrainOptions& options, double lr) {
+  std::string text = format("--lr %.4g", options.lr);
+  if (options.base_batch_size > 0) {
+    text += format(
+        " at batch %lld, %.4g at batch %lld,",
+        static_cast<long long>(options.base_batch_size),
+        lr,
+        static_cast<long long>(options.batch_size * options.accumulate));
+  }
+  return text;
 }
 
 std::filesystem::path range_file(
@@ -80,42 +87,77 @@ OptimizerSettings optimizer_settings(const TrainOptions& options, double lr) {
 
 std::optional<double> choose_lr(
     const TrainOptions& options,
-    bool has_peak,
+    const Course& course,
     ImageModel& model,
     const std::function<BatchSource()>& source,
     std::ostream& out,
-    std::ostream& err) {
+    std::ostream& err,
+    bool bar) {
   std::filesystem::remove(range_file(options, "csv"));
   std::filesystem::remove(range_file(options, "svg"));
   const double lr = scaled_lr(options);
   const auto settings = optimizer_settings(options, lr);
   if (options.lr_auto || options.lr_find) {
     auto images = source();
-    const auto result = find_rate(model, settings, images, options.accumulate);
+    const auto result = find_rate(
+        model,
+        settings,
+        images,
+        options.accumulate,
+        [&](std::int64_t done, std::int64_t all, double rate, double loss) {
+          if (bar) {
+            out << format(
+                       "\rrange test %lld/%lld  lr %.3g  loss %.3g\x1b[K",
+                       static_cast<long long>(done),
+                       static_cast<long long>(all),
+                       rate,
+                       loss)
+                << std::flush;
+          }
+        });
+    if (bar) {
+      out << "\r\x1b[K";
+    }
     if (options.lr_find) {
       out << result.to_terminal() << '\n';
     }
     report_range_test(options, result, out);
-    if (options.lr_find && options.lr_given && went_wrong(result) &&
-        lr >= result.lrs.back()) {
-      warn_of_rate(lr, result.lrs.back(), err);
-    }
     if (options.lr_find) {
+      if (options.lr_given && went_wrong(result) && lr >= result.lrs.back()) {
+        err << "warning: " << rate_text(options, lr)
+            << " is past the rate where the loss diverged\n";
+      }
       out << "files: " << range_file(options, "csv").string() << ", "
           << range_file(options, "svg").string() << '\n';
       return std::nullopt;
     }
-    // Throws where there is none.
-    const double suggested = result.suggestion();
-    return has_peak ? result.suggestions.peak : suggested;
+    TORCH_CHECK(
+        result.optional_suggestion(),
+        "--lr auto found no rate: the loss never fell by more than its noise (",
+        result.reason,
+        "). Try a larger --batch-size or --accumulate, or name a rate");
+    return course.has_peak ? result.suggestions.peak
+                           : result.suggestions.suggested;
   }
+  constexpr std::int64_t kUpdates = 30;
+  const bool asked_for = options.lr_given || options.base_batch_size > 0;
   const bool can_diverge =
       options.optimizer != "rollback-sgd" && options.optimizer != "power-sgd";
-  if (options.lr_given && options.lr_check && can_diverge) {
+  if (asked_for && options.lr_check && can_diverge &&
+      course.updates >= kLeastUpdates) {
+    out << "trying " << rate_text(options, lr)
+        << " first (--no-lr-check leaves this out)\n"
+        << std::flush;
     auto images = source();
-    const auto result = try_rate(model, settings, images, options.accumulate);
-    if (went_wrong(result)) {
-      warn_of_rate(lr, result.lrs.back(), err);
+    if (does_harm(
+            model,
+            settings,
+            images,
+            options.accumulate,
+            std::min(kUpdates, course.updates))) {
+      err << "warning: " << rate_text(options, lr)
+          << " is likely to diverge: in a short test the loss rose and did "
+             "not come down again\n";
     }
   }
   return lr;

@@ -5,6 +5,7 @@
 #include <ostream>
 
 #include "batch_source.h"
+#include "course.h"
 #include "image_model.h"
 #include "make_updater.h"
 #include "options.h"
@@ -23,10 +24,11 @@ OptimizerSettings optimizer_settings(const TrainOptions& options, double lr);
 /// suggests nothing.
 std::optional<double> choose_lr(
     const TrainOptions& options,
-    bool has_peak,
+    const Course& course,
     ImageModel& model,
     const std::function<BatchSource()>& source,
     std::ostream& out,
-    std::ostream& err);
+    std::ostream& err,
+    bool bar);
 
 }  // namespace stepsize::trainer

@@ -15,14 +15,14 @@ const std::map<std::string, DatasetDefaults>& dataset_defaults() {
 
 const std::map<std::string, OptimizerDefaults>& optimizer_defaults() {
   static const std::map<std::string, OptimizerDefaults> defaults{
-      {"sgd", {0.1, 0.9, 5e-4, {}, {}}},
-      {"adam", {0.003, 0.9, 0, {}, {}}},
-      {"adamw", {0.003, 0.9, 0.05, {}, {}}},
-      {"rmsprop", {0.001, 0, 0, {}, {}}},
-      {"clipped-sgd", {0.1, 0.9, 5e-4, 1, {}}},
-      {"clipped-adamw", {0.003, 0.9, 0.05, 1, {}}},
-      {"rollback-sgd", {0.1, 0.9, 5e-4, {}, {}}},
-      {"power-sgd", {1, 0.9, 5e-4, {}, 0.5}},
+      {"sgd", {0.1, 0.9, 5e-4, {}, {}, "linear"}},
+      {"adam", {0.003, 0.9, 0, {}, {}, "sqrt"}},
+      {"adamw", {0.003, 0.9, 0.05, {}, {}, "sqrt"}},
+      {"rmsprop", {0.001, 0, 0, {}, {}, "sqrt"}},
+      {"clipped-sgd", {0.1, 0.9, 5e-4, 1, {}, "linear"}},
+      {"clipped-adamw", {0.003, 0.9, 0.05, 1, {}, "sqrt"}},
+      {"rollback-sgd", {0.1, 0.9, 5e-4, {}, {}, "linear"}},
+      {"power-sgd", {1, 0.9, 5e-4, {}, 0.5, "linear"}},
   };
   return defaults;
 }

@@ -23,6 +23,7 @@ struct OptimizerDefaults {
   double weight_decay;
   std::optional<double> max_norm;  ///< nothing: the optimizer has none
   std::optional<double> safety;    ///< likewise
+  const char* lr_scaling;          ///< how the rate follows the batch
 };
 
 /// By the names on the command line.

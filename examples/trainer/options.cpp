@@ -25,6 +25,7 @@ struct Open {
   // A number or kAuto.
   std::optional<std::string> lr;
   std::optional<std::string> lr_scaling;
+  bool no_lr_check = false;
   std::optional<double> momentum;
   std::optional<double> weight_decay;
   std::optional<double> max_norm;
@@ -148,10 +149,10 @@ void add_rate_options(CLI::App& app, TrainOptions& options, Open& open) {
          "suggests, and write lr_range.csv and lr_range.svg")
       ->group("Rate and batch");
   app.add_flag(
-         "!--no-lr-check",
-         options.lr_check,
-         "Do not try, before training, whether the loss diverges\n"
-         "below a rate that --lr names (30 updates, undone)")
+         "--no-lr-check",
+         open.no_lr_check,
+         "Do not try, in 30 updates that are undone, whether the\n"
+         "loss bears a rate that --lr names")
       ->group("Rate and batch");
   app.add_option(
          "--base-batch-size",
@@ -164,8 +165,8 @@ void add_rate_options(CLI::App& app, TrainOptions& options, Open& open) {
   app.add_option(
          "--lr-scaling",
          open.lr_scaling,
-         "How: linear (for SGD) or sqrt (for Adam's kin)" +
-             always(options.lr_scaling))
+         "How: linear or sqrt\n" +
+             by_name(optimizer_defaults(), &OptimizerDefaults::lr_scaling))
       ->check(one_of({"linear", "sqrt"}))
       ->type_name("NAME")
       ->group("Rate and batch");
@@ -226,8 +227,8 @@ void add_training_options(CLI::App& app, TrainOptions& options, Open& open) {
   app.add_option(
          "--early-stop",
          options.early_stop,
-         "End after N epochs without a lower test loss, and keep\n"
-         "the weights of the best one")
+         "End after N epochs without a lower test loss; the\n"
+         "result is then that of the best epoch")
       ->check(whole_number(1, kMost))
       ->type_name("N")
       ->group("Training");
@@ -332,6 +333,7 @@ void fill_defaults(TrainOptions& options, const Open& open) {
   options.data_dir = open.data_dir.value_or(data.data_dir);
   options.augment = open.augment.value_or(data.augment);
   options.epochs = open.epochs.value_or(data.epochs);
+  options.lr_check = !open.no_lr_check;
   options.lr_auto = open.lr == kAuto;
   options.lr_given = open.lr && !options.lr_auto;
   options.lr = options.lr_auto ? 0 : optimizer.lr;
@@ -348,7 +350,7 @@ void fill_defaults(TrainOptions& options, const Open& open) {
       options.optimizer);
   options.safety = given_or_default(
       "--safety", open.safety, &OptimizerDefaults::safety, options.optimizer);
-  options.lr_scaling = open.lr_scaling.value_or(options.lr_scaling);
+  options.lr_scaling = open.lr_scaling.value_or(optimizer.lr_scaling);
   check_rate_and_batch(options, open);
 }
 

@@ -21,12 +21,12 @@ struct TrainOptions {
   bool lr_auto = false;
   /// Do the range test and no more.
   bool lr_find = false;
-  /// Look before training whether `lr`, where it was given, is too high.
+  /// Look before training whether a rate that was asked for is too high.
   bool lr_check = true;
   /// The batch that `lr` is meant for; 0: for that of the run.
   std::int64_t base_batch_size = 0;
   /// linear or sqrt.
-  std::string lr_scaling = "linear";
+  std::string lr_scaling;
   double momentum = 0;
   double weight_decay = 0;
   /// Of the optimizers that have it; nothing for the others.

@@ -4,7 +4,9 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <utility>
+#include <vector>
 
 namespace stepsize::trainer {
 namespace {
@@ -41,15 +43,27 @@ LRRangeTestResult range_test(
   return lr_range_test(model, updater->optimizer(), closure, options);
 }
 
+double median(
+    std::vector<double>::const_iterator first,
+    std::vector<double>::const_iterator last) {
+  std::vector<double> values(first, last);
+  const auto middle =
+      values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
 }  // namespace
 
 LRRangeTestResult find_rate(
     ImageModel& model,
     const OptimizerSettings& settings,
     BatchSource& source,
-    std::int64_t accumulate) {
+    std::int64_t accumulate,
+    const RangeProgress& progress) {
   constexpr double kFirst = 1e-6;
   constexpr double kLast = 10;
+  constexpr std::int64_t kUpdates = 100;
   auto from = settings;
   from.lr = kFirst;
   return range_test(
@@ -59,25 +73,46 @@ LRRangeTestResult find_rate(
       LRRangeTestOptions()
           .start_lr(kFirst)
           .end_lr(std::max(kLast, settings.lr))
-          .accumulation_steps(accumulate));
+          .num_iterations(kUpdates)
+          .accumulation_steps(accumulate)
+          .progress([&](std::int64_t i, double lr, double loss) {
+            progress(i + 1, kUpdates, lr, loss);
+            return true;
+          }));
 }
 
-LRRangeTestResult try_rate(
+bool does_harm(
     ImageModel& model,
     const OptimizerSettings& settings,
     BatchSource& source,
-    std::int64_t accumulate) {
-  constexpr double kDown = 1e-3;
-  constexpr std::int64_t kUpdates = 30;
-  return range_test(
+    std::int64_t accumulate,
+    std::int64_t updates) {
+  const auto result = range_test(
       model,
       settings,
       source,
       LRRangeTestOptions()
-          .start_lr(settings.lr * kDown)
+          .start_lr(settings.lr / static_cast<double>(updates))
           .end_lr(settings.lr)
-          .num_iterations(kUpdates)
+          .spacing(LRSpacing::kLinear)
+          .num_iterations(updates)
           .accumulation_steps(accumulate));
+  if (went_wrong(result)) {
+    return true;
+  }
+  // A rise alone is no harm: many a network comes back from it. Nor is a loss
+  // that stays where it was, as at a rate that is too small.
+  constexpr double kRisen = 1.5;
+  constexpr double kNotFallen = 0.9;
+  const auto& losses = result.losses;
+  const double start = losses.front();
+  const auto third = static_cast<std::ptrdiff_t>(losses.size() / 3);
+  double highest = start;
+  for (auto at = losses.begin(); losses.end() - at >= kLeastUpdates / 2; ++at) {
+    highest = std::max(highest, median(at, at + kLeastUpdates / 2));
+  }
+  return highest > kRisen * start &&
+         median(losses.end() - third, losses.end()) > kNotFallen * start;
 }
 
 bool went_wrong(const LRRangeTestResult& result) {

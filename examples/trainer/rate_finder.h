@@ -3,12 +3,18 @@
 #include <stepsize/tune/lr_range_result.h>
 
 #include <cstdint>
+#include <functional>
 
 #include "batch_source.h"
 #include "image_model.h"
 #include "make_updater.h"
 
 namespace stepsize::trainer {
+
+/// Hears of each update of a range test: how many there have been of at most
+/// how many, the rate and the loss.
+using RangeProgress =
+    std::function<void(std::int64_t, std::int64_t, double, double)>;
 
 /// A range test of the model on images of `source`, which it takes in order,
 /// epoch after epoch: updates of `accumulate` micro-batches each by a new
@@ -21,15 +27,22 @@ LRRangeTestResult find_rate(
     ImageModel& model,
     const OptimizerSettings& settings,
     BatchSource& source,
-    std::int64_t accumulate);
+    std::int64_t accumulate,
+    const RangeProgress& progress);
 
-/// The same up to settings.lr and with fewer updates: whether the loss diverges
-/// on the way.
-LRRangeTestResult try_rate(
+/// Updates that does_harm() needs.
+constexpr std::int64_t kLeastUpdates = 6;
+
+/// Whether updates at settings.lr are likely to do harm: whether in `updates`
+/// of them, on a line up to that rate, the loss rises by half and does not come
+/// down again, or ends as in a range test that diverges. The model is as before
+/// afterwards.
+bool does_harm(
     ImageModel& model,
     const OptimizerSettings& settings,
     BatchSource& source,
-    std::int64_t accumulate);
+    std::int64_t accumulate,
+    std::int64_t updates);
 
 /// Whether the test ended because the loss did not stay finite or bounded.
 bool went_wrong(const LRRangeTestResult& result);

@@ -8,6 +8,7 @@
 #include <stepsize/tune/early_stopping.h>
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <functional>
@@ -113,12 +114,10 @@ RunPlan run_plan(const TrainOptions& options, double lr, const Course& course) {
   return plan;
 }
 
-void describe(
+void describe_data(
     const TrainOptions& options,
     const TrainTestSets& sets,
     const ImageModel& model,
-    double lr,
-    const Course& course,
     std::ostream& out) {
   const auto& images = sets.train.images;
   out << options.dataset << ": " << sets.train.size() << " training and "
@@ -126,7 +125,16 @@ void describe(
       << images.size(2) << "x" << images.size(3) << ", " << sets.classes
       << " classes\n"
       << options.model << ": " << parameter_count(model) << " parameters\n"
-      << options.optimizer << ": lr " << lr
+      << std::flush;
+}
+
+void describe_run(
+    const TrainOptions& options,
+    double lr,
+    const Course& course,
+    std::ostream& out) {
+  const std::int64_t batch = options.batch_size * options.accumulate;
+  out << options.optimizer << ": lr " << lr
       << (options.safety ? " of the measured rate" : "");
   if (options.base_batch_size > 0) {
     out << " (" << options.lr << " at batch " << options.base_batch_size << ", "
@@ -140,15 +148,14 @@ void describe(
   if (options.safety) {
     out << ", safety " << *options.safety;
   }
-  out << '\n'
-      << counted(course.updates, "update") << " of "
-      << (options.batch_schedule > 0
-              ? std::to_string(first_batch(options)) + " to " +
-                    counted(options.batch_schedule, "image")
-              : counted(first_batch(options), "image"))
-      << " in " << counted(options.epochs, "epoch") << " on " << options.device
-      << " (" << counted(at::get_num_threads(), "thread") << "), seed "
-      << options.seed << '\n'
+  out << '\n' << counted(course.updates, "update") << " of ";
+  if (options.batch_schedule > 0) {
+    out << batch << " to ";
+  }
+  out << counted(std::max(batch, options.batch_schedule), "image") << " in "
+      << counted(options.epochs, "epoch") << " on " << options.device << " ("
+      << counted(at::get_num_threads(), "thread") << "), seed " << options.seed
+      << '\n'
       << "augmentation: " << options.augment << '\n'
       << "schedule: " << course.text << '\n'
       << "log and plots: " << options.out.string() << "\n\n"
@@ -165,27 +172,28 @@ void draw_what_there_is(const RunLog& log, std::ostream& err) {
 }
 
 void train_and_report(
-    const TrainOptions& options,
-    std::ostream& out,
-    std::ostream& err,
-    bool bar) {
+    const TrainOptions& asked, std::ostream& out, std::ostream& err, bool bar) {
   const auto start = std::chrono::steady_clock::now();
-  set_threads(options.threads, err);
-  if (options.safety && *options.safety > 1) {
-    err << "warning: --safety " << *options.safety
+  set_threads(asked.threads, err);
+  if (asked.safety && *asked.safety > 1) {
+    err << "warning: --safety " << *asked.safety
         << ": above 1 a rate is past the limit of stability\n";
   }
-  const torch::Device device = find_device(options.device);
+  const torch::Device device = find_device(asked.device);
   // What asks for "the" device, to wait for it for example, means this one.
   const c10::OptionalDeviceGuard guard(device);
-  TrainTestSets sets = load_sets(options.dataset, options.data_dir);
+  TrainTestSets sets = load_sets(asked.dataset, asked.data_dir);
   for (const auto& note : sets.notes) {
     out << note << '\n';
   }
-  if (options.limit_train > 0 && options.limit_train < sets.train.size()) {
-    sets.train.images = sets.train.images.narrow(0, 0, options.limit_train);
-    sets.train.labels = sets.train.labels.narrow(0, 0, options.limit_train);
+  if (asked.limit_train > sets.train.size()) {
+    out << "--limit-train " << asked.limit_train << ": there are "
+        << counted(sets.train.size(), "image") << '\n';
+  } else if (asked.limit_train > 0) {
+    sets.train.images = sets.train.images.narrow(0, 0, asked.limit_train);
+    sets.train.labels = sets.train.labels.narrow(0, 0, asked.limit_train);
   }
+  const TrainOptions options = fit_to_data(asked, sets.train.size(), out);
 
   const auto& images = sets.train.images;
   torch::manual_seed(options.seed);
@@ -197,19 +205,20 @@ void train_and_report(
   auto train_images = train_source(sets, normalization, options, device);
   auto test_images = test_source(sets, normalization, device);
 
-  const Course course = plan_course(options, train_images.batches(), err);
+  const Course course = plan_course(options, train_images.size(), err);
+  describe_data(options, sets, *model, out);
   const auto for_range_test = [&] {
     return train_source(sets, normalization, options, device);
   };
   const auto lr =
-      choose_lr(options, course.has_peak, *model, for_range_test, out, err);
+      choose_lr(options, course, *model, for_range_test, out, err, bar);
   if (!lr) {
     return;
   }
   const auto updater = make_updater(*model, optimizer_settings(options, *lr));
   ScheduleLR scheduler(updater->optimizer(), course.factor);
   RunLog log(options.out, run_plan(options, *lr, course));
-  describe(options, sets, *model, *lr, course, out);
+  describe_run(options, *lr, course, out);
 
   PhaseTimer timer(
       options.profile && device.is_cuda() ? wait_for_cuda : nullptr);
@@ -266,7 +275,7 @@ void train_and_report(
     out << (stopping->stopped() ? "stopped early after " : "after ")
         << counted(epochs.back().epoch, "epoch")
         << ": the test loss was lowest in epoch " << kept.epoch
-        << ", whose weights are kept\n";
+        << ", which is the result\n";
   }
   out << "test accuracy " << 100 * kept.test_accuracy << "% after "
       << clock_text(passed.count()) << '\n';

@@ -223,19 +223,6 @@ TestResult evaluate(ImageModel& model, BatchSource& source) {
       static_cast<double>(right.item<std::int64_t>()) / images};
 }
 
-std::int64_t count_updates(
-    std::int64_t batches,
-    std::int64_t epochs,
-    const std::function<std::int64_t(std::int64_t)>& micro_batches) {
-  std::int64_t updates = 0;
-  for (std::int64_t epoch = 0; epoch < epochs; ++epoch) {
-    for (std::int64_t taken = 0; taken < batches; ++updates) {
-      taken += micro_batches ? micro_batches(updates) : 1;
-    }
-  }
-  return updates;
-}
-
 void train(const TrainingSetup& setup, const TrainingListener& listener) {
   EpochResult result;
   bool stopped = false;

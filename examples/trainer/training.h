@@ -65,12 +65,6 @@ struct TrainingSetup {
   EarlyStopping* early_stopping = nullptr;
 };
 
-/// Updates that such a run makes, of `batches` micro-batches an epoch.
-std::int64_t count_updates(
-    std::int64_t batches,
-    std::int64_t epochs,
-    const std::function<std::int64_t(std::int64_t)>& micro_batches);
-
 /// Who hears of a run.
 struct TrainingListener {
   std::function<void(const StepResult&)> on_step;

@@ -62,10 +62,8 @@ auto result = stepsize::lr_range_test(*model, optimizer, [&] {
   loss.backward();
   return loss;
 });
-if (auto rate = result.optional_suggestion()) {
-  for (auto& group : optimizer.param_groups()) {
-    group.options().set_lr(*rate);
-  }
+if (result.optional_suggestion()) {
+  result.apply(optimizer);
 }
 result.write_svg("range.svg");
 std::cout << result.to_terminal() << '\n';
@@ -123,15 +121,28 @@ std::cout << noise.total().advice(/*batch=*/128) << '\n';
 
 TEST_F(TuningPage, TheBatchGrowsToItsCap) {
   torch::optim::SGD optimizer(model->parameters(), 0.01);
+  const Schedule curve = warmup(500).then(cosine(9500));
   std::vector<int64_t> seen;
+  int64_t examples = 0;
+  // The optimizer's rate over the batch is that of the schedule, where it
+  // stands after so many examples.
   const auto train = [&](int64_t micro_batch, int64_t accumulation) {
     seen.push_back(micro_batch * accumulation);
+    EXPECT_EQ(micro_batch % 128, 0);
+    const double rate = optimizer.param_groups()[0].options().get_lr();
+    EXPECT_NEAR(
+        rate / static_cast<double>(seen.back()),
+        0.01 / 128 * curve(static_cast<double>(examples) / 128),
+        1e-18)
+        << "update " << seen.size();
+    examples += seen.back();
   };
   // clang-format off
 stepsize::BatchSizeSchedule batches(
     stepsize::warmup(500).then(stepsize::cosine(9500)),
     stepsize::BatchSizeScheduleOptions(/*base_batch=*/128, /*max_batch=*/4096)
-        .max_micro_batch(512));
+        .max_micro_batch(512)
+        .multiple_of(128));
 stepsize::ScheduleLR scheduler(optimizer, batches.lr_schedule());
 for (int64_t n = 0; n < batches.updates(); ++n) {
   const stepsize::BatchPlan plan = batches.at_update(n);
@@ -142,6 +153,7 @@ for (int64_t n = 0; n < batches.updates(); ++n) {
   EXPECT_EQ(seen.front(), 128);
   EXPECT_EQ(seen.back(), 4096);
   EXPECT_LT(seen.size(), 10000U);
+  EXPECT_GE(examples, 128 * 10000);
 }
 
 TEST_F(TuningPage, StoppingPutsTheBestWeightsBack) {

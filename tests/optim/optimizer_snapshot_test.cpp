@@ -205,6 +205,32 @@ TEST(OptimizerSnapshot, RefusesOtherParameters) {
   EXPECT_EQ(optimizer.param_groups()[0].options().get_lr(), 0.25);
 }
 
+// Counts its steps, and says nothing of that to save().
+class CountingSGD : public torch::optim::SGD {
+ public:
+  using torch::optim::SGD::SGD;
+  torch::Tensor step(LossClosure closure = nullptr) override {
+    ++steps;
+    return SGD::step(closure);
+  }
+  int64_t steps = 0;
+};
+
+TEST(OptimizerSnapshot, WarnsOnceOfAClassThatMayKeepMore) {
+  const auto said = [](Optimizer& optimizer) {
+    testing::internal::CaptureStderr();
+    OptimizerSnapshot snapshot(optimizer);
+    return testing::internal::GetCapturedStderr();
+  };
+  CountingSGD counting({leaf({1})}, torch::optim::SGDOptions(0.1));
+  const auto first = said(counting);
+  EXPECT_NE(first.find("CountingSGD only what its save()"), std::string::npos)
+      << first;
+  EXPECT_EQ(said(counting), "");
+  torch::optim::SGD known({leaf({1})}, torch::optim::SGDOptions(0.1));
+  EXPECT_EQ(said(known), "");
+}
+
 class SavesNothing : public Optimizer {
  public:
   explicit SavesNothing(std::vector<torch::Tensor> parameters)

@@ -146,6 +146,7 @@ TEST(ParseCommandLine, TakesBatchesAndTheirScaling) {
   EXPECT_EQ(options.batch_schedule, 512);
   EXPECT_EQ(options.early_stop, 3);
   EXPECT_EQ(parse({}).options.lr_scaling, "linear");
+  EXPECT_EQ(parse({"--optimizer", "adamw"}).options.lr_scaling, "sqrt");
   for (const auto* option :
        {"--accumulate",
         "--base-batch-size",

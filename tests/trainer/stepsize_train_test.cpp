@@ -171,19 +171,35 @@ TEST_F(StepsizeTrainTest, DoesARangeTestAndNoMore) {
 }
 
 TEST_F(StepsizeTrainTest, WarnsOfARateThatWillDiverge) {
-  const auto outcome = train("--lr 1000 --epochs 1");
   EXPECT_THAT(
-      outcome.err,
-      AllOf(
-          HasSubstr("warning: --lr: in a range test the loss diverged at "),
-          HasSubstr("is 1000")));
+      train("--lr 1000").err,
+      HasSubstr("warning: --lr 1000 is likely to diverge"));
   EXPECT_THAT(
-      train("--lr 1000 --epochs 1 --no-lr-check").err,
-      Not(HasSubstr("range test")));
-  EXPECT_EQ(train("--lr 0.01 --epochs 1").err, "");
+      train("--lr 1000 --no-lr-check").err, Not(HasSubstr("warning: --lr")));
+  EXPECT_EQ(train("--lr 0.01").err, "");
+  // A few times what the network bears, and one that comes from scaling.
+  EXPECT_THAT(
+      train("--lr 2").err, HasSubstr("warning: --lr 2 is likely to diverge"));
+  EXPECT_THAT(
+      train("--base-batch-size 1 --epochs 4").err,
+      HasSubstr("warning: --lr 0.1 at batch 1, 1.6 at batch 16, is likely"));
   EXPECT_THAT(
       train("--lr 1000 --lr-find").err,
-      HasSubstr("warning: --lr: in a range test the loss diverged at "));
+      HasSubstr("warning: --lr 1000 is past the rate"));
+}
+
+TEST_F(StepsizeTrainTest, TakesNoMoreThanAnEpochForABatch) {
+  const auto outcome = train(
+      "--batch-size 1000 --base-batch-size 30 --lr 0.01 --accumulate 7 "
+      "--schedule constant");
+  ASSERT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_THAT(
+      outcome.out,
+      AllOf(
+          HasSubstr("--batch-size 1000: a batch is all 60 images"),
+          HasSubstr("--accumulate 7: an epoch has 1 micro-batch\n"),
+          HasSubstr("lr 0.02 (0.01 at batch 30, linear)"),
+          HasSubstr("2 updates of 60 images")));
 }
 
 TEST_F(StepsizeTrainTest, ScalesTheRateWithTheBatch) {
@@ -221,11 +237,12 @@ TEST_F(StepsizeTrainTest, GrowsTheBatchInPlaceOfADecay) {
   const auto batches = column(out() / "steps.csv", "batch");
   const auto rates = column(out() / "steps.csv", "lr");
   // One epoch of 15 updates of 4 images, then four times the batch at the rate
-  // of before: 4 updates an epoch.
+  // of before: 4 updates an epoch, the last one of 12 images.
   ASSERT_EQ(batches.size(), 15U + 3 * 4);
   EXPECT_EQ(batches[14], "4");
   EXPECT_EQ(batches[15], "16");
-  EXPECT_EQ(rates.front(), rates.back());
+  EXPECT_EQ(rates[15], rates[14]);
+  EXPECT_NEAR(std::stod(rates.back()), std::stod(rates[15]) * 12 / 16, 1e-12);
 }
 
 TEST_F(StepsizeTrainTest, StopsEarlyAndKeepsTheBestWeights) {

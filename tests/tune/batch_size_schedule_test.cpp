@@ -104,21 +104,90 @@ TEST(BatchSizeSchedule, KeepsToTheCapsInWholeMicroBatches) {
   }
 }
 
-TEST(BatchSizeSchedule, RoundingTakesLessThanOneExampleAMicroBatch) {
+TEST(BatchSizeSchedule, RoundingTakesLessThanAUnitAMicroBatchAndOneMore) {
   // In the last descent and below the cap the batch is that of the formula.
   const Schedule curve = cosine(1000, 0.02);
-  const BatchSizeSchedule batches(
-      curve, BatchOptions(100, 100000).max_micro_batch(64));
-  for (int t = 0; t <= 1000; ++t) {
-    const BatchPlan plan = batches.at(t);
-    const double wanted = 100 / curve(t);
-    EXPECT_LE(static_cast<double>(plan.batch), wanted + 1e-6);
-    EXPECT_GT(
-        static_cast<double>(plan.batch + plan.accumulation + 1), wanted - 1e-6);
-    EXPECT_LE(plan.lr_factor, 1 + 1e-9);
-    EXPECT_GT(plan.lr_factor, 0.97);
+  for (const int64_t unit : {1, 4, 20}) {
+    const BatchSizeSchedule batches(
+        curve, BatchOptions(100, 100000).max_micro_batch(64).multiple_of(unit));
+    for (int t = 0; t <= 1000; ++t) {
+      const BatchPlan plan = batches.at(t);
+      const double wanted = 100 / curve(t);
+      EXPECT_EQ(plan.micro_batch % unit, 0) << unit << " at " << t;
+      EXPECT_LE(static_cast<double>(plan.batch), wanted + 1e-6);
+      EXPECT_GT(
+          static_cast<double>(plan.batch + unit * (plan.accumulation + 1)),
+          wanted - 1e-6)
+          << unit << " at " << t;
+      EXPECT_LE(plan.lr_factor, 1 + 1e-9);
+    }
+    // 78 times 64, 78 times 64 and 83 times 60.
+    EXPECT_EQ(batches.at(1000).batch, unit == 20 ? 4980 : 4992);
   }
-  EXPECT_EQ(batches.at(1000).batch, 4992);  // 78 times 64
+}
+
+TEST(BatchSizeSchedule, WholeMicroBatchesAreAllOfOneSize) {
+  for (const Schedule& curve : batch_curves()) {
+    const BatchSizeSchedule batches(
+        curve, BatchOptions(96, 5000).max_micro_batch(48).multiple_of(48));
+    for (double t = 0; t <= curve.length(); ++t) {
+      ASSERT_EQ(batches.at(t).micro_batch, 48) << curve.to_string();
+      ASSERT_GE(batches.at(t).batch, 96) << curve.to_string();
+      ASSERT_LE(batches.at(t).batch, 4992) << curve.to_string();
+    }
+  }
+  // 512 to 4096 in eighths of the largest: cos(pi t / 1000) = 2 / k - 1 where
+  // the batch reaches k of them.
+  const BatchSizeSchedule eighths(
+      cosine(1000),
+      BatchOptions(512, 4096).max_micro_batch(512).multiple_of(512));
+  EXPECT_EQ(eighths.at(0).accumulation, 1);
+  for (int64_t k = 2; k <= 8; ++k) {
+    const double share = 2 / static_cast<double>(k) - 1;
+    const double reached = std::acos(share) / std::acos(-1.0) * 1000;
+    const double after = std::ceil(reached - 1e-9);
+    EXPECT_EQ(eighths.at(after - 1).accumulation, k - 1) << k;
+    EXPECT_EQ(eighths.at(after).accumulation, k) << k;
+  }
+  EXPECT_EQ(eighths.at(1000).accumulation, 8);
+}
+
+TEST(BatchSizeSchedule, MultiplesKeepSmoothSchedulesToFewSizes) {
+  const BatchSizeSchedule batches(
+      cosine(1000),
+      BatchOptions(128, 4096).max_micro_batch(512).multiple_of(128));
+  int changes = 0;
+  for (int t = 1; t <= 1000; ++t) {
+    EXPECT_EQ(batches.at(t).micro_batch % 128, 0) << t;
+    if (batches.at(t).batch != batches.at(t - 1).batch) ++changes;
+  }
+  // From 1 to at most 32 times 128.
+  EXPECT_LE(changes, 31);
+  EXPECT_EQ(batches.at(1000).batch, 4096);
+}
+
+TEST(BatchSizeSchedule, RateOfAnUnplannedBatchKeepsWhatTheExchangeKeeps) {
+  for (const Schedule& curve : batch_curves()) {
+    const auto options = BatchOptions(96, 5000).max_micro_batch(64);
+    const BatchSizeSchedule linear(curve, options);
+    const BatchSizeSchedule root(
+        curve, BatchOptions(options).exchange(BatchExchange::kSquareRoot));
+    for (double t = 0; t <= curve.length() + 10; t += 12.5) {
+      const double factor = curve(std::min(t, curve.length()));
+      EXPECT_EQ(
+          linear.lr_factor(t, linear.at(t).batch), linear.at(t).lr_factor);
+      EXPECT_EQ(root.lr_factor(t, root.at(t).batch), root.at(t).lr_factor);
+      for (const int64_t batch : {1, 37, 96, 4999, 123456}) {
+        const auto size = static_cast<double>(batch);
+        EXPECT_NEAR(
+            linear.lr_factor(t, batch) / size, factor / 96, 1e-15 * factor);
+        EXPECT_NEAR(
+            root.lr_factor(t, batch) / std::sqrt(size),
+            factor / std::sqrt(96.0),
+            1e-15 * factor);
+      }
+    }
+  }
 }
 
 TEST(BatchSizeSchedule, WarmupIsDoneByTheRate) {
@@ -217,55 +286,6 @@ TEST(BatchSizeSchedule, RateOverUpdatesIsASchedule) {
   EXPECT_EQ(rates(1e300), batches.at(100).lr_factor);
 }
 
-TEST(BatchSizeSchedule, TextReadsBackAsTheSameSchedule) {
-  const std::string text =
-      "batch 128 to 4096 by 512 linear of warmup 500 > cosine 9500";
-  EXPECT_EQ(BatchSizeSchedule::parse(text).to_string(), text);
-  EXPECT_EQ(
-      BatchSizeSchedule(
-          warmup(500).then(cosine(9500)),
-          BatchOptions(128, 4096).max_micro_batch(512))
-          .to_string(),
-      text);
-  const auto root =
-      BatchSizeSchedule::parse(" batch 8 to 64  sqrt of polynomial 5");
-  EXPECT_EQ(root.options().exchange(), BatchExchange::kSquareRoot);
-  EXPECT_EQ(root.options().max_micro_batch(), 0);
-  EXPECT_EQ(
-      root.to_string(), "batch 8 to 64 sqrt of " + root.schedule().to_string());
-  ParseContext context;
-  context.run_length = 200;
-  EXPECT_EQ(
-      BatchSizeSchedule::parse("batch 8 to 64 linear of cosine 50%", context)
-          .schedule(),
-      cosine(100));
-}
-
-TEST(BatchSizeSchedule, TextThatIsNoneIsRefusedWithTheForm) {
-  const auto message = [](const std::string& text) {
-    return message_of([&] { BatchSizeSchedule::parse(text); });
-  };
-  EXPECT_EQ(
-      message("batch 8 upto 64 linear of cosine 5"),
-      "BatchSizeSchedule: the text must read \"batch BASE to MOST [by MICRO] "
-      "linear|sqrt of SCHEDULE\"; expected 'to', got 'upto' in \"batch 8 upto "
-      "64 linear of cosine 5\"");
-  for (const char* text :
-       {"",
-        "batch",
-        "batch -8 to 64 linear of cosine 5",
-        "batch 8.5 to 64 linear of cosine 5",
-        "batch 8 to 99999999999999999999 linear of cosine 5",
-        "batch 8 to 64 cubic of cosine 5",
-        "batch 8 to 64 by linear of cosine 5",
-        "batch 8 to 64 linear cosine 5"}) {
-    EXPECT_NE(message(text).find("the text must read"), std::string::npos)
-        << text;
-  }
-  EXPECT_THROW(
-      BatchSizeSchedule::parse("batch 8 to 64 linear of cosin 5"), ParseError);
-}
-
 TEST(BatchSizeSchedule, RefusesWhatIsOutOfRange) {
   const auto with = [](const BatchOptions& options) {
     return [options] { BatchSizeSchedule(cosine(10), options); };
@@ -280,6 +300,12 @@ TEST(BatchSizeSchedule, RefusesWhatIsOutOfRange) {
        "1000000001"},
       {with(BatchOptions(8, 8).max_micro_batch(-1)),
        "max_micro_batch must be >= 0, got -1"},
+      {with(BatchOptions(8, 64).multiple_of(0)),
+       "multiple_of must be in [1, max_micro_batch] = [1, 64], got 0"},
+      {with(BatchOptions(8, 64).max_micro_batch(4).multiple_of(8)),
+       "multiple_of must be in [1, max_micro_batch] = [1, 4], got 8"},
+      {with(BatchOptions(12, 64).multiple_of(8)),
+       "base_batch must be a multiple of multiple_of = 8, got 12"},
       {[] { BatchSizeSchedule(constant(), BatchOptions(1, 2)); },
        "the schedule must have an end; cut it with limit(): constant 1"},
       {[] { BatchSizeSchedule(cosine(2e8), BatchOptions(1, 2)); },
@@ -290,6 +316,8 @@ TEST(BatchSizeSchedule, RefusesWhatIsOutOfRange) {
       {[&] { sound.at(-1); }, "t must be >= 0, got -1"},
       {[&] { sound.at(kNaN); }, "t must be >= 0, got nan"},
       {[&] { sound.at_update(-1); }, "n must be >= 0, got -1"},
+      {[&] { sound.lr_factor(kNaN, 1); }, "t must be >= 0, got nan"},
+      {[&] { sound.lr_factor(0, 0); }, "batch must be >= 1, got 0"},
   };
   for (const auto& [call, expected] : table) {
     EXPECT_EQ(message_of(call), "BatchSizeSchedule: " + expected);

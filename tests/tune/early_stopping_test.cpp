@@ -156,6 +156,27 @@ TEST(EarlyStopping, RestoresListsOfTensorsOfAllTypes) {
   EXPECT_TRUE(same_weights(tensors[3], nan));
 }
 
+TEST(EarlyStopping, FailedCopyLeavesTheBestStepWhole) {
+  auto first = leaf({1});
+  auto second = leaf({2});
+  EarlyStopping stopping({first, second});
+  stopping.step(5);
+  const std::string before = saved(stopping);
+  {
+    const torch::NoGradGuard no_grad;
+    first.fill_(10);
+  }
+  // A view of one number, whose copy would have 2^61.
+  const auto small = second.detach();
+  second.set_data(torch::zeros({1}, torch::kDouble).expand({int64_t{1} << 61}));
+  EXPECT_ANY_THROW(stopping.step(4));
+  second.set_data(small);
+  EXPECT_EQ(saved(stopping), before);
+  stopping.restore_best();
+  EXPECT_EQ(first.item<double>(), 1);
+  EXPECT_EQ(second.item<double>(), 2);
+}
+
 TEST(EarlyStopping, GoesOnBitForBitAfterLoading) {
   const auto options = EarlyStoppingOptions().patience(3).min_delta(1e-3);
   auto weights = leaf({1, 2});

@@ -183,6 +183,46 @@ TEST(GradientNoiseScale, UpdateOfOneMicroBatchIsCountedAndLeftOut) {
   EXPECT_EQ(noise.total().updates, 0);
 }
 
+TEST(GradientNoiseScale, DiscardedUpdateLeavesNothingBehind) {
+  auto parameter = leaf({0, 0});
+  GradientNoiseScale noise({{parameter}}, 1);
+  add_known_update(noise, parameter);
+  const std::string before = saved(noise);
+  set_gradient(parameter, {70, 1});
+  noise.add_micro_batch();
+  set_gradient(parameter, {-5, 20});
+  noise.add_micro_batch();
+  noise.discard_update();
+  EXPECT_EQ(saved(noise), before);
+  add_known_update(noise, parameter);
+  EXPECT_EQ(noise.total().updates, 2);
+  EXPECT_EQ(noise.short_updates(), 0);
+  EXPECT_DOUBLE_EQ(noise.total().gradient_square, 4);
+  EXPECT_DOUBLE_EQ(noise.total().value, 0.5);
+  // Between updates there is none to give up.
+  noise.discard_update();
+  EXPECT_EQ(noise.total().updates, 2);
+}
+
+TEST(GradientNoiseScale, RanksWithImpossibleNormsChangeNothing) {
+  auto noise = GradientNoiseScale::of_ranks(2, 16);
+  noise.add_ranks({{{10, 2}, 5}, {{10, 2}, 5}});
+  const std::string before = saved(noise);
+  // 20 is the square of the sum of two gradients whose mean has 5.
+  EXPECT_EQ(
+      message_of([&] {
+        noise.add_ranks({{{10, 2}, 5}, {{10, 2}, 20}});
+      }),
+      "noise_sample: mean_square, of the mean and not of the sum, must be <= "
+      "the mean of the squares = 6, got 20");
+  EXPECT_EQ(
+      message_of([&] {
+        noise.add_ranks({{{-10, 20}, 5}, {{10, 2}, 5}});
+      }),
+      "noise_sample: a square must be >= 0, got -10");
+  EXPECT_EQ(saved(noise), before);
+}
+
 TEST(GradientNoiseScale, RanksTellTheSameAsMicroBatches) {
   auto noise = GradientNoiseScale::of_ranks(2, 16);
   EXPECT_TRUE(noise.add_ranks({{{10, 2}, 5}, {{10, 2}, 5}}));
@@ -246,6 +286,9 @@ TEST(GradientNoiseScale, LoadingWhatDoesNotFitChangesNothing) {
   refuses(
       GradientNoiseScale({{leaf({1, 2, 3})}}, 4),
       "does not fit the parameters of group 0");
+  refuses(
+      GradientNoiseScale({{torch::zeros({2}, torch::kFloat)}}, 4),
+      "does not fit the parameters of group 0");
   auto same = GradientNoiseScale({{leaf({1, 2})}}, 4);
   EXPECT_ANY_THROW(load(same, saved(torch::ones({1}))));
 }
@@ -260,7 +303,8 @@ TEST(GradientNoiseScale, RefusesGradientsThatItCannotFollow) {
   EXPECT_EQ(
       message_of([&] { noise.add_micro_batch(); }),
       "GradientNoiseScale: the gradient of parameter 0 of group 0 has gone in "
-      "the midst of an update: call finish_update() first");
+      "the midst of an update: call finish_update() or discard_update() "
+      "first");
   EXPECT_EQ(saved(noise), before);
   noise.finish_update();
   parameter.mutable_grad() = torch::ones({2}, torch::kDouble).to_sparse();

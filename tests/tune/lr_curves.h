@@ -31,4 +31,19 @@ inline LRPoints crafted_curve(
   return points;
 }
 
+/// Noise in proportion to the loss, which falls to nothing around 1e-4: 100
+/// rates from 1e-6 to 10.
+inline LRPoints vanishing_curve(std::uint64_t seed, double share) {
+  std::mt19937_64 generator(seed);
+  std::normal_distribution<double> normal(0, 1);
+  LRPoints points;
+  for (int i = 0; i < 100; ++i) {
+    const double l = -6 + 7.0 * i / 99;
+    const double loss = 2.3 / (1 + std::exp((l + 4) / 0.15));
+    points.lrs.push_back(std::pow(10.0, l));
+    points.losses.push_back(loss * (1 + share * normal(generator)));
+  }
+  return points;
+}
+
 }  // namespace stepsize::test

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <type_traits>
@@ -79,6 +80,7 @@ TEST(LRRangeEnd, ALossThatStaysHasNoDescent) {
   EXPECT_EQ(result.lrs.size(), 100u);
   const auto text = test::message_of([&] { result.suggestion(); });
   EXPECT_NE(text.find("status no descent"), std::string::npos) << text;
+  EXPECT_NE(text.find("raise end_lr or num_iter"), std::string::npos) << text;
 }
 
 TEST(LRRangeEnd, StopsAtTheFirstLossThatIsNotFinite) {
@@ -91,6 +93,77 @@ TEST(LRRangeEnd, StopsAtTheFirstLossThatIsNotFinite) {
   EXPECT_EQ(result.lrs.size(), 30u);
   EXPECT_TRUE(std::isnan(result.losses.back()));
   EXPECT_EQ(result.reason.rfind("the loss was nan, at rate", 0), 0u);
+}
+
+// A test whose n-th loss is value(n), whatever the rate.
+template <typename Value>
+LRRangeTestResult with_losses(const Value& value) {
+  auto w = leaf({1});
+  SGD optimizer({w}, SGDOptions(0.1));
+  int call = 0;
+  return lr_range_test({w}, optimizer, [&] {
+    auto loss = (w * 0).sum() + value(call++);
+    loss.backward();
+    return loss;
+  });
+}
+
+TEST(LRRangeEnd, AStepUpStopsItBeforeTheAverageKnows) {
+  const auto result = with_losses([](int n) {
+    // Three wild ones are no step.
+    if (n >= 30 && n < 33) return 2.0;
+    return n < 60 ? 1 - n / 120.0 : 2.0;
+  });
+  EXPECT_EQ(result.status, LRRangeStatus::kDiverged);
+  // With the fifth loss of 2 the middle one of nine is 2.
+  EXPECT_EQ(result.lrs.size(), 65u);
+  EXPECT_EQ(
+      result.reason.rfind("the median of the last nine losses rose to 2, ", 0),
+      0u)
+      << result.reason;
+}
+
+TEST(LRRangeEnd, SaysInShortNumbersWhereItEnded) {
+  const auto result = with_losses([](int n) { return n == 50 ? kNaN : 1.0; });
+  // 10^(-7 + 8 * 50 / 99) = 0.00109698...
+  EXPECT_EQ(
+      result.reason,
+      "the loss was nan, at rate 0.001097; the loss had not fallen before by "
+      "more than its noise: raise num_iterations, or average more data in an "
+      "iteration");
+}
+
+TEST(LRRangeEnd, AFallAtTheFirstRatesAsksForALowerStart) {
+  const auto result = with_losses(
+      [](int n) { return n < 3 ? 3 : std::min(3.0, 1 + 0.15 * (n - 3)); });
+  EXPECT_EQ(result.status, LRRangeStatus::kFinished);
+  EXPECT_FALSE(result.optional_suggestion());
+  EXPECT_NE(
+      result.reason.find("lowest at the first rates: lower start_lr"),
+      std::string::npos)
+      << result.reason;
+}
+
+TEST(LRRangeEnd, SaysThatTheLossWasStillFalling) {
+  UnitBowl bowl;
+  const auto options = LRRangeTestOptions().start_lr(1e-4).end_lr(0.05);
+  const auto result = bowl.test(options);
+  EXPECT_EQ(result.status, LRRangeStatus::kFinished);
+  EXPECT_TRUE(result.still_falling);
+  EXPECT_TRUE(result.optional_suggestion());
+  EXPECT_EQ(
+      result.reason,
+      "all rates were tried; the loss was still falling at the largest: raise "
+      "end_lr");
+  auto stopped = options;
+  stopped.progress([](int64_t i, double, double) { return i < 80; });
+  EXPECT_TRUE(bowl.test(stopped).still_falling);
+  // A divergence has shown what lies beyond.
+  auto wide = options;
+  EXPECT_FALSE(bowl.test(wide.end_lr(1e3)).still_falling);
+  EXPECT_FALSE(with_losses([](int n) {
+                 return 2 - std::exp(-(n - 50) * (n - 50) / 200.0);
+               }).still_falling);
 }
 
 TEST(LRRangeEnd, TheCallbackMayStopIt) {
@@ -132,7 +205,8 @@ TEST(LRRangeEnd, NoticesThatTheOptimizerSkips) {
   EXPECT_EQ(throwing.lrs.size(), 20u);
   const auto rollback =
       with_bad_gradients<RollbackSGD>(RollbackSGDOptions(0.1));
-  EXPECT_NE(rollback.status, LRRangeStatus::kFinished);
+  EXPECT_EQ(rollback.status, LRRangeStatus::kNonFinite);
+  EXPECT_EQ(rollback.lrs.size(), 20u);
   const auto power =
       with_bad_gradients<PowerMethodSGD>(PowerMethodSGDOptions());
   EXPECT_EQ(power.status, LRRangeStatus::kNonFinite);

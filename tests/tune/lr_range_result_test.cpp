@@ -37,6 +37,8 @@ LRRangeTestResult small_result() {
   result.reason = "a \"bad\" loss";
   result.suggestions.suggested = 0.5;
   result.max_stable_lr = 0.75;
+  result.still_falling = true;
+  result.group_ratios = {1, 10};
   return result;
 }
 
@@ -60,6 +62,7 @@ TEST(LRRangeTestResult, WritesJsonWithNullForWhatIsNotThere) {
       "{\n"
       "  \"status\": \"non-finite\",\n"
       "  \"reason\": \"a \\\"bad\\\" loss\",\n"
+      "  \"still_falling\": true,\n"
       "  \"suggested\": 0.5,\n"
       "  \"low\": null,\n"
       "  \"maximal\": null,\n"
@@ -71,6 +74,7 @@ TEST(LRRangeTestResult, WritesJsonWithNullForWhatIsNotThere) {
       "  \"steep\": null,\n"
       "  \"minimum_tenth\": null,\n"
       "  \"max_stable_lr\": 0.75,\n"
+      "  \"group_ratios\": [1, 10],\n"
       "  \"lrs\": [0.25, 0.5, 1],\n"
       "  \"losses\": [2, 1.5, null],\n"
       "  \"averaged\": [2, 1.75, null],\n"
@@ -101,9 +105,8 @@ TEST(LRRangeTestResult, SuggestionIsTheValueOrAnError) {
   result.suggestions = {};
   EXPECT_EQ(
       test::message_of([&] { result.suggestion(); }),
-      "LRRangeTestResult: there is no suggestion, the loss never fell by more "
-      "than its noise; status non-finite (a \"bad\" loss); it never fell "
-      "before: lower start_lr");
+      "LRRangeTestResult: there is no suggestion; status non-finite (a \"bad\" "
+      "loss)");
   EXPECT_FALSE(result.optional_suggestion());
 }
 
@@ -121,7 +124,8 @@ TEST(LRRangeTestResult, PlotMarksTheSuggestions) {
   ASSERT_EQ(plot.series().size(), 2u);
   EXPECT_EQ(plot.series()[0].y, result.smoothed);
   EXPECT_EQ(plot.series()[1].y, result.losses);
-  ASSERT_EQ(plot.marks().size(), 3u);
+  ASSERT_EQ(plot.marks().size(), 4u);
+  EXPECT_EQ(plot.marks()[3].x, *result.suggestions.peak);
   EXPECT_EQ(plot.marks()[1].x, result.suggestion());
   EXPECT_EQ(plot.marks()[1].label.rfind("suggested 0.0", 0), 0u);
   // The divergence does not flatten the curve.

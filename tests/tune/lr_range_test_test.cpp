@@ -4,6 +4,8 @@
 #include <torch/torch.h>
 
 #include <cmath>
+#include <memory>
+#include <optional>
 #include <vector>
 
 #include "tests/support/error_text.h"
@@ -47,7 +49,10 @@ TEST(LRRangeTest, LossesAreThoseOfGradientDescent) {
     squared *= (1 - result.lrs[i]) * (1 - result.lrs[i]);
   }
   EXPECT_EQ(result.status, LRRangeStatus::kFinished);
-  EXPECT_EQ(result.reason, "all rates were tried");
+  EXPECT_EQ(
+      result.reason,
+      "all rates were tried; too few points for a suggestion, which takes 12 "
+      "at least: raise num_iterations");
 }
 
 TEST(LRRangeTest, AccumulatedGradientsAreAveragedWhoeverClearsThem) {
@@ -191,6 +196,38 @@ TEST(LRRangeTest, MeasuresTheLimitOfStability) {
       return torch::optim::Adam({w}, torch::optim::AdamOptions(0.1));
     }));
   }
+}
+
+// Curvatures 1 and 100 in two groups, the second at ten times the rate.
+std::optional<double> limit_of_two_groups(
+    const SGDOptions& second, const std::vector<double>& ratios) {
+  auto flat = leaf({1});
+  auto steep = leaf({1});
+  std::vector<torch::optim::OptimizerParamGroup> groups;
+  groups.emplace_back(std::vector<torch::Tensor>{flat});
+  groups.emplace_back(
+      std::vector<torch::Tensor>{steep}, std::make_unique<SGDOptions>(second));
+  SGD optimizer(groups, SGDOptions(0.01));
+  torch::manual_seed(4);
+  return lr_range_test(
+             {},
+             optimizer,
+             [&] { return (flat.square() + 100 * steep.square()).sum() / 2; },
+             LRRangeTestOptions()
+                 .num_iterations(4)
+                 .closure(LRClosure::kReturnsGraph)
+                 .group_ratios(ratios)
+                 .measure_max_stable_lr(true))
+      .max_stable_lr;
+}
+
+TEST(LRRangeTest, TheLimitOfStabilityCountsTheGroupsRates) {
+  // The steep one moves by ten times the rate: 10 lr 100 = 2.
+  EXPECT_NEAR(limit_of_two_groups(SGDOptions(0.1), {}).value(), 0.002, 2e-5);
+  EXPECT_NEAR(limit_of_two_groups(SGDOptions(0.1), {1, 1}).value(), 0.02, 2e-4);
+  // The steep one stands still.
+  EXPECT_NEAR(limit_of_two_groups(SGDOptions(0.1), {1, 0}).value(), 2, 0.02);
+  EXPECT_FALSE(limit_of_two_groups(SGDOptions(0.1).momentum(0.5), {}));
 }
 
 }  // namespace

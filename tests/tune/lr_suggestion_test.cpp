@@ -184,12 +184,13 @@ TEST(SuggestLR, SaysNothingWithoutAFall) {
   std::mt19937_64 generator(2);
   std::normal_distribution<double> normal(0, 1);
   int claims = 0;
-  for (int draw = 0; draw < 200; ++draw) {
+  for (int draw = 0; draw < 2000; ++draw) {
     LRPoints curve = crafted_curve(0, 0.0);
     for (double& loss : curve.losses) loss = normal(generator);
     claims += suggest_lr(curve.lrs, curve.losses).suggested.has_value();
   }
-  EXPECT_LE(claims, 4);
+  // Two in a hundred.
+  EXPECT_LE(claims, 40);
   const std::vector<double> lrs{1, 2, 3, 4};
   EXPECT_FALSE(suggest_lr(lrs, {1, 2, 3, 4}).suggested);
   EXPECT_FALSE(suggest_lr(lrs, {1, 1, 1, 1}).suggested);

@@ -66,6 +66,20 @@ TEST(NoiseScale, SampleIsTheFormulaOfMcCandlish) {
   EXPECT_NEAR(sample.noise_trace, (5 - mean) / (1 / b - 1 / B), 1e-10);
 }
 
+TEST(NoiseScale, SampleTakesEqualGradientsButForRounding) {
+  EXPECT_EQ(noise_sample({4, 4}, 4, 1).noise_trace, 0);
+  EXPECT_NEAR(noise_sample({4, 4}, 4 * (1 + 9e-6), 1).noise_trace, 0, 1e-4);
+  EXPECT_EQ(noise_sample({0, 0}, 0, 1).gradient_square, 0);
+  EXPECT_THROW(noise_sample({4, 4}, 4 * (1 + 2e-5), 1), c10::Error);
+}
+
+TEST(NoiseScale, SampleOfNormsThatAreNotFiniteIsNotFinite) {
+  EXPECT_FALSE(std::isfinite(noise_sample({1, kNaN}, 1, 1).noise_trace));
+  EXPECT_FALSE(std::isfinite(noise_sample({1, 1}, kNaN, 1).noise_trace));
+  EXPECT_FALSE(std::isfinite(noise_sample({1, kInfinity}, 1, 1).noise_trace));
+  EXPECT_FALSE(std::isfinite(noise_sample({1, 1}, kInfinity, 1).noise_trace));
+}
+
 TEST(NoiseScale, QuotientOfMeansFindsTheTruthAndTheMeanOfQuotientsDoesNot) {
   torch::manual_seed(4);
   const auto samples = gaussian_samples(10000, 2);
@@ -184,6 +198,19 @@ TEST(NoiseScale, RefusesWhatIsOutOfRange) {
          noise_sample({1, 1}, 1, 0);
        },
        "noise_sample: examples must be >= 1, got 0"},
+      {[] {
+         noise_sample({1, -1e-9}, 0, 1);
+       },
+       "noise_sample: a square must be >= 0, got -1e-09"},
+      {[] {
+         noise_sample({1, 1}, -2, 1);
+       },
+       "noise_sample: mean_square must be >= 0, got -2"},
+      {[] {
+         noise_sample({1, 2, 3}, 18, 1);
+       },
+       "noise_sample: mean_square, of the mean and not of the sum, must be <= "
+       "the mean of the squares = 2, got 18"},
       {[] { NoiseScaleAverage average(0); },
        "NoiseScaleAverage: decay must be in (0, 1], got 0"},
       {[] { NoiseScaleAverage average(1.5); },

@@ -21,7 +21,10 @@ namespace stepsize {
 /// - LibTorch's SGD, Adam, AdamW, RMSprop, Adagrad and LBFGS, field by field.
 /// - Every other class through its own save() and load(), which must carry all
 ///   that its step changes. A class that saves nothing is refused: the base
-///   class's save() and load() do nothing.
+///   class's save() and load() do nothing. A class derived from one of
+///   LibTorch's inherits a save() that does not know what it has added, a
+///   counter of its own, say: such a member is not put back. The first snapshot
+///   of each such class warns of it.
 ///
 /// Parameters are written where they lie, without counting as changed. The
 /// options of the classes named above are written in place, so that references
@@ -29,7 +32,9 @@ namespace stepsize {
 ///
 /// Not its business: gradients, buffers of the module, the random state.
 ///
-/// Memory: one copy of parameters and state.
+/// Memory: one copy of parameters and state. The state of IndexedOptimizers and
+/// of foreign classes is kept as bytes, as a file of it would be: while they
+/// are written or read there are up to two copies of the state more.
 ///
 /// The optimizer must outlive the snapshot, which cannot be copied.
 class OptimizerSnapshot {

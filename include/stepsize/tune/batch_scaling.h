@@ -29,6 +29,9 @@ class BatchRule {
 
   /// lr sqrt(kappa). Keeps lr^2 s^2 / B: the variance of an update (Krizhevsky,
   /// One weird trick for parallelizing convolutional neural networks, 2014).
+  /// With Adam its averages, whose betas stay, stretch over kappa times the
+  /// examples, and eps weighs more against gradients with less noise:
+  /// scale_adam() has the numbers that make up for both.
   static BatchRule square_root() { return BatchRule(Kind::kSquareRoot, 0); }
 
   /// For Adam and AdamW: scale_adam() has the formula and what it keeps. It

@@ -12,8 +12,13 @@ namespace stepsize {
 
 /// What a larger batch is exchanged for.
 enum class BatchExchange : std::uint8_t {
-  kLinear,      ///< lr / B follows the schedule: for SGD
-  kSquareRoot,  ///< lr / sqrt(B) follows it: for Adam and its kin
+  /// lr / B follows the schedule: for SGD.
+  kLinear,
+  /// lr / sqrt(B) follows it: for Adam and its kin. Their betas stay, so that
+  /// the averages stretch over more examples as the batch grows. So does eps,
+  /// which weighs more against gradients with less noise. scale_adam() has the
+  /// numbers that make up for both.
+  kSquareRoot,
 };
 
 /// Options of BatchSizeSchedule.
@@ -29,6 +34,13 @@ class BatchSizeScheduleOptions {
   /// The most examples that one backward pass has memory for; >= 1, or 0 for
   /// max_batch. A larger batch is made of several.
   TORCH_ARG(int64_t, max_micro_batch) = 0;
+  /// Every micro-batch, and so every batch, has a multiple of this many
+  /// examples; in [1, max_micro_batch], and base_batch must be a multiple of
+  /// it. With 1, a smooth schedule changes batch and micro-batch at nearly
+  /// every update. With max_micro_batch, every micro-batch has just as many
+  /// examples and no batch is below base_batch: for whatever a new shape costs
+  /// time, and where layers or meters depend on the micro-batch.
+  TORCH_ARG(int64_t, multiple_of) = 1;
   TORCH_ARG(BatchExchange, exchange) = BatchExchange::kLinear;
 };
 
@@ -50,8 +62,9 @@ struct BatchPlan {
 ///
 ///   B(t) = base_batch (p / M(t))^e      e = 1 for kLinear, 2 for kSquareRoot
 ///
-/// no more than max_batch, and rounded down to whole micro-batches. The rate
-/// makes up for cap and rounding, so that this holds to the last bit or two:
+/// no more than max_batch, and rounded down to equal micro-batches, by less
+/// than (accumulation + 1) multiple_of examples. The rate makes up for cap and
+/// rounding, so that this holds to the last bit or two:
 ///
 ///   lr_factor(t) = f(t) (B(t) / base_batch)^(1 / e)
 ///
@@ -62,7 +75,9 @@ struct BatchPlan {
 ///
 ///     BatchSizeSchedule batches(
 ///         warmup(500).then(cosine(9500)),
-///         BatchSizeScheduleOptions(128, 4096).max_micro_batch(512));
+///         BatchSizeScheduleOptions(128, 4096)
+///             .max_micro_batch(512)
+///             .multiple_of(128));
 ///     ScheduleLR scheduler(optimizer, batches.lr_schedule());
 ///     for (int64_t n = 0; n < batches.updates(); ++n) {
 ///       const BatchPlan plan = batches.at_update(n);
@@ -92,6 +107,13 @@ class BatchSizeSchedule {
   /// base_batch.
   BatchPlan at_update(int64_t n) const;
 
+  /// The factor of the rate at time t for an update of `batch` examples,
+  /// planned or not: f(t) (batch / base_batch)^(1 / e). For updates that get
+  /// fewer than their plan, as at the end of an epoch: there take t from the
+  /// examples seen, over base_batch, for at() too, since at_update() counts
+  /// whole updates. Throws c10::Error unless t >= 0 and batch >= 1.
+  double lr_factor(double t, int64_t batch) const;
+
   /// Updates until the end of the schedule, where its time counts as in
   /// at_update().
   int64_t updates() const;
@@ -100,11 +122,12 @@ class BatchSizeSchedule {
   /// updates(), and prints as "callable".
   Schedule lr_schedule() const;
 
-  /// Text: "batch 128 to 4096 by 512 linear of warmup 500 > cosine 9500".
+  /// Text: "batch 128 to 4096 by 512 multiple_of 128 linear of cosine 9500".
   std::string to_string() const;
-  /// Turns such a text into a schedule; "by ..." may be left out, and the other
-  /// exchange is called "sqrt". What follows "of" is for stepsize::parse().
-  /// Throws c10::Error, or ParseError for what follows "of".
+  /// Turns such a text into a schedule; "by ..." and "multiple_of ..." may be
+  /// left out, and the other exchange is called "sqrt". What follows "of" is
+  /// for stepsize::parse(). Throws c10::Error, or ParseError for what follows
+  /// "of".
   static BatchSizeSchedule parse(
       const std::string& text, const ParseContext& context = {});
 

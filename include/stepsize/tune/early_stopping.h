@@ -86,7 +86,8 @@ class EarlyStopping {
   ~EarlyStopping() = default;
 
   /// Looks at a metric, and copies the weights where it is the best. True if it
-  /// is time to stop.
+  /// is time to stop. Where there is no memory for the copies it throws what
+  /// LibTorch throws, and keeps the best step before as it was.
   bool step(double metric);
 
   /// What the last step() said; false before the first.

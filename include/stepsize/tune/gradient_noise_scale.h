@@ -64,8 +64,12 @@ struct RankSquares {
 /// too; a run goes on bit for bit. Loading what another class, other options or
 /// other parameters have written throws c10::Error and changes nothing.
 ///
-/// Not for a batch that is normalized as a whole (BatchNorm over micro-batches
-/// sees a gradient of its own kind), and not for sparse gradients.
+/// Where a layer mixes the examples of a micro-batch (BatchNorm), G and S are
+/// those of gradients normalized over that many examples, and N is their noise.
+/// What it says of a batch holds for more or fewer micro-batches of the same
+/// size, not for larger ones, which have another G and another S.
+///
+/// Not for sparse gradients.
 class GradientNoiseScale {
  public:
   /// Watches the parameters that the optimizer has now, by its groups. Throws
@@ -96,6 +100,12 @@ class GradientNoiseScale {
   /// The same for a micro-batch of another size.
   void add_micro_batch(int64_t examples);
 
+  /// Gives an update up, and counts it nowhere: the next micro-batch is the
+  /// first of a new one. To be called where a loop leaves an update before
+  /// finish_update(), for a bad batch or an exception: the meter cannot tell
+  /// cleared gradients from a growing sum, and would take two updates for one.
+  void discard_update();
+
   /// Ends an update: the next micro-batch is the first of a new one. `factor`
   /// is what each micro-batch's mean gradient was multiplied by (1 / parts.
   /// size() above, times a gradient scaler's scale); without it gradient_square
@@ -105,8 +115,9 @@ class GradientNoiseScale {
 
   /// One update of ranks that each saw micro_batch examples, one entry a group.
   /// False where it was left out, since a number is not finite. Throws
-  /// c10::Error where the number of groups or of ranks does not fit, or in the
-  /// midst of an update of micro-batches.
+  /// c10::Error, and changes nothing, where the number of groups or of ranks
+  /// does not fit, as noise_sample() does, and in the midst of an update of
+  /// micro-batches.
   bool add_ranks(const std::vector<RankSquares>& groups);
 
   /// Of all parameters together.

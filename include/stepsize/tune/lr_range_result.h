@@ -10,6 +10,10 @@
 #include <string>
 #include <vector>
 
+namespace torch::optim {
+class Optimizer;
+}  // namespace torch::optim
+
 namespace stepsize {
 
 /// How a range test ended.
@@ -19,7 +23,8 @@ enum class LRRangeStatus : std::uint8_t {
   kNonFinite,  ///< a loss was NaN or infinite, or the optimizer skipped a step
                ///< whose gradient was
   kStopped,    ///< the callback said so
-  kNoDescent,  ///< all rates were tried, and none lowered the loss
+  kNoDescent,  ///< all rates were tried, and none lowered the loss, by more
+               ///< than its noise
 };
 
 /// The status in words: "finished", "diverged", "non-finite", "stopped by the
@@ -28,6 +33,8 @@ const char* to_string(LRRangeStatus status);
 
 /// What lr_range_test() found.
 struct LRRangeTestResult {
+  /// Rates of the groups over the first one's, as they were tested.
+  std::vector<double> group_ratios;
   /// Rates of the first group, one an iteration, and the losses seen there; the
   /// last loss may be NaN or infinite.
   std::vector<double> lrs;
@@ -39,8 +46,13 @@ struct LRRangeTestResult {
   std::vector<double> smoothed;
 
   LRRangeStatus status = LRRangeStatus::kFinished;
-  /// How it ended in a sentence, with numbers.
+  /// How it ended, with numbers; where there is no suggestion, or none to
+  /// trust, also why and what to do.
   std::string reason;
+  /// The rates ended, or the callback ended them, within half_width points of
+  /// where the smooth curve is lowest: a larger rate may do better, and
+  /// all suggestions may be too low. Raise end_lr.
+  bool still_falling = false;
 
   /// What the curve says.
   LRSuggestions suggestions;
@@ -58,6 +70,14 @@ struct LRRangeTestResult {
   double suggestion() const;
   /// The same, or nothing.
   std::optional<double> optional_suggestion() const;
+  /// Sets the rates of an optimizer: suggestion() for the first group, the
+  /// others by group_ratios. Before a scheduler is made, which takes the rates
+  /// that it finds for its base. Throws c10::Error, and changes nothing, where
+  /// there is no suggestion or the optimizer has another number of groups.
+  void apply(torch::optim::Optimizer& optimizer) const;
+  /// The same with a rate of your choice, `*suggestions.peak` for one, which
+  /// must be finite and > 0.
+  void apply(torch::optim::Optimizer& optimizer, double lr) const;
 
   /// Loss over rate: raw points, smooth curve, marks at the suggestions.
   LinePlot plot(const std::string& title = "Learning rate range test") const;

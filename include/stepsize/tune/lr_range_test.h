@@ -57,14 +57,17 @@ class LRRangeTestOptions {
   /// Watches, and may end the test.
   TORCH_ARG(LRProgress, progress) = nullptr;
   /// Share of the moving average that stays from loss to loss; in [0, 1). The
-  /// divergence is judged by it. 0.98 is fastai's.
+  /// divergence is judged by it, among others. 0.98 is fastai's.
   TORCH_ARG(double, smoothing) = 0.98;
-  /// Ends the test where the average has risen above
-  /// best + divergence (initial - best); > 0, infinity turns it off. With 2,
-  /// it is then as far above its start as its best was below. Where the loss
-  /// has hardly fallen, four times the noise of the losses stands for the fall.
+  /// Ends the test where the average, or the median of the last nine losses,
+  /// has risen above best + divergence (initial - best), best being the lowest
+  /// average; > 0, infinity turns it off. With 2, it is then as far above the
+  /// start as the best was below. Where the loss has hardly fallen, four times
+  /// the noise of the losses stands for the fall.
   TORCH_ARG(double, divergence) = 2;
-  /// Points to either side in the fit of the smooth curve; >= 1.
+  /// Points to either side in the fit of the smooth curve; >= 1. A suggestion
+  /// takes half_width + 2 iterations at the least, and a good one five times as
+  /// many.
   TORCH_ARG(int64_t, half_width) = 10;
   /// Tensors that the closures write to besides the parameters: buffers, where
   /// there is no module that names them. They are put back too.
@@ -73,9 +76,10 @@ class LRRangeTestOptions {
   /// the CPU and of the tensors' devices need not be named.
   TORCH_ARG(std::vector<at::Generator>, generators);
   /// Whether to measure the limit of stability at the start: max_stable_lr() of
-  /// the largest eigenvalue of the Hessian, with the momentum of the first
-  /// group. For gradient descent (torch::optim::SGD, ClippedSGD, RollbackSGD):
-  /// for other rules there is no such limit, and the result has none. Evaluates
+  /// the largest eigenvalue of the Hessian, in which each parameter counts by
+  /// the ratio of its group's rate to the first one's. For gradient descent
+  /// (torch::optim::SGD, ClippedSGD, RollbackSGD) with the same momentum in all
+  /// groups: else there is no such limit, and the result has none. Evaluates
   /// the closure some more times before the sweep, which must then see the same
   /// data each time; once where it returns its graph.
   TORCH_ARG(bool, measure_max_stable_lr) = false;
@@ -93,9 +97,7 @@ class LRRangeTestOptions {
 ///       loss.backward();
 ///       return loss;
 ///     });
-///     for (auto& group : optimizer.param_groups()) {
-///       group.options().set_lr(result.suggestion());
-///     }
+///     result.apply(optimizer);  // before a scheduler is made
 ///     result.write_svg("range.svg");
 ///
 /// The closure is called once an update, or accumulation_steps times. Gradients
@@ -115,16 +117,21 @@ class LRRangeTestOptions {
 /// modules and the random state of the CPU and of the devices are put back bit
 /// for bit, also where something throws. So it may be called at any time, twice
 /// in a row, in the middle of training, with a scheduler attached. What the
-/// closure changes elsewhere (the place in its data, say) is the caller's.
+/// closure changes elsewhere (the place in its data, say) is the caller's. Two
+/// traces stay: what OptimizerSnapshot says of a class derived from one of
+/// LibTorch's, and a member of a module that forward() replaces by another
+/// tensor, as `average = 0.9 * average + ...` does: the buffer that it was
+/// registered as is put back, the member is not. Write to it in place, by
+/// copy_(), mul_() or add_().
 /// Modules keep the modes that they have: call train() before.
 ///
 /// Ends early where the loss diverges, at the first loss that is not finite,
 /// where an optimizer of this library skips a step as its gradient is not
 /// finite, and where RollbackSGD takes a step back.
 ///
-/// Memory: one copy of parameters, buffers and optimizer state; with
-/// accumulation one more of the gradients. Which optimizers: all that
-/// OptimizerSnapshot knows.
+/// Memory: one copy of parameters, buffers and optimizer state, and for a
+/// moment what OptimizerSnapshot says of the state; with accumulation one more
+/// of the gradients. Which optimizers: all that OptimizerSnapshot knows.
 ///
 /// Throws c10::Error where an option is out of range, the module and the
 /// optimizer have no parameter, or the closure is of the other kind. What the

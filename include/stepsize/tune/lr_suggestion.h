@@ -32,12 +32,13 @@ LRCurveFit fit_lr_curve(
     int64_t half_width = 10);
 
 /// What a range test's curve says of the rate, each value a learning rate. All
-/// are empty where the loss never falls by more than its noise.
+/// are empty where the loss never falls by more than its noise, and where it is
+/// lowest at one of the first half_width + 1 points.
 struct LRSuggestions {
-  /// The constant rate to train with: the geometric mean of `steepest` and `maximal`.
-  /// The first alone is often too low, as the loss of a hundred updates is not
-  /// that of a run; a share of the second is too high where the curve has a
-  /// wide floor.
+  /// The constant rate to train with: the geometric mean of `steepest` and
+  /// `maximal`. The first alone is often too low, as the loss of a hundred
+  /// updates is not that of a run; a share of the second is too high where the
+  /// curve has a wide floor.
   std::optional<double> suggested;
   /// Where the loss has begun to fall: by a tenth of its whole fall.
   std::optional<double> low;
@@ -60,9 +61,14 @@ struct LRSuggestions {
 ///
 /// The losses are cut off three times their noise above the height that they
 /// start from, so that a divergence does not reach into its neighbours, and
-/// fitted by fit_lr_curve(). The noise is that of neighbours' differences. The
-/// steepest point is looked for up to the lowest one. A fall of less than twice
-/// the noise is none.
+/// fitted by fit_lr_curve(). The steepest point is looked for up to the lowest
+/// one. A fall of less than twice the noise is none. The noise is that of
+/// second differences, in which a straight fall is nothing: the larger of that
+/// of the first points and that of those before the one in question, for it
+/// often falls with the loss.
+///
+/// So it takes half_width + 2 points at the least. Where the smooth curve is
+/// lowest near the end of the points, a larger rate may do better.
 ///
 /// Throws as fit_lr_curve() does.
 LRSuggestions suggest_lr(

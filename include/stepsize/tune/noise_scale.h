@@ -23,8 +23,11 @@ struct NoiseSample {
 ///   |G|^2 = (B mean_square - b mean(squares)) / (B - b)
 ///   tr S  = (mean(squares) - mean_square) / (1 / b - 1 / B)
 ///
-/// Throws c10::Error unless there are two squares or more and examples >= 1.
-/// NaN and Inf go through to the result.
+/// Throws c10::Error unless there are two squares or more, examples >= 1, no
+/// square is below 0, and mean_square <= mean(squares) (1 + 1e-5), as it is for
+/// all gradients but for the rounding of float. (The square of the sum, k^2
+/// times as large, would pass for no noise.) NaN and Inf go through to the
+/// result.
 NoiseSample noise_sample(
     const std::vector<double>& squares, double mean_square, int64_t examples);
 

@@ -1,0 +1,90 @@
+#include "csrc/tune/lr_conclusion.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "csrc/tune/lr_curve.h"
+
+namespace stepsize::detail {
+namespace {
+
+bool ended_by_itself(LRRangeStatus status) {
+  return status == LRRangeStatus::kDiverged ||
+         status == LRRangeStatus::kNonFinite;
+}
+
+// Why there is no suggestion, and what to do.
+std::string why_none(
+    const LRCurve& curve,
+    LRRangeStatus status,
+    const LRRangeTestOptions& options) {
+  const int64_t least = options.half_width() + 2;
+  if (options.num_iterations() < least) {
+    return "too few points for a suggestion, which takes " +
+           std::to_string(least) + " at least: raise num_iterations";
+  }
+  // A window's width: whatever the noise, so few points are no curve.
+  const bool early = static_cast<int64_t>(curve.end - curve.first) <= 2 * least;
+  if (ended_by_itself(status) && early) {
+    return "there are too few points before it: lower start_lr";
+  }
+  if (curve.falls) {
+    return "the loss was lowest at the first rates: lower start_lr";
+  }
+  if (status == LRRangeStatus::kStopped) {
+    return "the loss had not fallen by then";
+  }
+  const std::string more =
+      "num_iterations, or average more data in an iteration";
+  if (ended_by_itself(status)) {
+    return "the loss had not fallen before by more than its noise: raise " +
+           more;
+  }
+  return "none lowered the loss by more than its noise: raise end_lr or " +
+         more;
+}
+
+// fastai's rules, on the part of the curve that fastai looks at.
+void add_other_rules(LRRangeTestResult& result) {
+  const std::size_t first = result.lrs.size() / 10;
+  constexpr std::size_t kLeftOut = 5;
+  if (result.lrs.size() <= first + kLeftOut) return;
+  const auto part = [first](const std::vector<double>& values) {
+    return std::vector<double>(
+        values.begin() + static_cast<std::ptrdiff_t>(first),
+        values.end() - static_cast<std::ptrdiff_t>(kLeftOut));
+  };
+  const auto lrs = part(result.lrs);
+  const auto averaged = part(result.averaged);
+  result.valley = valley_lr(lrs, averaged);
+  result.steep = steep_lr(lrs, averaged);
+  result.minimum_tenth = minimum_tenth_lr(lrs, averaged);
+}
+
+}  // namespace
+
+void conclude(LRRangeTestResult& result, const LRRangeTestOptions& options) {
+  const LRCurve curve =
+      lr_curve(result.lrs, result.losses, options.half_width());
+  result.smoothed = curve.fit.values;
+  result.averaged = averaged_losses(result.losses, options.smoothing());
+  result.suggestions =
+      suggest_lr(result.lrs, result.losses, options.half_width());
+  const bool finished = result.status == LRRangeStatus::kFinished;
+  if (finished) result.reason = "all rates were tried";
+  result.still_falling =
+      curve.falls_to_the_end && !ended_by_itself(result.status);
+  if (!curve.suggests) {
+    result.reason += "; " + why_none(curve, result.status, options);
+  } else if (result.still_falling) {
+    result.reason +=
+        finished ? "; the loss was still falling at the largest: raise end_lr"
+                 : "; the loss was still falling";
+  }
+  if (finished && !curve.falls) result.status = LRRangeStatus::kNoDescent;
+  if (curve.falls) add_other_rules(result);
+}
+
+}  // namespace stepsize::detail

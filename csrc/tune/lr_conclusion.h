@@ -1,0 +1,13 @@
+#pragma once
+
+#include <stepsize/tune/lr_range_result.h>
+#include <stepsize/tune/lr_range_test.h>
+
+namespace stepsize::detail {
+
+/// Adds to a result, whose rates, losses, status and reason are there, what the
+/// curve says: the curves, the suggestions, the rest of the reason, and
+/// kNoDescent.
+void conclude(LRRangeTestResult& result, const LRRangeTestOptions& options);
+
+}  // namespace stepsize::detail
