@@ -13,6 +13,8 @@ constexpr char kKind[] = "RollbackRule";
 
 // A loss counts at most so many times the mean of those before it.
 constexpr double kMostLoss = 10;
+// One so many times the mean is far above it.
+constexpr double kFarAbove = 2;
 // The earlier point is held for so many windows at most.
 constexpr int64_t kLongestHold = 10;
 // So often is the wait for a recovery doubled at most.
@@ -267,8 +269,13 @@ void RollbackRule::learn_loss() {
   const double most =
       state_.mean_loss > 0 ? kMostLoss * state_.mean_loss : std::abs(loss_);
   ++state_.losses;
-  const double weight = std::max(
-      1 - options_.gate_decay(), 1 / static_cast<double>(state_.losses));
+  // A loss far above the mean is what the mean is to tell of: not even the
+  // first ones may make it usual.
+  const double slow = 1 - options_.gate_decay();
+  const bool far_above =
+      state_.losses > 1 && loss_ > kFarAbove * state_.mean_loss;
+  const double weight =
+      far_above ? slow : std::max(slow, 1 / static_cast<double>(state_.losses));
   state_.mean_loss += weight * (std::min(loss_, most) - state_.mean_loss);
 }
 
