@@ -19,8 +19,8 @@ const std::map<std::string, OptimizerDefaults>& optimizer_defaults() {
       {"adam", {0.003, 0.9, 0, {}, {}, "sqrt"}},
       {"adamw", {0.003, 0.9, 0.05, {}, {}, "sqrt"}},
       {"rmsprop", {0.001, 0, 0, {}, {}, "sqrt"}},
-      {"clipped-sgd", {0.1, 0.9, 5e-4, 1, {}, "linear"}},
-      {"clipped-adamw", {0.003, 0.9, 0.05, 1, {}, "sqrt"}},
+      {"clipped-sgd", {0.1, 0.9, 5e-4, 5, {}, "linear"}},
+      {"clipped-adamw", {0.003, 0.9, 0.05, 5, {}, "sqrt"}},
       {"rollback-sgd", {0.1, 0.9, 5e-4, {}, {}, "linear"}},
       {"power-sgd", {1, 0.9, 5e-4, {}, 0.5, "linear"}},
   };
