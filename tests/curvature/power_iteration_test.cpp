@@ -249,7 +249,8 @@ TEST(LargestEigenvalue, ToleranceIsRelativeToIt) {
 TEST(LargestEigenvalue, OfZeroIsFoundAsWellAsRoundingLets) {
   const auto result = largest_eigenvalue(
       matrix_operator(matrix_with({-1000, -500, 0}, 3)),
-      PowerIterationOptions().max_iterations(1000));
+      // Of three dimensions a start may have too little of the right one.
+      PowerIterationOptions().max_iterations(1000).generator(seeded(1)));
   EXPECT_EQ(result.status, Status::kConverged);
   EXPECT_NEAR(result.value, 0, 1e-9);
 }
