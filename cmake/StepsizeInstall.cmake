@@ -14,6 +14,10 @@ install(
 install(FILES "${PROJECT_SOURCE_DIR}/LICENSE"
         DESTINATION "${CMAKE_INSTALL_DOCDIR}")
 
+foreach(part IN ITEMS C10D GLOO NCCL)
+  get_property(stepsize_HAS_${part} GLOBAL PROPERTY stepsize_HAS_${part})
+endforeach()
+get_target_property(stepsize_library_type stepsize TYPE)
 configure_package_config_file(
   "${CMAKE_CURRENT_LIST_DIR}/stepsizeConfig.cmake.in"
   "${PROJECT_BINARY_DIR}/stepsizeConfig.cmake"

@@ -10,7 +10,6 @@ string(REGEX MATCHALL "(^|\n)[^ \n]+\\." suites "${output}")
 if(NOT suites)
   message(FATAL_ERROR "${BINARY} has no test suite")
 endif()
-# Threads that spin while they wait would take the cores of the tests beside.
 set(text "")
 foreach(suite IN LISTS suites)
   string(REGEX REPLACE "^\n|\\.$" "" suite "${suite}")
@@ -19,7 +18,6 @@ foreach(suite IN LISTS suites)
     text
     "add_test([==[${PREFIX}${suite}]==] [==[${BINARY}]==] "
     "[==[--gtest_filter=${suite}.*]==] --gtest_brief=1)\n"
-    "set_tests_properties([==[${PREFIX}${suite}]==] PROPERTIES TIMEOUT 900 "
-    "ENVIRONMENT OMP_WAIT_POLICY=PASSIVE)\n")
+    "set_tests_properties([==[${PREFIX}${suite}]==] PROPERTIES TIMEOUT 900)\n")
 endforeach()
 file(WRITE "${LIST}" "${text}")

@@ -28,7 +28,9 @@ from typing import Iterator, List, Set
 # Pages whose code is compiled word for word, and the folders it lies in.
 PAGES_WITH_CODE = (
     "README.md",
+    "docs/checkpoint.md",
     "docs/curvature.md",
+    "docs/distributed.md",
     "docs/kernels.md",
     "docs/optimizers.md",
     "docs/schedules.md",

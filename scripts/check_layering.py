@@ -20,6 +20,9 @@ class Room(NamedTuple):
     rooms: Tuple[str, ...] = ()
     torch: bool = False
     tensors: bool = False  # its public headers take tensors: ATen, c10
+    private_of: Tuple[str, ...] = ()  # whose private headers its own may take
+    others: Tuple[str, ...] = ()  # what csrc takes of the system and of zlib
+    tests: Tuple[str, ...] = ()  # whose public headers its tests may take too
 
 
 ROOMS: Dict[str, Room] = {
@@ -30,15 +33,40 @@ ROOMS: Dict[str, Room] = {
     "kernels": Room(torch=True, tensors=True),
     "curvature": Room(torch=True, tensors=True),
     "lr_scheduler": Room(
-        rooms=("schedule", "curvature", "optim"), torch=True
+        rooms=("schedule", "curvature", "distributed", "optim"), torch=True
     ),
-    "optim": Room(rooms=("kernels", "curvature"), torch=True),
+    "optim": Room(rooms=("kernels", "curvature", "distributed"), torch=True),
     "tune": Room(
-        rooms=("schedule", "report", "kernels", "curvature", "optim"),
+        rooms=(
+            "schedule",
+            "report",
+            "kernels",
+            "curvature",
+            "distributed",
+            "optim",
+        ),
         torch=True,
     ),
-    "checkpoint": Room(torch=True),
-    "distributed": Room(torch=True, tensors=True),
+    "checkpoint": Room(
+        rooms=("optim",),
+        torch=True,
+        private_of=("optim",),  # the state of optimizers, field by field
+        others=(
+            "fcntl.h",
+            "process.h",
+            "signal.h",
+            "sys/file.h",
+            "sys/stat.h",
+            "unistd.h",
+            "zlib.h",
+        ),
+        tests=("lr_scheduler", "tune"),  # all that has a state
+    ),
+    "distributed": Room(
+        torch=True,
+        tensors=True,
+        others=("netdb.h", "stdlib.h", "sys/socket.h", "unistd.h"),
+    ),
 }
 
 TORCH_PREFIXES = ("torch", "ATen", "c10", "caffe2")
@@ -207,9 +235,14 @@ class Checker:
                 return None
             if target[0] == "csrc" and other == "core" and room.torch:
                 return None
+            if folder == "tests" and target[0] == "stepsize":
+                if other in room.tests:
+                    return None
             if other not in room.rooms:
                 return f"the room {room_name} may not include {other} (<{name}>)"
-            if target[0] == "csrc":
+            if target[0] == "csrc" and (
+                other not in room.private_of or folder == "include"
+            ):
                 return f"<{name}> is private to the room {other}"
             return None
         if is_torch(name):
@@ -223,6 +256,8 @@ class Checker:
             return None
         if folder == "tests":
             return None  # GoogleTest, POSIX
+        if folder == "csrc" and name in room.others:
+            return None
         return f"the room {room_name} may not include <{name}>"
 
     def resolve(self, path: pathlib.Path, name: str) -> Optional[str]:

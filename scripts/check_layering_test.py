@@ -86,6 +86,32 @@ class CheckLayeringTest(unittest.TestCase):
             "private to the room schedule",
         )
 
+    def test_checkpoint_takes_private_headers_of_optim_and_system_calls(self):
+        tree = {
+            "csrc/checkpoint/CMakeLists.txt": "set(s save.cpp)\n",
+            "csrc/checkpoint/save.cpp": "#include <zlib.h>\n"
+            '#include "csrc/optim/state.h"\n',
+            "csrc/optim/state.h": "#pragma once\n",
+            "tests/checkpoint/CMakeLists.txt": "set(s save_test.cpp)\n",
+            "tests/checkpoint/save_test.cpp": "#include "
+            "<stepsize/lr_scheduler/step_lr.h>\n",
+        }
+        self.assertEqual(violations_of(tree), [])
+        tree["csrc/checkpoint/save.cpp"] = "#include <curl.h>\n"
+        self.assert_only(
+            tree,
+            "csrc/checkpoint/save.cpp:1:",
+            "the room checkpoint may not include <curl.h>",
+        )
+        tree["csrc/checkpoint/save.cpp"] = (
+            "#include <stepsize/lr_scheduler/step_lr.h>\n"
+        )
+        self.assert_only(
+            tree,
+            "csrc/checkpoint/save.cpp:1:",
+            "the room checkpoint may not include lr_scheduler",
+        )
+
     def test_schedule_may_not_include_another_library(self):
         self.assert_only(
             {"csrc/schedule/decay.cpp": "#include <fmt/format.h>\n"},

@@ -5,8 +5,8 @@
 #include <torch/optim/adamw.h>
 #include <torch/optim/rmsprop.h>
 #include <torch/optim/sgd.h>
+#include <torch/serialize/archive.h>
 
-#include <sstream>
 #include <type_traits>
 #include <typeinfo>
 #include <utility>
@@ -15,18 +15,6 @@
 
 namespace stepsize::detail {
 namespace {
-
-// LibTorch before 2.0 keys a parameter's state by the text of its address.
-template <typename Key>
-Key state_key(const at::Tensor& parameter) {
-  if constexpr (std::is_same_v<Key, std::string>) {
-    std::ostringstream text;
-    text << parameter.unsafeGetTensorImpl();
-    return text.str();
-  } else {
-    return parameter.unsafeGetTensorImpl();
-  }
-}
 
 // The fields of each class of state; `steps` is null where it does not count.
 struct Fields {
@@ -68,6 +56,11 @@ class LibTorchStateAccess : public StateAccess {
  public:
   explicit LibTorchStateAccess(torch::optim::Optimizer& optimizer)
       : optimizer_(&optimizer) {}
+
+  std::size_t tensor_count() const override {
+    State state;
+    return fields(state).tensors.size();
+  }
 
   void read(
       std::size_t group, std::size_t index, ParameterState& state) override {
@@ -111,7 +104,8 @@ class LibTorchStateAccess : public StateAccess {
       decltype(std::declval<torch::optim::Optimizer&>().state())>::key_type;
 
   Key key(std::size_t group, std::size_t index) const {
-    return state_key<Key>(optimizer_->param_groups()[group].params()[index]);
+    return parameter_state_key<Key>(
+        optimizer_->param_groups()[group].params()[index]);
   }
 
   torch::optim::Optimizer* optimizer_;
@@ -194,5 +188,23 @@ void IndexedStateAccess::write(
 }
 
 void IndexedStateAccess::check() { optimizer_->check_all_options(); }
+
+std::function<void()> IndexedStateAccess::keep() {
+  torch::serialize::OutputArchive archive;
+  optimizer_->save_counters(archive);
+  std::string counters;
+  archive.save_to([&counters](const void* data, std::size_t size) {
+    counters.append(static_cast<const char*>(data), size);
+    return size;
+  });
+  return [optimizer = optimizer_,
+          states = optimizer_->states_,
+          counters = std::move(counters)] {
+    optimizer->states_ = states;
+    torch::serialize::InputArchive kept;
+    kept.load_from(counters.data(), counters.size());
+    optimizer->read_counters(kept)();
+  };
+}
 
 }  // namespace stepsize::detail

@@ -6,8 +6,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <sstream>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 namespace stepsize::detail {
@@ -34,6 +37,8 @@ class StateAccess {
   /// Leaves the groups' options as they are.
   virtual void load_whole(const at::Tensor& bytes);
 
+  /// How many tensors ParameterState has where it is there.
+  virtual std::size_t tensor_count() const { return 0; }
   /// The tensors are the optimizer's own.
   virtual void read(
       std::size_t group, std::size_t index, ParameterState& state);
@@ -54,6 +59,10 @@ class IndexedStateAccess : public StateAccess {
   explicit IndexedStateAccess(IndexedOptimizer& optimizer)
       : optimizer_(&optimizer) {}
   void check() override;
+  /// Notes the state and the counters as they are, without a copy of the
+  /// tensors. What it returns puts them back: as long as nobody has written to
+  /// the tensors (load() puts others in their place) all is as it was.
+  std::function<void()> keep();
   void read(
       std::size_t group, std::size_t index, ParameterState& state) override;
   void write(std::size_t group, std::size_t index, const ParameterState& state)
@@ -62,6 +71,19 @@ class IndexedStateAccess : public StateAccess {
  private:
   IndexedOptimizer* optimizer_;
 };
+
+/// The key of a parameter in Optimizer::state(). LibTorch before 2.0 takes the
+/// text of its address.
+template <typename Key>
+Key parameter_state_key(const at::Tensor& parameter) {
+  if constexpr (std::is_same_v<Key, std::string>) {
+    std::ostringstream text;
+    text << parameter.unsafeGetTensorImpl();
+    return text.str();
+  } else {
+    return parameter.unsafeGetTensorImpl();
+  }
+}
 
 /// Makes `kept` a copy of `value`, in the memory that it has if that fits.
 void copy_into(at::Tensor& kept, const at::Tensor& value);

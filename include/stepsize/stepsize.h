@@ -4,6 +4,10 @@
 /// includes the headers it uses instead: those of the rooms `schedule` and
 /// `report` need no LibTorch at all.
 
+#include <stepsize/checkpoint/checkpoint.h>
+#include <stepsize/checkpoint/checkpoint_folder.h>
+#include <stepsize/checkpoint/checkpoint_info.h>
+#include <stepsize/checkpoint/checkpoint_state.h>
 #include <stepsize/curvature/curvature_status.h>
 #include <stepsize/curvature/gauss_newton_operator.h>
 #include <stepsize/curvature/hessian_operator.h>
@@ -14,6 +18,12 @@
 #include <stepsize/curvature/power_iteration.h>
 #include <stepsize/curvature/sharpness_tracker.h>
 #include <stepsize/curvature/spectral_density.h>
+#include <stepsize/distributed/average.h>
+#include <stepsize/distributed/broadcast.h>
+#include <stepsize/distributed/connect.h>
+#include <stepsize/distributed/process_group_reduction.h>
+#include <stepsize/distributed/reduction.h>
+#include <stepsize/distributed/sum_over_ranks.h>
 #include <stepsize/kernels/adam.h>
 #include <stepsize/kernels/cpu_capability.h>
 #include <stepsize/kernels/grad_norm.h>

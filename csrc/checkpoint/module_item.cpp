@@ -1,0 +1,151 @@
+#include <ATen/Functions.h>
+#include <ATen/MemoryOverlap.h>
+#include <c10/core/GradMode.h>
+#include <c10/util/Exception.h>
+#include <c10/util/Type.h>
+#include <torch/nn/module.h>
+
+#include <map>
+#include <memory>
+#include <typeinfo>
+#include <utility>
+#include <vector>
+
+#include "csrc/checkpoint/items.h"
+#include "csrc/checkpoint/tensors.h"
+#include "csrc/core/archive.h"
+
+namespace stepsize::detail {
+namespace {
+
+using torch::serialize::InputArchive;
+using torch::serialize::OutputArchive;
+
+// Where a tensor of the file is to go.
+struct Write {
+  at::Tensor place;
+  at::Tensor value;
+  at::Tensor before;
+};
+
+constexpr char kOverlap[] =
+    ": several of its elements are one place in memory (as expand() makes "
+    "them), which a load cannot write; give the module a clone() of it";
+
+bool overlaps(const at::Tensor& tensor) {
+  return at::has_internal_overlap(tensor) == at::MemOverlap::Yes;
+}
+
+class ModuleItem : public CheckpointItem {
+ public:
+  ModuleItem(const std::string& name, torch::nn::Module& module)
+      : CheckpointItem(name, CheckpointEntryKind::kModule), module_(&module) {}
+
+  std::string class_name() const override {
+    const torch::nn::Module& module = *module_;
+    return c10::demangle(typeid(module).name());
+  }
+
+  // Names and shapes say more than the name of a class.
+  bool any_class() const override { return true; }
+
+  void save(OutputArchive& archive, CheckpointInfo& /*info*/) const override {
+    write(archive, "parameter", module_->named_parameters());
+    write(archive, "buffer", module_->named_buffers());
+  }
+
+  Change prepare(
+      InputArchive& archive,
+      const CheckpointInfo& /*info*/,
+      Mismatches& mismatches) override {
+    const auto writes = std::make_shared<std::vector<Write>>();
+    add(*writes, archive, "parameter", module_->named_parameters(), mismatches);
+    add(*writes, archive, "buffer", module_->named_buffers(), mismatches);
+    Change result = change(Change::Turn::kModule);
+    if (!mismatches.empty()) return result;
+    for (Write& write : *writes) write.before = write.place.clone();
+    result.apply = [writes] {
+      for (Write& write : *writes) write.place.copy_(write.value);
+    };
+    result.undo = [writes] {
+      for (Write& write : *writes) write.place.copy_(write.before);
+    };
+    return result;
+  }
+
+ private:
+  using Named = torch::OrderedDict<std::string, at::Tensor>;
+
+  void write(
+      OutputArchive& archive,
+      const std::string& what,
+      const Named& tensors) const {
+    std::vector<std::string> names;
+    std::vector<at::Tensor> values;
+    for (const auto& entry : tensors) {
+      const std::string which = what + " '" + entry.key() + "'";
+      TORCH_CHECK(!overlaps(entry.value()), owner(), ": ", which, kOverlap);
+      names.push_back(entry.key());
+      values.push_back(storable(entry.value(), owner() + ": " + which));
+    }
+    write_strings(archive, what + "_names", names);
+    write_tensors(archive, what + "s", values);
+  }
+
+  void add(
+      std::vector<Write>& writes,
+      InputArchive& archive,
+      const std::string& what,
+      const Named& present,
+      Mismatches& mismatches) const {
+    const auto names = read_strings(archive, owner(), what + "_names");
+    const auto tensors = read_tensors(archive, owner(), what + "s");
+    TORCH_CHECK(
+        names.size() == tensors.size(),
+        owner(),
+        ": the archive has other names than tensors");
+    std::map<std::string, at::Tensor> kept;
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      kept.emplace(names[i], tensors[i]);
+      if (present.find(names[i]) == nullptr) {
+        mismatches.add(
+            owner(), what + " '" + names[i] + "' is in the file alone");
+      }
+    }
+    for (const auto& entry : present) {
+      const auto found = kept.find(entry.key());
+      const std::string which = what + " '" + entry.key() + "'";
+      if (found == kept.end() || !found->second.defined()) {
+        mismatches.add(owner(), which + " is not in the file");
+        continue;
+      }
+      const at::Tensor& value = found->second;
+      // Its memory: a write to it does not count as a change.
+      const at::Tensor place = entry.value().variable_data();
+      if (value.sizes() != place.sizes() ||
+          value.scalar_type() != place.scalar_type()) {
+        mismatches.add(
+            owner(),
+            which + " is " + type_and_shape(value) + " in the file, " +
+                type_and_shape(place) + " here");
+        continue;
+      }
+      if (overlaps(place)) {
+        mismatches.add(owner(), which + kOverlap);
+        continue;
+      }
+      writes.push_back({place, value, {}});
+    }
+  }
+
+  torch::nn::Module* module_;
+};
+
+}  // namespace
+
+std::unique_ptr<CheckpointItem> module_item(
+    const std::string& name, torch::nn::Module& module) {
+  return std::make_unique<ModuleItem>(name, module);
+}
+
+}  // namespace stepsize::detail

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <stepsize/checkpoint/checkpoint.h>
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+
+namespace stepsize::detail {
+
+/// save_checkpoint(), under the name of `kind`, with what a folder adds.
+/// `before_rename` is called when all of the file has reached the disk and only
+/// its name is to be given to it.
+void save(
+    const std::string& kind,
+    const std::string& path,
+    const Checkpoint& checkpoint,
+    std::optional<int64_t> step,
+    std::optional<double> metric,
+    const std::function<void()>& before_rename = {});
+
+/// load_checkpoint(), under the name of `kind`. Returns the file's step. A file
+/// that is damaged throws CheckpointDamage.
+std::optional<int64_t> load(
+    const std::string& kind, const std::string& path, Checkpoint& checkpoint);
+
+}  // namespace stepsize::detail

@@ -1,0 +1,168 @@
+#include <map>
+#include <memory>
+#include <utility>
+
+#include "csrc/checkpoint/items.h"
+#include "csrc/checkpoint/tensors.h"
+#include "csrc/core/archive.h"
+
+namespace stepsize::detail {
+namespace {
+
+using torch::serialize::InputArchive;
+using torch::serialize::OutputArchive;
+
+// A change that puts a value in the place of another.
+template <typename Value>
+void assign(Change& change, Value& place, Value value) {
+  const auto before = std::make_shared<Value>(place);
+  change.apply = [&place, value = std::move(value)] { place = value; };
+  change.undo = [&place, before] { place = *before; };
+}
+
+// An integer, a number or a text, which the description carries.
+template <typename Value>
+class ValueItem : public CheckpointItem {
+ public:
+  using Values = std::map<std::string, Value> CheckpointInfo::*;
+
+  ValueItem(
+      const std::string& name,
+      CheckpointEntryKind kind,
+      Values values,
+      Value& value)
+      : CheckpointItem(name, kind), values_(values), value_(&value) {}
+
+  void save(OutputArchive& /*archive*/, CheckpointInfo& info) const override {
+    (info.*values_)[name()] = *value_;
+  }
+
+  Change prepare(
+      InputArchive& /*archive*/,
+      const CheckpointInfo& info,
+      Mismatches& mismatches) override {
+    Change result = change(Change::Turn::kValue);
+    const auto found = (info.*values_).find(name());
+    if (found == (info.*values_).end()) {
+      mismatches.add(owner(), "has no value in the file");
+    } else {
+      assign(result, *value_, found->second);
+    }
+    return result;
+  }
+
+ private:
+  Values values_;
+  Value* value_;
+};
+
+class TensorItem : public CheckpointItem {
+ public:
+  TensorItem(const std::string& name, at::Tensor& value)
+      : CheckpointItem(name, CheckpointEntryKind::kTensor), value_(&value) {}
+
+  void save(OutputArchive& archive, CheckpointInfo& /*info*/) const override {
+    write_tensors(archive, "tensor", {storable(*value_, owner())});
+  }
+
+  Change prepare(
+      InputArchive& archive,
+      const CheckpointInfo& /*info*/,
+      Mismatches& mismatches) override {
+    Change result = change(Change::Turn::kValue);
+    const auto tensors = read_tensors(archive, owner(), "tensor");
+    if (tensors.size() != 1) {
+      mismatches.add(owner(), "is not one tensor in the file");
+      return result;
+    }
+    at::Tensor value = tensors.front();
+    if (value.defined()) {
+      // Memory of its own: the archive's is read-only by custom.
+      value = value.clone();
+      if (value_->defined()) {
+        value = value.to(value_->device());
+        const at::ScalarType type = value.scalar_type();
+        value.set_requires_grad(
+            value_->requires_grad() &&
+            (c10::isFloatingType(type) || c10::isComplexType(type)));
+      }
+    }
+    assign(result, *value_, value);
+    return result;
+  }
+
+ private:
+  at::Tensor* value_;
+};
+
+class StateItem : public CheckpointItem {
+ public:
+  StateItem(const std::string& name, std::unique_ptr<CheckpointState> state)
+      : CheckpointItem(name, CheckpointEntryKind::kState),
+        state_(std::move(state)) {}
+
+  std::string class_name() const override {
+    return c10::demangle(state_->type().name());
+  }
+
+  // In an archive of its own: whatever its save() does, no other entry sees.
+  void save(OutputArchive& archive, CheckpointInfo& /*info*/) const override {
+    write_tensors(archive, "bytes", {byte_tensor(bytes())});
+  }
+
+  Change prepare(
+      InputArchive& archive,
+      const CheckpointInfo& /*info*/,
+      Mismatches& /*mismatches*/) override {
+    Change result = change(Change::Turn::kState);
+    const at::Tensor value = read_tensor(archive, owner(), "bytes");
+    result.apply = [this, value] {
+      load_bytes(value, [this](InputArchive& own) { state_->load(own); });
+    };
+    result.undo = [this, before = bytes()] {
+      load_bytes(before.data(), before.size(), [this](InputArchive& own) {
+        state_->load(own);
+      });
+    };
+    return result;
+  }
+
+ private:
+  std::string bytes() const {
+    return archive_bytes([this](OutputArchive& own) { state_->save(own); });
+  }
+
+  std::unique_ptr<CheckpointState> state_;
+};
+
+}  // namespace
+
+std::unique_ptr<CheckpointItem> state_item(
+    const std::string& name, std::unique_ptr<CheckpointState> state) {
+  return std::make_unique<StateItem>(name, std::move(state));
+}
+
+std::unique_ptr<CheckpointItem> tensor_item(
+    const std::string& name, at::Tensor& value) {
+  return std::make_unique<TensorItem>(name, value);
+}
+
+std::unique_ptr<CheckpointItem> counter_item(
+    const std::string& name, int64_t& value) {
+  return std::make_unique<ValueItem<int64_t>>(
+      name, CheckpointEntryKind::kCounter, &CheckpointInfo::counters, value);
+}
+
+std::unique_ptr<CheckpointItem> number_item(
+    const std::string& name, double& value) {
+  return std::make_unique<ValueItem<double>>(
+      name, CheckpointEntryKind::kNumber, &CheckpointInfo::numbers, value);
+}
+
+std::unique_ptr<CheckpointItem> text_item(
+    const std::string& name, std::string& value) {
+  return std::make_unique<ValueItem<std::string>>(
+      name, CheckpointEntryKind::kText, &CheckpointInfo::texts, value);
+}
+
+}  // namespace stepsize::detail
