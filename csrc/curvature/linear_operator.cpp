@@ -9,6 +9,7 @@
 #include <set>
 #include <utility>
 
+#include "csrc/core/check.h"
 #include "csrc/curvature/checks.h"
 #include "csrc/curvature/vector_math.h"
 
@@ -146,7 +147,7 @@ LinearOperator sum_operator(std::vector<WeightedOperator> terms) {
     TORCH_CHECK(
         std::isfinite(term.weight),
         "sum_operator: weights must be finite, got ",
-        term.weight);
+        detail::number_text(term.weight));
   }
   return weighted_sum("sum_operator", std::move(terms));
 }
@@ -158,7 +159,7 @@ LinearOperator mean_operator(std::vector<WeightedOperator> terms) {
     TORCH_CHECK(
         std::isfinite(term.weight) && term.weight > 0,
         "mean_operator: weights must be finite and > 0, got ",
-        term.weight);
+        detail::number_text(term.weight));
     total += term.weight;
   }
   for (WeightedOperator& term : terms) term.weight /= total;

@@ -59,6 +59,7 @@ PowerIterationResult iterate(
     const char* function,
     const LinearOperator& op,
     const PowerIterationOptions& options,
+    const AgreeOnNumbers& agree,
     double shift = 0) {
   const double epsilon = detail::machine_epsilon(op.like());
   PowerIterationResult result;
@@ -72,9 +73,14 @@ PowerIterationResult iterate(
     const TensorVector rest = detail::plus_scaled(product, value.neg(), v);
     const std::vector<double> scalars = detail::to_host(
         {value, detail::dot(product, product), detail::dot(rest, rest)});
-    result.value = scalars[0];
-    result.magnitude = detail::norm(product, scalars[1]);
-    result.residual = detail::norm(rest, scalars[2]);
+    std::vector<double> numbers{
+        scalars[0],
+        detail::norm(product, scalars[1]),
+        detail::norm(rest, scalars[2])};
+    if (agree) agree(numbers);
+    result.value = numbers[0];
+    result.magnitude = numbers[1];
+    result.residual = numbers[2];
     if (!std::isfinite(result.magnitude)) {
       spoil(result);
       return result;
@@ -106,16 +112,20 @@ LinearOperator shifted(const LinearOperator& op, double shift) {
 }  // namespace
 
 PowerIterationResult power_iteration(
-    const LinearOperator& op, const PowerIterationOptions& options) {
+    const LinearOperator& op,
+    const PowerIterationOptions& options,
+    const AgreeOnNumbers& agree) {
   check_options("power_iteration", options);
-  return iterate("power_iteration", op, options);
+  return iterate("power_iteration", op, options, agree);
 }
 
 PowerIterationResult largest_eigenvalue(
-    const LinearOperator& op, const PowerIterationOptions& options) {
+    const LinearOperator& op,
+    const PowerIterationOptions& options,
+    const AgreeOnNumbers& agree) {
   constexpr char kName[] = "largest_eigenvalue";
   check_options(kName, options);
-  const PowerIterationResult first = iterate(kName, op, options);
+  const PowerIterationResult first = iterate(kName, op, options, agree);
   const bool converged = first.status == CurvatureStatus::kConverged;
   if (first.status == CurvatureStatus::kNotFinite ||
       first.status == CurvatureStatus::kZeroOperator ||
@@ -129,6 +139,7 @@ PowerIterationResult largest_eigenvalue(
       kName,
       shifted(op, first.magnitude),
       PowerIterationOptions(options).initial(start),
+      agree,
       first.magnitude);
   second.iterations += first.iterations;
   take_off(second, first.magnitude);

@@ -30,7 +30,7 @@ void check_tracker_options(
       options.max_interval() >= 1 && options.max_interval() < (1LL << 52),
       kind,
       "max_interval",
-      ">= 1",
+      ">= 1 and < 2^52",
       options.max_interval());
   check_option(
       options.lr_growth() >= 1, kind, "lr_growth", ">= 1", options.lr_growth());

@@ -2,6 +2,7 @@
 
 #include <ATen/Functions.h>
 #include <c10/core/GradMode.h>
+#include <stepsize/distributed/reduction.h>
 #include <torch/serialize/archive.h>
 
 #include <cmath>
@@ -55,11 +56,16 @@ bool ClippedOptimizer::measure(
     const std::vector<at::Tensor>& gradients,
     const ClipOptions& clip,
     at::Tensor& grad_scale) {
-  const at::Tensor norm = global_norm(gradients, clip.norm_type);
+  at::Tensor norm = global_norm(gradients, clip.norm_type);
   const bool on_host =
       norm.is_cpu() || clip.non_finite == NonFiniteGradient::kThrow;
   if (on_host) {
-    const double value = norm.item<double>();
+    double value = norm.item<double>();
+    if (reduction() != nullptr) {
+      // Processors may differ in the last bit, and must not decide otherwise.
+      value = reduction()->mean(value);
+      norm = at::full_like(norm, value);
+    }
     TORCH_CHECK(
         std::isfinite(value) || clip.non_finite == NonFiniteGradient::kSkip,
         kind(),
@@ -87,23 +93,21 @@ bool ClippedOptimizer::measure(
 }
 
 at::Tensor ClippedOptimizer::step(LossClosure closure) {
-  at::Tensor loss;
-  if (closure != nullptr) {
-    const c10::AutoGradMode enable_grad(true);
-    loss = closure();
-  }
+  const at::Tensor loss = evaluate(closure, [this] {
+    // A scheduler may have set anything; no group is stepped where one is
+    // wrong.
+    check_all_options();
+    check_gradients();
+  });
   const c10::AutoGradMode no_grad(false);
-  // A scheduler may have set anything; no group is stepped where one is wrong.
-  check_all_options();
   std::vector<std::vector<at::Tensor>> gradients;
   std::vector<at::Tensor> all;
   gradients.reserve(param_groups().size());
   for (const auto& group : param_groups()) {
     auto& own = gradients.emplace_back();
     own.reserve(group.params().size());
-    for (std::size_t i = 0; i < group.params().size(); ++i) {
-      const at::Tensor& gradient = group.params()[i].grad();
-      check_gradient(gradients.size() - 1, i, gradient);
+    for (const at::Tensor& parameter : group.params()) {
+      const at::Tensor& gradient = parameter.grad();
       own.push_back(gradient);
       if (gradient.defined()) {
         all.push_back(gradient);

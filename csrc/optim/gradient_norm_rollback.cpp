@@ -1,9 +1,11 @@
 #include <stepsize/optim/gradient_norm_rollback.h>
 
+#include <stepsize/optim/indexed_optimizer.h>
 #include <stepsize/optim/power_method_sgd.h>
 #include <stepsize/optim/rollback_sgd.h>
 #include <torch/serialize/archive.h>
 
+#include <utility>
 #include <vector>
 
 #include "csrc/core/archive.h"
@@ -67,6 +69,10 @@ GradientNormRollback::~GradientNormRollback() = default;
 
 at::Tensor GradientNormRollback::step(
     torch::optim::Optimizer::LossClosure closure) {
+  const auto* known = dynamic_cast<const IndexedOptimizer*>(optimizer_);
+  engine_->set_reduction(
+      reduction_ == nullptr && known != nullptr ? known->reduction()
+                                                : reduction_);
   return engine_->step(
       closure,
       [this](double scale) {
@@ -74,6 +80,10 @@ at::Tensor GradientNormRollback::step(
         optimizer_->step();
       },
       [] {});
+}
+
+void GradientNormRollback::set_reduction(std::shared_ptr<Reduction> reduction) {
+  reduction_ = std::move(reduction);
 }
 
 const RollbackRule& GradientNormRollback::rule() const {

@@ -1,10 +1,13 @@
 #include <stepsize/optim/indexed_optimizer.h>
 
+#include <stepsize/distributed/reduction.h>
+
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
 
 #include "csrc/optim/operand_checks.h"
+#include "csrc/optim/rank_evaluation.h"
 
 namespace stepsize {
 
@@ -45,6 +48,10 @@ void IndexedOptimizer::check_agreement(
     const torch::optim::OptimizerOptions& /*other*/) const {}
 
 void IndexedOptimizer::check_all_options() {
+  TORCH_CHECK(
+      !param_groups().empty(),
+      kind_,
+      ": there is no parameter group; was the optimizer moved from?");
   for (const auto& group : param_groups()) {
     check_options(group.options());
     check_agreement(param_groups().front().options(), group.options());
@@ -56,6 +63,16 @@ void IndexedOptimizer::check_all_options() {
     }
     states_ = matched_states();
   }
+}
+
+void IndexedOptimizer::set_reduction(std::shared_ptr<Reduction> reduction) {
+  reduction_ = std::move(reduction);
+}
+
+at::Tensor IndexedOptimizer::evaluate(
+    const LossClosure& closure, const std::function<void()>& check) {
+  return detail::evaluate_gradients(
+      closure, check, detail::parameters_of(*this), reduction_.get());
 }
 
 void IndexedOptimizer::add_parameters(
@@ -127,6 +144,15 @@ IndexedOptimizer::GroupState& IndexedOptimizer::group_state(std::size_t group) {
     states_ = matched_states();
   }
   return states_[group];
+}
+
+void IndexedOptimizer::check_gradients() const {
+  for (std::size_t group = 0; group < param_groups().size(); ++group) {
+    const auto& parameters = param_groups()[group].params();
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+      check_gradient(group, i, parameters[i].grad());
+    }
+  }
 }
 
 void IndexedOptimizer::check_gradient(

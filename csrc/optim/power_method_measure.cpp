@@ -2,6 +2,9 @@
 #include <ATen/Functions.h>
 #include <c10/core/GradMode.h>
 #include <stepsize/curvature/power_iteration.h>
+#include <stepsize/distributed/average.h>
+#include <stepsize/distributed/broadcast.h>
+#include <stepsize/distributed/reduction.h>
 #include <stepsize/kernels/grad_norm.h>
 #include <torch/csrc/autograd/autograd.h>
 
@@ -82,7 +85,8 @@ void PowerMethodSGD::fall_back(const std::string& reason) {
   fallback_reason_ = reason;
 }
 
-void PowerMethodSGD::evaluate(Update& update, const LossClosure& closure) {
+// Gradients, loss and the ways to a product of this rank.
+void PowerMethodSGD::evaluate_here(Update& update, const LossClosure& closure) {
   std::vector<GradMark> marks;
   marks.reserve(update.parameters.size());
   for (const auto& parameter : update.parameters) {
@@ -116,7 +120,7 @@ void PowerMethodSGD::evaluate(Update& update, const LossClosure& closure) {
       if (!exact || !automatic) throw;
       // Some operators throw as soon as the gradient is to have a graph.
       update.gradients = gradients_of(false);
-      fall_back(error.what());
+      update.graph_failure = error.what();
       exact = false;
     }
   } catch (const std::exception& error) {
@@ -132,7 +136,71 @@ void PowerMethodSGD::evaluate(Update& update, const LossClosure& closure) {
     for (auto& gradient : update.gradients) {
       if (gradient.defined()) gradient = gradient.detach();
     }
+    update.graphless = any_defined(update.graph) && !has_graph(update.graph);
   }
+}
+
+// Makes gradients and loss the means over ranks. Where one rank has no graph to
+// measure by, none goes by its own.
+void PowerMethodSGD::agree_on_gradients(
+    Update& update, const std::exception_ptr& failure) {
+  RankShare share;
+  share.failure = failure;
+  share.numbers = {0, 0, 0};
+  if (!failure) {
+    share.tensors = update.gradients;
+    share.numbers = {
+        update.loss.item<double>(),
+        update.graph_failure.empty() ? 0.0 : 1.0,
+        update.graphless ? 1.0 : 0.0};
+  }
+  const RankMeans means = average(update.parameters, share, *reduction());
+  update.own_gradients = std::exchange(update.gradients, means.tensors);
+  update.loss = at::full_like(update.loss, means.numbers[0]);
+  if (means.numbers[1] > 0 && update.graph_failure.empty()) {
+    update.graph_failure = "the graph of another rank's gradient failed";
+  }
+  update.graphless = means.numbers[2] > 0;
+}
+
+void PowerMethodSGD::evaluate(Update& update, const LossClosure& closure) {
+  const auto evaluate_and_check = [&] {
+    if (update.refusal) std::rethrow_exception(update.refusal);
+    evaluate_here(update, closure);
+    for (std::size_t i = 0; i < update.gradients.size(); ++i) {
+      const auto [group, position] = update.places[i];
+      check_gradient(group, position, update.gradients[i]);
+    }
+  };
+  if (reduction() != nullptr) {
+    agree_on_gradients(update, reduction()->attempt(evaluate_and_check));
+  } else {
+    evaluate_and_check();
+    update.own_gradients = update.gradients;
+  }
+  if (!update.graph_failure.empty()) {
+    fall_back(update.graph_failure);
+    update.graph.clear();
+  }
+}
+
+// The mean over ranks, in which one that throws makes all throw.
+LinearOperator PowerMethodSGD::over_ranks(const LinearOperator& own) const {
+  if (reduction() == nullptr) return own;
+  return function_operator(own.like(), [this, own](const TensorVector& v) {
+    RankShare share;
+    share.failure = reduction()->attempt([&] { share.tensors = own.apply(v); });
+    return average(own.like(), share, *reduction()).tensors;
+  });
+}
+
+// The last bit may differ where processors do, and all must decide alike.
+double PowerMethodSGD::over_ranks(double own) const {
+  return reduction() != nullptr ? reduction()->mean(own) : own;
+}
+
+void PowerMethodSGD::together(const std::function<void()>& work) const {
+  reduction() != nullptr ? reduction()->together(work) : work();
 }
 
 double PowerMethodSGD::power_step(
@@ -175,21 +243,31 @@ double PowerMethodSGD::power_step(
       part.copy_(
           at::randn(part.sizes(), generator, at::TensorOptions(at::kDouble)));
     }
+    if (reduction() != nullptr) broadcast_state(drawn, *reduction());
     const double length = global_norm(drawn).item<double>();
     if (!kept.empty() && length > 0) {
       // As much of what is new as of what is known.
       for (auto& part : drawn) part.div_(length);
     }
   }
+  AgreeOnNumbers agree;
+  if (reduction() != nullptr) {
+    agree = [this](std::vector<double>& numbers) {
+      RankShare share;
+      share.numbers = numbers;
+      numbers = average({}, share, *reduction()).numbers;
+    };
+  }
   const auto result = power_iteration(
-      hessian,
+      over_ranks(hessian),
       PowerIterationOptions()
           .max_iterations(
               drawn.empty() && tracker_.settled()
                   ? 1
                   : options_of(0).start_products())
           .tolerance(0)
-          .initial(start));
+          .initial(start),
+      agree);
   products_ += result.iterations;
   if (result.status == CurvatureStatus::kNotFinite) return kNaN;
   for (std::size_t i = 0; i < update.parameters.size(); ++i) {
@@ -211,7 +289,7 @@ double PowerMethodSGD::difference_step(
       .method(
           is_difference(method_) ? method_ : HessianMethod::kFiniteDifference);
   if (options.method() == HessianMethod::kFiniteDifference) {
-    TensorVector gradient = update.gradients;
+    TensorVector gradient = update.own_gradients;
     for (std::size_t i = 0; i < gradient.size(); ++i) {
       if (!gradient[i].defined()) {
         gradient[i] = at::zeros_like(update.parameters[i]);
@@ -220,8 +298,11 @@ double PowerMethodSGD::difference_step(
     options.gradient(std::move(gradient));
   }
   try {
-    const double sharpness = power_step(
-        hessian_operator(closure, update.parameters, options), update);
+    std::optional<LinearOperator> hessian;
+    together([&] {
+      hessian = hessian_operator(closure, update.parameters, options);
+    });
+    const double sharpness = power_step(*hessian, update);
     after.restore();
     return sharpness;
   } catch (...) {
@@ -233,7 +314,7 @@ double PowerMethodSGD::difference_step(
 void PowerMethodSGD::measure(Update& update, const LossClosure& closure) {
   const bool automatic = options_of(0).method() == HessianMethod::kAutomatic;
   double sharpness = kNaN;
-  if (automatic && any_defined(update.graph) && !has_graph(update.graph)) {
+  if (automatic && update.graphless) {
     // So does a loss that is linear look, and a backward that leaves the graph.
     // A difference is right for both.
     fall_back("the gradient has no graph");
@@ -244,6 +325,8 @@ void PowerMethodSGD::measure(Update& update, const LossClosure& closure) {
       sharpness =
           power_step(hessian_operator(update.graph, update.parameters), update);
       method_ = HessianMethod::kExact;
+    } catch (const RankLostError&) {
+      throw;
     } catch (const std::exception& error) {
       if (!automatic) throw;
       fall_back(error.what());

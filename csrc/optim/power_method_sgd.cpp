@@ -14,6 +14,7 @@
 #include "csrc/core/archive.h"
 #include "csrc/optim/power_method_checks.h"
 #include "csrc/optim/power_method_update.h"
+#include "csrc/optim/rank_evaluation.h"
 #include "csrc/optim/sgd_group_step.h"
 
 namespace stepsize {
@@ -151,14 +152,18 @@ void PowerMethodSGD::apply(const Update& update) {
 }
 
 at::Tensor PowerMethodSGD::step(LossClosure closure) {
-  TORCH_CHECK(
-      closure != nullptr,
-      kKind,
-      ": step() wants a closure that returns the loss with its graph");
-  check_all_options();
-  use_options();
   Update update;
-  update.due = tracker_.due();
+  update.refusal = detail::refusal_of(
+      [&] {
+        TORCH_CHECK(
+            closure != nullptr,
+            kKind,
+            ": step() wants a closure that returns the loss with its graph");
+        check_all_options();
+        use_options();
+        update.due = tracker_.due();
+      },
+      reduction().get());
   for (std::size_t group = 0; group < param_groups().size(); ++group) {
     const auto& parameters = param_groups()[group].params();
     for (std::size_t i = 0; i < parameters.size(); ++i) {
@@ -171,13 +176,10 @@ at::Tensor PowerMethodSGD::step(LossClosure closure) {
   TORCH_CHECK(
       !update.parameters.empty(), kKind, ": no parameter requires a gradient");
   evaluate(update, closure);
-  for (std::size_t i = 0; i < update.gradients.size(); ++i) {
-    const auto [group, position] = update.places[i];
-    check_gradient(group, position, update.gradients[i]);
-  }
   const c10::AutoGradMode no_grad(false);
   const at::Tensor norm = global_norm(update.gradients);
-  const Numbers numbers = read(norm, update.loss);
+  Numbers numbers = read(norm, update.loss);
+  numbers.norm = over_ranks(numbers.norm);
   last_norm_ = numbers.norm;
   if (!std::isfinite(numbers.norm) || !std::isfinite(numbers.loss)) {
     ++skipped_;
@@ -191,7 +193,8 @@ at::Tensor PowerMethodSGD::step(LossClosure closure) {
     measure(update, closure);
   } else if (usual_norm_ > 0) {
     if (numbers.norm > kLongest * usual_norm_) {
-      update.scale = clip_coefficient(norm, kLongest * usual_norm_);
+      update.scale = clip_coefficient(
+          at::full_like(norm, numbers.norm), kLongest * usual_norm_);
       tracker_.hurry();
     }
   } else if (numbers.norm > 0) {

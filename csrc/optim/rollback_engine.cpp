@@ -8,6 +8,7 @@
 #include <limits>
 #include <utility>
 
+#include "csrc/optim/rank_evaluation.h"
 #include "csrc/optim/rollback_options.h"
 
 namespace stepsize::detail {
@@ -43,13 +44,6 @@ void RollbackEngine::for_each_parameter(const Function& function) const {
   }
 }
 
-Tensors RollbackEngine::parameters() const {
-  Tensors all;
-  for_each_parameter(
-      [&all](const at::Tensor& parameter) { all.push_back(parameter); });
-  return all;
-}
-
 double RollbackEngine::measure(const at::Tensor& loss) const {
   if (loss.defined() && loss.numel() == 1 && !std::isfinite(value_of(loss))) {
     return std::numeric_limits<double>::quiet_NaN();
@@ -60,7 +54,11 @@ double RollbackEngine::measure(const at::Tensor& loss) const {
       gradients.push_back(parameter.grad());
     }
   });
-  return gradients.empty() ? 0 : global_norm(gradients).item<double>();
+  const double norm =
+      gradients.empty() ? 0 : global_norm(gradients).item<double>();
+  // Other processors may add up to another last bit, and must not decide
+  // otherwise.
+  return reduction_ != nullptr ? reduction_->mean(norm) : norm;
 }
 
 // Evaluates the closure at the earlier point and settles the suspicion. Leaves
@@ -98,10 +96,8 @@ at::Tensor RollbackEngine::look_back(
     point_.restore_buffers(buffers_);
     // So that both evaluations see the same dropout masks.
     random_before_->restore();
-    {
-      const c10::AutoGradMode with_gradients(true);
-      earlier_loss = closure();
-    }
+    earlier_loss = evaluate_gradients(
+        closure, [] {}, parameters_of(*optimizer_), reduction_.get());
     status =
         rule_.confirm_by_loss(measure(earlier_loss), value_of(earlier_loss));
   } catch (...) {
@@ -151,7 +147,6 @@ at::Tensor RollbackEngine::step(
   if (rule_.state().has_point && !point_.fits()) {
     rule_.forget_point();
   }
-  at::Tensor loss;
   if (closure != nullptr) {
     {
       const c10::AutoGradMode no_grad(false);
@@ -161,13 +156,12 @@ at::Tensor RollbackEngine::step(
       }
     }
     if (confirms && rule_.state().has_point) {
-      random_before_.emplace(parameters());
+      random_before_.emplace(parameters_of(*optimizer_));
     }
-    const c10::AutoGradMode with_gradients(true);
-    loss = closure();
   }
+  at::Tensor loss = evaluate_gradients(
+      closure, check, parameters_of(*optimizer_), reduction_.get());
   const c10::AutoGradMode no_grad(false);
-  check();
   RollbackRule::State before = rule_.state();
   bool went_back = false;
   try {

@@ -1,10 +1,12 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <stepsize/distributed/reduction.h>
 #include <stepsize/optim/rollback_rule.h>
 #include <torch/optim/optimizer.h>
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -39,6 +41,10 @@ class RollbackEngine {
   RollbackRule& rule() { return rule_; }
   const RollbackRule& rule() const { return rule_; }
   void set_buffers(Tensors buffers) { buffers_ = std::move(buffers); }
+  /// Null: no other ranks.
+  void set_reduction(std::shared_ptr<Reduction> reduction) {
+    reduction_ = std::move(reduction);
+  }
   /// The state of the rule and the earlier point, without the options.
   void write(torch::serialize::OutputArchive& archive) const;
   std::function<void()> read(torch::serialize::InputArchive& archive);
@@ -47,7 +53,6 @@ class RollbackEngine {
   double measure(const at::Tensor& loss) const;
   at::Tensor look_back(const LossClosure& closure, const at::Tensor& loss);
   at::Tensor decide(const LossClosure& closure, const at::Tensor& loss);
-  Tensors parameters() const;
   template <typename Function>
   void for_each_parameter(const Function& function) const;
 
@@ -56,6 +61,7 @@ class RollbackEngine {
   RollbackRule rule_;
   RollbackPoint point_;
   Tensors buffers_;
+  std::shared_ptr<Reduction> reduction_;
   // As they were before the closure.
   Tensors buffers_before_;
   // As it was before the closure.

@@ -4,12 +4,14 @@
 #include <torch/serialize/archive.h>
 
 #include <cmath>
+#include <exception>
 #include <unordered_set>
 #include <utility>
 
 #include "csrc/core/archive.h"
 #include "csrc/core/check.h"
 #include "csrc/optim/option_checks.h"
+#include "csrc/optim/rank_evaluation.h"
 #include "csrc/optim/rollback_engine.h"
 #include "csrc/optim/rollback_options.h"
 #include "csrc/optim/sgd_group_step.h"
@@ -140,19 +142,18 @@ void RollbackSGD::use_options() {
   engine_->set_buffers(std::move(buffers));
 }
 
-void RollbackSGD::check_gradients() const {
-  for (std::size_t g = 0; g < param_groups().size(); ++g) {
-    const auto& parameters = param_groups()[g].params();
-    for (std::size_t i = 0; i < parameters.size(); ++i) {
-      check_gradient(g, i, parameters[i].grad());
-    }
-  }
-}
-
 at::Tensor RollbackSGD::step(LossClosure closure) {
   // A scheduler may have set anything; no group is stepped where one is wrong.
-  check_all_options();
-  use_options();
+  const std::exception_ptr refusal = detail::refusal_of(
+      [this] {
+        check_all_options();
+        use_options();
+      },
+      reduction().get());
+  if (refusal) {
+    closure = [refusal]() -> at::Tensor { std::rethrow_exception(refusal); };
+  }
+  engine_->set_reduction(reduction());
   return engine_->step(
       closure,
       [this](double scale) {

@@ -2,8 +2,11 @@
 
 #include <ATen/core/grad_mode.h>
 #include <c10/util/Exception.h>
+#include <stepsize/distributed/average.h>
+#include <stepsize/distributed/reduction.h>
 #include <stepsize/kernels/grad_norm.h>
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <utility>
@@ -71,6 +74,14 @@ double square(const at::Tensor& norm) {
 }
 
 }  // namespace
+
+// What the micro-batches of an update tell, a list entry a group.
+struct GradientNoiseScale::Sums {
+  double count = 0;
+  double inverse_sizes = 0;
+  std::vector<double> parts;  // sums of the squares of their norms
+  std::vector<double> whole;  // squares of the norms of their sums
+};
 
 GradientNoiseScale::GradientNoiseScale(
     Groups parameters,
@@ -180,6 +191,33 @@ void GradientNoiseScale::add_micro_batch(int64_t examples) {
     if (!first) copy_gradients(parameters_[i], sums_[i]);
   }
   examples_.push_back(examples);
+  marks_ = marks();
+}
+
+// What tells whether somebody has written to a gradient.
+std::vector<std::pair<const void*, uint32_t>> GradientNoiseScale::marks()
+    const {
+  std::vector<std::pair<const void*, uint32_t>> all;
+  for (const auto& group : parameters_) {
+    for (const at::Tensor& parameter : group) {
+      const at::Tensor& grad = parameter.grad();
+      const auto* tensor =
+          grad.defined() ? grad.unsafeGetTensorImpl() : nullptr;
+      all.emplace_back(
+          tensor,
+          tensor != nullptr ? tensor->version_counter().current_version() : 0);
+    }
+  }
+  return all;
+}
+
+// Whether the gradients are not what the meter has seen of them.
+bool GradientNoiseScale::gradients_differ() const {
+  const auto now = marks();
+  if (!examples_.empty()) return now != marks_;
+  return std::any_of(now.begin(), now.end(), [](const auto& mark) {
+    return mark.first != nullptr;
+  });
 }
 
 void GradientNoiseScale::discard_update() {
@@ -194,29 +232,97 @@ bool GradientNoiseScale::finish_update(double factor) {
       "factor",
       "finite and > 0",
       factor);
-  const auto count = static_cast<double>(examples_.size());
-  const bool is_short = examples_.size() < 2;
-  double inverse_sizes = 0;
-  for (const int64_t examples : examples_) {
-    inverse_sizes += 1 / static_cast<double>(examples);
-  }
-  std::vector<NoiseSample> samples;
-  for (std::size_t i = 0; i < norms_.size() && !is_short; ++i) {
-    double parts = 0;
-    for (const at::Tensor& norm : norms_[i]) parts += square(norm);
-    const double whole = square(global_norm(sums_[i]));
-    // For micro-batches of any sizes b_i, the sum of which is the gradient:
-    // E parts = k |G|^2 + tr S sum(1 / b_i), and E whole = k^2 |G|^2 + the
-    // same.
-    const double gradient = (whole - parts) / (count * (count - 1));
-    const double noise = (parts - count * gradient) / inverse_sizes;
-    const double unit = factor * factor;
-    samples.push_back({gradient / unit, noise / unit});
+  Sums sums = sums_so_far();
+  for (std::size_t i = 0; i < norms_.size(); ++i) {
+    sums.whole.push_back(sums.count < 2 ? 0 : square(global_norm(sums_[i])));
   }
   discard_update();
-  if (is_short) {
+  return add_update(sums, factor);
+}
+
+bool GradientNoiseScale::finish_update(Reduction& reduction, double factor) {
+  RankShare share;
+  share.failure = reduction.attempt([&] {
+    detail::check_option(
+        std::isfinite(factor) && factor > 0,
+        kKind,
+        "factor",
+        "finite and > 0",
+        factor);
+    check_gradients();
+  });
+  Sums sums = sums_so_far();
+  share.numbers = {
+      sums.count, sums.inverse_sizes, gradients_differ() ? 1.0 : 0.0};
+  for (const double parts : sums.parts) share.numbers.push_back(parts);
+  const RankMeans means = average({}, share, reduction);
+  std::vector<at::Tensor> all;
+  for (const auto& group : parameters_) {
+    all.insert(all.end(), group.begin(), group.end());
+  }
+  RankMeans seen;
+  const bool differs = means.numbers[2] > 0;
+  if (differs) {
+    // Clipped since, or left over from another update: the meter goes by its
+    // own sums.
+    RankShare own;
+    for (const auto& group : sums_) {
+      for (const at::Tensor& sum : group) {
+        own.tensors.push_back(examples_.empty() ? at::Tensor() : sum);
+      }
+    }
+    seen = average(all, own, reduction);
+  }
+  average_gradients(all, reduction);
+  auto next = seen.tensors.begin();
+  // From means to sums.
+  const auto ranks = static_cast<double>(reduction.world_size());
+  sums.count = std::round(ranks * means.numbers[0]);
+  sums.inverse_sizes = ranks * means.numbers[1];
+  for (std::size_t i = 0; i < sums.parts.size(); ++i) {
+    sums.parts[i] = ranks * means.numbers[3 + i];
+    std::vector<at::Tensor> gradients;
+    for (const at::Tensor& parameter : parameters_[i]) {
+      const at::Tensor& gradient = differs ? *next++ : parameter.grad();
+      if (gradient.defined()) gradients.push_back(gradient);
+    }
+    // The last bit may differ where processors do.
+    const double whole =
+        gradients.empty() ? 0 : ranks * ranks * square(global_norm(gradients));
+    sums.whole.push_back(reduction.mean(whole));
+  }
+  discard_update();
+  return add_update(sums, factor);
+}
+
+GradientNoiseScale::Sums GradientNoiseScale::sums_so_far() const {
+  Sums sums;
+  sums.count = static_cast<double>(examples_.size());
+  for (const int64_t examples : examples_) {
+    sums.inverse_sizes += 1 / static_cast<double>(examples);
+  }
+  for (const auto& norms : norms_) {
+    double& parts = sums.parts.emplace_back(0.0);
+    for (const at::Tensor& norm : norms) parts += square(norm);
+  }
+  return sums;
+}
+
+// For k micro-batches of any sizes b_i, the sum of which is the gradient:
+// E parts = k |G|^2 + tr S sum(1 / b_i), and E whole = k^2 |G|^2 + the same.
+bool GradientNoiseScale::add_update(const Sums& sums, double factor) {
+  if (sums.count < 2) {
     ++short_updates_;
     return false;
+  }
+  const double unit = factor * factor;
+  std::vector<NoiseSample> samples;
+  for (std::size_t i = 0; i < sums.parts.size(); ++i) {
+    const double gradient =
+        (sums.whole[i] - sums.parts[i]) / (sums.count * (sums.count - 1));
+    const double noise =
+        (sums.parts[i] - sums.count * gradient) / sums.inverse_sizes;
+    samples.push_back({gradient / unit, noise / unit});
   }
   return add_samples(samples);
 }

@@ -1,7 +1,9 @@
 #include "csrc/tune/lr_conclusion.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -20,7 +22,9 @@ std::string why_none(
     const LRCurve& curve,
     LRRangeStatus status,
     const LRRangeTestOptions& options) {
-  const int64_t least = options.half_width() + 2;
+  // Twice that is to be a number, too.
+  constexpr int64_t kMost = std::numeric_limits<int64_t>::max() / 2;
+  const int64_t least = std::min(options.half_width(), kMost - 2) + 2;
   if (options.num_iterations() < least) {
     return "too few points for a suggestion, which takes " +
            std::to_string(least) + " at least: raise num_iterations";

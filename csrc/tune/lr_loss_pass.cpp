@@ -2,6 +2,8 @@
 
 #include <ATen/Functions.h>
 #include <c10/core/GradMode.h>
+#include <stepsize/distributed/average.h>
+#include <stepsize/distributed/reduction.h>
 
 #include <cstddef>
 #include <string>
@@ -26,12 +28,16 @@ LossPass::LossPass(
     const LossClosure& closure,
     const LRRangeTestOptions& options,
     const TensorVector& parameters,
-    bool keeps_graph)
+    bool keeps_graph,
+    bool averages,
+    Reduction* reduction)
     : closure_(closure),
       calls_backward_(options.closure() == LRClosure::kCallsBackward),
       keeps_graph_(keeps_graph),
+      averages_(averages),
       passes_(options.accumulation_steps()),
-      parameters_(parameters) {}
+      parameters_(parameters),
+      reduction_(reduction) {}
 
 void LossPass::clear_gradients() {
   for (const at::Tensor& parameter : parameters_) {
@@ -46,6 +52,18 @@ bool LossPass::has_gradient() const {
   return false;
 }
 
+void LossPass::see_gradients() {
+  // Parameters of a first pass may all be unused in a later one.
+  seen_gradient_ = seen_gradient_ || has_gradient();
+  TORCH_CHECK(
+      seen_gradient_,
+      kLRRangeTest,
+      calls_backward_
+          ? ": the closure left no gradient: it must call backward(). For one "
+            "that returns the loss with its graph set closure(kReturnsGraph)"
+          : ": the closure returned a loss without a graph on all ranks");
+}
+
 // One call of the user's closure, with backward done unless keeps_graph_.
 at::Tensor LossPass::evaluate() {
   clear_gradients();
@@ -53,13 +71,8 @@ at::Tensor LossPass::evaluate() {
   at::Tensor loss = closure_();
   check_is_loss(loss, "the closure");
   if (calls_backward_) {
-    // Parameters of a first pass may all be unused in a later one.
-    seen_gradient_ = seen_gradient_ || has_gradient();
-    TORCH_CHECK(
-        seen_gradient_,
-        kLRRangeTest,
-        ": the closure left no gradient: it must call backward(). For one that "
-        "returns the loss with its graph set closure(kReturnsGraph)");
+    // A rank may have no example: what counts is whether any has a gradient.
+    if (reduction_ == nullptr) see_gradients();
     return loss.detach();
   }
   TORCH_CHECK(
@@ -67,12 +80,13 @@ at::Tensor LossPass::evaluate() {
       kLRRangeTest,
       ": the closure called backward(), which kReturnsGraph leaves to the "
       "test: set closure(kCallsBackward)");
+  // As with backward: one rank may have none.
   TORCH_CHECK(
-      loss.requires_grad(),
+      loss.requires_grad() || (reduction_ != nullptr && !keeps_graph_),
       kLRRangeTest,
       ": the closure returned a loss without a graph");
   if (keeps_graph_) return loss;
-  loss.backward();
+  if (loss.requires_grad()) loss.backward();
   return loss.detach();
 }
 
@@ -102,7 +116,7 @@ void LossPass::set_mean_gradients(const TensorVector& sums) {
   }
 }
 
-at::Tensor LossPass::operator()() {
+at::Tensor LossPass::mean_of_passes() {
   at::Tensor loss = evaluate();
   if (passes_ > 1) {
     TensorVector sums(parameters_.size());
@@ -114,16 +128,28 @@ at::Tensor LossPass::operator()() {
     loss = loss.div(static_cast<double>(passes_));
     if (!keeps_graph_) set_mean_gradients(sums);
   }
+  return loss;
+}
+
+at::Tensor LossPass::operator()() {
+  const auto passes = [this] { return mean_of_passes(); };
+  at::Tensor loss = reduction_ != nullptr && !averages_
+                        ? evaluate_on_ranks(passes, parameters_, *reduction_)
+                        : passes();
   if (!first_loss_.defined()) first_loss_ = loss.detach();
   return loss;
 }
 
-double LossPass::first_loss() const {
+double LossPass::end() {
   TORCH_CHECK(
       first_loss_.defined(),
       kLRRangeTest,
       ": the optimizer's step() did not call the closure that it was given");
-  return first_loss_.item<double>();
+  const auto loss = first_loss_.item<double>();
+  if (reduction_ == nullptr) return loss;
+  // The gradients are means now, and the same on all ranks.
+  if (!keeps_graph_) see_gradients();
+  return averages_ ? reduction_->mean(loss) : loss;
 }
 
 }  // namespace stepsize::detail

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <stepsize/distributed/reduction.h>
 #include <stepsize/tune/lr_range_test.h>
 
 #include <cstdint>
@@ -13,24 +14,32 @@ namespace stepsize::detail {
 class LossPass {
  public:
   /// `keeps_graph`: the optimizer calls backward itself, on what it is given.
+  /// `averages`: it averages over ranks itself. `reduction`: null where there
+  /// are none.
   LossPass(
       const LossClosure& closure,
       const LRRangeTestOptions& options,
       const TensorVector& parameters,
-      bool keeps_graph);
+      bool keeps_graph,
+      bool averages,
+      Reduction* reduction);
 
   /// To be called before a step.
   void begin() { first_loss_.reset(); }
 
   at::Tensor operator()();
 
-  /// The loss of the first pass since begin(), which is that of before the
-  /// update. Throws c10::Error where the step has not called the closure.
-  double first_loss() const;
+  /// To be called after it. Returns the loss of the first pass since begin(),
+  /// which is that of before the update; with other ranks the mean. Throws
+  /// c10::Error where the step has not called the closure, or no rank's closure
+  /// has left a gradient.
+  double end();
 
  private:
   at::Tensor evaluate();
+  at::Tensor mean_of_passes();
   void clear_gradients();
+  void see_gradients();
   bool has_gradient() const;
   void add_gradients(TensorVector& sums);
   void set_mean_gradients(const TensorVector& sums);
@@ -38,8 +47,10 @@ class LossPass {
   const LossClosure& closure_;
   bool calls_backward_;
   bool keeps_graph_;
+  bool averages_;
   int64_t passes_;
   TensorVector parameters_;
+  Reduction* reduction_;
   at::Tensor first_loss_;
   bool seen_gradient_ = false;
 };

@@ -67,9 +67,15 @@ double swept_lr(const LRRangeTestOptions& options, int64_t iteration) {
   if (iteration == options.num_iterations() - 1) return end;
   const double share = static_cast<double>(iteration) /
                        static_cast<double>(options.num_iterations() - 1);
-  return options.spacing() == LRSpacing::kLinear
-             ? start + (end - start) * share
-             : start * std::pow(end / start, share);
+  if (options.spacing() == LRSpacing::kLinear) {
+    return start + (end - start) * share;
+  }
+  const double ratio = end / start;
+  // Of ends that lie further apart than a double reaches.
+  if (!std::isfinite(ratio)) {
+    return std::exp(std::log(start) * (1 - share) + std::log(end) * share);
+  }
+  return start * std::pow(ratio, share);
 }
 
 std::vector<double> group_ratios(

@@ -1,12 +1,20 @@
 #include <stepsize/tune/lr_range_test.h>
 
 #include <c10/core/GradMode.h>
+#include <stepsize/distributed/average.h>
+#include <stepsize/distributed/reduction.h>
+#include <stepsize/optim/indexed_optimizer.h>
 #include <torch/nn/module.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <functional>
+#include <memory>
+#include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "csrc/core/check.h"
 #include "csrc/tune/lr_conclusion.h"
@@ -45,24 +53,72 @@ void check_is_able(
       "loss with its graph and set closure(kReturnsGraph)");
 }
 
+// The reduction of the test, which the optimizer has too while this lives.
+class BorrowedReduction {
+ public:
+  BorrowedReduction(Optimizer& optimizer, std::shared_ptr<Reduction> given)
+      : optimizer_(dynamic_cast<IndexedOptimizer*>(&optimizer)),
+        used_(std::move(given)) {
+    if (optimizer_ == nullptr) return;
+    before_ = optimizer_->reduction();
+    if (!used_) used_ = before_;
+    optimizer_->set_reduction(used_);
+  }
+  ~BorrowedReduction() {
+    if (optimizer_ != nullptr) optimizer_->set_reduction(before_);
+  }
+  BorrowedReduction(const BorrowedReduction&) = delete;
+  BorrowedReduction& operator=(const BorrowedReduction&) = delete;
+
+  Reduction* get() const { return used_.get(); }
+
+ private:
+  IndexedOptimizer* optimizer_;
+  std::shared_ptr<Reduction> used_;
+  std::shared_ptr<Reduction> before_;
+};
+
+// What decides how often the ranks exchange numbers.
+void check_alike(const LRRangeTestOptions& options, Reduction& reduction) {
+  const std::vector<std::pair<const char*, double>> choices{
+      {"num_iterations", static_cast<double>(options.num_iterations())},
+      {"accumulation_steps", static_cast<double>(options.accumulation_steps())},
+      {"measure_max_stable_lr", options.measure_max_stable_lr() ? 1.0 : 0.0},
+      {"validation", options.validation() ? 1.0 : 0.0}};
+  for (const auto& [name, own] : choices) {
+    const auto all = reduction.gather(own);
+    TORCH_CHECK(
+        std::all_of(
+            all.begin(), all.end(), [&](double v) { return v == all[0]; }),
+        kLRRangeTest,
+        ": ",
+        name,
+        " must be the same on all ranks, or given on all or none");
+  }
+}
+
 class Run {
  public:
   Run(Optimizer& optimizer,
       const LossClosure& closure,
       const LRRangeTestOptions& options,
-      const detail::Touched& touched)
+      const detail::Touched& touched,
+      Reduction* reduction)
       : optimizer_(optimizer),
         closure_(closure),
         options_(options),
         module_(touched.module),
         ratios_(detail::group_ratios(options, optimizer)),
+        reduction_(reduction),
         guard_(optimizer, touched),
         watch_(optimizer),
         pass_(
             closure,
             options,
             guard_.parameters(),
-            detail::takes_graph(optimizer)),
+            detail::takes_graph(optimizer),
+            dynamic_cast<IndexedOptimizer*>(&optimizer) != nullptr,
+            reduction),
         divergence_(options) {}
 
   LRRangeTestResult operator()() {
@@ -70,7 +126,12 @@ class Run {
     result.group_ratios = ratios_;
     if (options_.measure_max_stable_lr()) {
       result.max_stable_lr = detail::measured_max_stable_lr(
-          optimizer_, closure_, options_, ratios_, guard_.buffers());
+          optimizer_,
+          closure_,
+          options_,
+          ratios_,
+          guard_.buffers(),
+          reduction_);
       // The sweep is to be the same with it and without.
       guard_.restore_random_state();
     }
@@ -91,11 +152,11 @@ class Run {
     }
     pass_.begin();
     optimizer_.step([this] { return pass_(); });
-    double loss = pass_.first_loss();
+    double loss = pass_.end();
     if (options_.validation() && std::isfinite(loss)) loss = validate();
     result.lrs.push_back(lr);
     result.losses.push_back(loss);
-    const bool go_on = !options_.progress() || options_.progress()(i, lr, loss);
+    const bool go_on = all_go_on(i, lr, loss);
     result.status = judge(lr, loss, result.reason);
     if (result.status == LRRangeStatus::kFinished && !go_on) {
       result.status = LRRangeStatus::kStopped;
@@ -122,13 +183,33 @@ class Run {
     return status;
   }
 
+  // With other ranks the mean loss.
   double validate() {
-    const c10::AutoGradMode no_grad(false);
-    if (module_ != nullptr) module_->eval();
-    const at::Tensor loss = options_.validation()();
-    if (module_ != nullptr) guard_.restore_modes();
-    detail::check_is_loss(loss, "the validation");
-    return loss.item<double>();
+    return mean_of([this] {
+      const c10::AutoGradMode no_grad(false);
+      if (module_ != nullptr) module_->eval();
+      const at::Tensor loss = options_.validation()();
+      if (module_ != nullptr) guard_.restore_modes();
+      detail::check_is_loss(loss, "the validation");
+      return loss.item<double>();
+    });
+  }
+
+  // Also asks the others where this rank has nothing to say: the callback may
+  // be there on one rank alone, to show a bar.
+  bool all_go_on(int64_t i, double lr, double loss) {
+    return mean_of([&] {
+             const auto& progress = options_.progress();
+             return !progress || progress(i, lr, loss) ? 1.0 : 0.0;
+           }) == 1;
+  }
+
+  double mean_of(const std::function<double()>& own) {
+    if (reduction_ == nullptr) return own();
+    RankShare share;
+    share.numbers = {0};
+    share.failure = reduction_->attempt([&] { share.numbers = {own()}; });
+    return average({}, share, *reduction_).numbers[0];
   }
 
   Optimizer& optimizer_;
@@ -136,6 +217,7 @@ class Run {
   const LRRangeTestOptions& options_;
   torch::nn::Module* module_;
   std::vector<double> ratios_;
+  Reduction* reduction_;
   detail::TraceGuard guard_;
   detail::OptimizerWatch watch_;
   detail::LossPass pass_;
@@ -147,9 +229,21 @@ LRRangeTestResult run(
     const LossClosure& closure,
     const LRRangeTestOptions& options,
     const detail::Touched& touched) {
-  check_is_able(optimizer, closure, options);
-  detail::check_lr_range_options(options, optimizer);
-  auto result = Run(optimizer, closure, options, touched)();
+  const BorrowedReduction borrowed(optimizer, options.reduction());
+  Reduction* const reduction = borrowed.get();
+  std::optional<Run> test;
+  const auto prepare = [&] {
+    check_is_able(optimizer, closure, options);
+    detail::check_lr_range_options(options, optimizer);
+    test.emplace(optimizer, closure, options, touched, reduction);
+  };
+  if (reduction != nullptr) {
+    reduction->together(prepare);
+    check_alike(options, *reduction);
+  } else {
+    prepare();
+  }
+  auto result = (*test)();
   detail::conclude(result, options);
   return result;
 }

@@ -4,12 +4,15 @@
 #include <stepsize/curvature/linear_operator.h>
 #include <stepsize/curvature/max_stable_lr.h>
 #include <stepsize/curvature/power_iteration.h>
+#include <stepsize/distributed/average.h>
+#include <stepsize/distributed/broadcast.h>
 #include <stepsize/optim/clipped_sgd.h>
 #include <stepsize/optim/rollback_sgd.h>
 #include <torch/optim/sgd.h>
 
 #include <cmath>
 #include <cstddef>
+#include <functional>
 #include <utility>
 
 #include "csrc/tune/lr_loss_pass.h"
@@ -70,6 +73,28 @@ LinearOperator scaled(const LinearOperator& op, std::vector<double> scales) {
       });
 }
 
+// The mean of the ranks' operators; where one rank throws all do.
+LinearOperator mean_hessian(
+    const std::function<LinearOperator()>& make, Reduction* reduction) {
+  if (reduction == nullptr) return make();
+  std::optional<LinearOperator> own;
+  reduction->together([&] { own = make(); });
+  return function_operator(
+      own->like(), [op = *own, reduction](const TensorVector& v) {
+        RankShare share;
+        share.failure =
+            reduction->attempt([&] { share.tensors = op.apply(v); });
+        return average(op.like(), share, *reduction).tensors;
+      });
+}
+
+TensorVector common_start(const TensorVector& like, Reduction& reduction) {
+  TensorVector start;
+  for (const at::Tensor& part : like) start.push_back(at::randn_like(part));
+  broadcast_state(start, reduction);
+  return start;
+}
+
 // A loss with the gradient that the closure's backward() leaves: <w, g>.
 LossClosure with_gradient_of(
     const LossClosure& closure, const TensorVector& parameters) {
@@ -97,7 +122,8 @@ std::optional<double> measured_max_stable_lr(
     const LossClosure& closure,
     const LRRangeTestOptions& options,
     const std::vector<double>& ratios,
-    const TensorVector& buffers) {
+    const TensorVector& buffers,
+    Reduction* reduction) {
   const auto& groups = optimizer.param_groups();
   const auto rule = common_descent(groups);
   if (!rule) return std::nullopt;
@@ -116,16 +142,27 @@ std::optional<double> measured_max_stable_lr(
   if (!has_graph) hessian.method(HessianMethod::kCentralDifference);
   const LossClosure loss =
       has_graph ? closure : with_gradient_of(closure, parameters);
-  const auto op =
-      scaled(hessian_operator(loss, parameters, hessian), std::move(scales));
-  const auto found = largest_eigenvalue(
-      op,
-      PowerIterationOptions()
-          .max_iterations(kMostIterations)
-          .tolerance(kTolerance));
-  if (!std::isfinite(found.value) || found.value <= 0) return std::nullopt;
+  const auto op = scaled(
+      mean_hessian(
+          [&] { return hessian_operator(loss, parameters, hessian); },
+          reduction),
+      std::move(scales));
+  PowerIterationOptions power;
+  power.max_iterations(kMostIterations).tolerance(kTolerance);
+  AgreeOnNumbers agree;
+  if (reduction != nullptr) {
+    power.initial(common_start(op.like(), *reduction));
+    // The last bit may differ where processors do, and all must end together.
+    agree = [reduction](std::vector<double>& numbers) {
+      RankShare share;
+      share.numbers = numbers;
+      numbers = average({}, share, *reduction).numbers;
+    };
+  }
+  const double value = largest_eigenvalue(op, power, agree).value;
+  if (!std::isfinite(value) || value <= 0) return std::nullopt;
   return max_stable_lr(
-      found.value, rule->momentum, rule->nesterov, options.momentum_limit());
+      value, rule->momentum, rule->nesterov, options.momentum_limit());
 }
 
 }  // namespace stepsize::detail

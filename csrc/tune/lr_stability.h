@@ -1,5 +1,6 @@
 #pragma once
 
+#include <stepsize/distributed/reduction.h>
 #include <stepsize/tune/lr_range_test.h>
 #include <torch/optim/optimizer.h>
 
@@ -12,13 +13,15 @@ namespace stepsize::detail {
 /// others are `ratios` times as large: of sqrt(r) H sqrt(r), r the ratio of
 /// each parameter, whose eigenvalues are those of r H. Nothing for rules other
 /// than gradient descent, for groups of different momentum, where the largest
-/// eigenvalue is not > 0, and where it is not finite. Leaves gradients behind
-/// where the closure calls backward().
+/// eigenvalue is not > 0, and where it is not finite. With a reduction, of the
+/// mean loss over ranks. Leaves gradients behind where the closure calls
+/// backward().
 std::optional<double> measured_max_stable_lr(
     const torch::optim::Optimizer& optimizer,
     const LossClosure& closure,
     const LRRangeTestOptions& options,
     const std::vector<double>& ratios,
-    const TensorVector& buffers);
+    const TensorVector& buffers,
+    Reduction* reduction);
 
 }  // namespace stepsize::detail

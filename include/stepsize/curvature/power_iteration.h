@@ -6,6 +6,8 @@
 #include <torch/arg.h>
 
 #include <cstdint>
+#include <functional>
+#include <vector>
 
 namespace stepsize {
 
@@ -42,6 +44,9 @@ struct PowerIterationResult {
   CurvatureStatus status = CurvatureStatus::kMaxIterations;
 };
 
+/// Changes numbers in place.
+using AgreeOnNumbers = std::function<void(std::vector<double>& numbers)>;
+
 /// The eigenvalue of largest magnitude, by v <- Av / |Av|. The error of
 /// the value shrinks by (lambda_2 / lambda_1)^2 an iteration, that of the
 /// vector by its root. One product, two inner products and one synchronisation
@@ -52,8 +57,14 @@ struct PowerIterationResult {
 /// the null space.
 ///
 /// Throws c10::Error where an option is out of its range.
+///
+/// `agree` is for computers that make the same iteration together: it is called
+/// once an iteration with the numbers by which that decides, and puts the same
+/// ones on all, as their own may differ in the last bit.
 PowerIterationResult power_iteration(
-    const LinearOperator& op, const PowerIterationOptions& options = {});
+    const LinearOperator& op,
+    const PowerIterationOptions& options = {},
+    const AgreeOnNumbers& agree = {});
 
 /// The largest eigenvalue, sign and all: also where a negative one is larger in
 /// magnitude. A power iteration on A; unless that has converged to a positive
@@ -64,6 +75,8 @@ PowerIterationResult power_iteration(
 /// both runs, each of which may take max_iterations: many where m is far above
 /// the eigenvalue, and lanczos takes the root of that.
 PowerIterationResult largest_eigenvalue(
-    const LinearOperator& op, const PowerIterationOptions& options = {});
+    const LinearOperator& op,
+    const PowerIterationOptions& options = {},
+    const AgreeOnNumbers& agree = {});
 
 }  // namespace stepsize

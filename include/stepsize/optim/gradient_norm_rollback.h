@@ -8,6 +8,8 @@
 
 namespace stepsize {
 
+class Reduction;
+
 namespace detail {
 class RollbackEngine;
 }  // namespace detail
@@ -82,6 +84,13 @@ class GradientNormRollback {
   /// the update is made from.
   at::Tensor step(torch::optim::Optimizer::LossClosure closure = nullptr);
 
+  /// Makes this guard one of several ranks that train one model; see
+  /// IndexedOptimizer::set_reduction(). All ranks go back or none, and the
+  /// optimizer is stepped with the mean of the gradients. Null, as at first:
+  /// the reduction that the optimizer has when it is stepped, if it is one of
+  /// this library and has one.
+  void set_reduction(std::shared_ptr<Reduction> reduction);
+
   /// Counters, last status and scale of the rates.
   const RollbackRule& rule() const;
   double rate_scale() const { return rule().rate_scale(); }
@@ -99,6 +108,7 @@ class GradientNormRollback {
  private:
   torch::optim::Optimizer* optimizer_;
   std::unique_ptr<detail::RollbackEngine> engine_;
+  std::shared_ptr<Reduction> reduction_;
 };
 
 }  // namespace stepsize

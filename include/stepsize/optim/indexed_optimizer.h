@@ -11,6 +11,8 @@
 
 namespace stepsize {
 
+class Reduction;
+
 namespace detail {
 class IndexedStateAccess;
 }  // namespace detail
@@ -34,7 +36,7 @@ class IndexedStateAccess;
 ///   step; c10::Error.
 /// - Before a step changes anything the gradients of all groups are checked:
 ///   dense, and of shape, type and device of their parameter.
-/// - Empty `state()`: the state lies here.
+/// - Empty `state()`: the state lies here, and goes along with a move.
 class IndexedOptimizer : public torch::optim::Optimizer {
  public:
   /// Adds a group; without options of its own it takes the optimizer's. Throws
@@ -48,6 +50,25 @@ class IndexedOptimizer : public torch::optim::Optimizer {
 
   void save(torch::serialize::OutputArchive& archive) const override;
   void load(torch::serialize::InputArchive& archive) override;
+
+  /// Makes this optimizer one of several ranks that train one model: each calls
+  /// step() as often, with a closure on its share of the data, and the step
+  /// averages gradients and loss over the ranks. All else goes by these means,
+  /// so that norms, rates and decisions are alike on all ranks, and step()
+  /// returns the mean loss. A rank whose loss or gradient is not finite shows
+  /// on all. Where one rank's closure throws, or its gradients are refused,
+  /// step() throws on all, and has changed nothing.
+  ///
+  ///     broadcast_state(*model, *ranks);
+  ///     optimizer.set_reduction(ranks);
+  ///
+  /// All ranks have the same parameters, groups and options; each gradient
+  /// counts alike, see share_weight(). A parameter without a gradient on some
+  /// ranks counts as zeros there. Null: no other ranks, as at first. A save
+  /// does not carry it.
+  void set_reduction(std::shared_ptr<Reduction> reduction);
+  /// Null where there are no other ranks.
+  const std::shared_ptr<Reduction>& reduction() const { return reduction_; }
 
   /// Name of the class: "ClippedSGD".
   const std::string& kind() const { return kind_; }
@@ -93,6 +114,14 @@ class IndexedOptimizer : public torch::optim::Optimizer {
   /// gradient fits.
   void check_gradient(
       std::size_t group, std::size_t index, const at::Tensor& gradient) const;
+  /// The same of every parameter's `grad`.
+  void check_gradients() const;
+
+  /// Calls the closure, where there is one, and then `check`, which may refuse
+  /// the gradients by throwing. With other ranks, gradients and loss are the
+  /// means after it.
+  at::Tensor evaluate(
+      const LossClosure& closure, const std::function<void()>& check);
 
   /// Counters and the like: writes them; reads and checks them, and returns
   /// what takes them over.
@@ -113,6 +142,7 @@ class IndexedOptimizer : public torch::optim::Optimizer {
   std::string kind_;
   std::vector<std::string> slot_names_;
   std::vector<GroupState> states_;
+  std::shared_ptr<Reduction> reduction_;
 };
 
 }  // namespace stepsize

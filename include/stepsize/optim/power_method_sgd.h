@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <limits>
 #include <memory>
@@ -95,6 +96,10 @@ class PowerMethodSGDOptions
 /// first gradient later enter v at random, and start_products products follow
 /// them in.
 ///
+/// With other ranks (set_reduction()) gradient and products are the means over
+/// ranks, which are those of the mean loss: all go by its sharpness. They start
+/// from the vector of rank 0, and use differences where one of them must.
+///
 /// Cost: with exact products an update that measures keeps its graph and costs
 /// 1.5 to 2.8 gradients more, with finite differences one more. One buffer for
 /// v, one with momentum. The host waits for the device once a step, for norm
@@ -165,6 +170,11 @@ class PowerMethodSGD : public IndexedOptimizer {
   void use_options();
   void fall_back(const std::string& reason);
   void evaluate(Update& update, const LossClosure& closure);
+  void evaluate_here(Update& update, const LossClosure& closure);
+  void agree_on_gradients(Update& update, const std::exception_ptr& failure);
+  LinearOperator over_ranks(const LinearOperator& own) const;
+  double over_ranks(double own) const;
+  void together(const std::function<void()>& work) const;
   void measure(Update& update, const LossClosure& closure);
   double power_step(const LinearOperator& hessian, Update& update);
   double difference_step(Update& update, const LossClosure& closure);

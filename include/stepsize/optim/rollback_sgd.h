@@ -111,7 +111,6 @@ class RollbackSGD : public IndexedOptimizer {
 
  private:
   void use_options();
-  void check_gradients() const;
   void update_group(std::size_t group, double scale);
 
   std::unique_ptr<detail::RollbackEngine> engine_;

@@ -5,9 +5,12 @@
 #include <torch/optim/optimizer.h>
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 namespace stepsize {
+
+class Reduction;
 
 /// Options of GradientNoiseScale.
 class GradientNoiseScaleOptions {
@@ -113,6 +116,20 @@ class GradientNoiseScale {
   /// left out. Throws c10::Error unless factor is finite and > 0.
   bool finish_update(double factor = 1.0);
 
+  /// The same where ranks train one model: averages the gradients over them,
+  /// to step with, and ends the update from what add_micro_batch() has seen on
+  /// all. One micro-batch a rank is enough where there are two ranks, and the
+  /// meter is alike on all. Every rank calls it, also one that has seen none.
+  /// Where gradients have been clipped or otherwise changed since, on any rank,
+  /// the meter goes by what it has seen, at the cost of a second averaging.
+  /// Throws as average_gradients() does; nothing has been added then.
+  ///
+  ///     loss.backward();
+  ///     noise.add_micro_batch();
+  ///     noise.finish_update(*ranks);
+  ///     optimizer.step();
+  bool finish_update(Reduction& reduction, double factor = 1.0);
+
   /// One update of ranks that each saw micro_batch examples, one entry a group.
   /// False where it was left out, since a number is not finite. Throws
   /// c10::Error, and changes nothing, where the number of groups or of ranks
@@ -145,6 +162,11 @@ class GradientNoiseScale {
       std::size_t num_groups,
       const GradientNoiseScaleOptions& options);
   void check_gradients() const;
+  std::vector<std::pair<const void*, uint32_t>> marks() const;
+  bool gradients_differ() const;
+  struct Sums;
+  Sums sums_so_far() const;
+  bool add_update(const Sums& sums, double factor);
   bool add_samples(const std::vector<NoiseSample>& samples);
 
   GradientNoiseScaleOptions options_;
@@ -154,6 +176,8 @@ class GradientNoiseScale {
   // Norms of the update's micro-batches, a list a group, and their sizes.
   std::vector<std::vector<at::Tensor>> norms_;
   std::vector<int64_t> examples_;
+  // Gradients and their versions at the last micro-batch.
+  std::vector<std::pair<const void*, uint32_t>> marks_;
   std::vector<NoiseScaleAverage> averages_;
   NoiseScaleAverage total_;
   int64_t non_finite_updates_ = 0;

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <vector>
 
 namespace torch::nn {
@@ -15,6 +16,8 @@ class Module;
 }  // namespace torch::nn
 
 namespace stepsize {
+
+class Reduction;
 
 /// What the closure of a range test does.
 enum class LRClosure : std::uint8_t {
@@ -85,6 +88,13 @@ class LRRangeTestOptions {
   TORCH_ARG(bool, measure_max_stable_lr) = false;
   /// How momentum changes that limit.
   TORCH_ARG(MomentumLimit, momentum_limit) = MomentumLimit::kEffectiveRate;
+  /// The ranks of a data-parallel run, all of which run the test with the same
+  /// options, each on its share of the data; `progress` may be given on some.
+  /// Losses, validation and gradients are means over ranks, the test ends on
+  /// all where one's progress says so, and the result is the same on all. Null:
+  /// the optimizer's, where it is one of this library and has one. Not with
+  /// sparse gradients.
+  TORCH_ARG(std::shared_ptr<Reduction>, reduction) = nullptr;
 };
 
 /// The learning rate range test (Smith, Cyclical Learning Rates for Training

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <stepsize/distributed/reduction.h>
+#include <torch/optim/optimizer.h>
+
+#include <exception>
+#include <functional>
+#include <vector>
+
+namespace stepsize::detail {
+
+/// Those of all groups, one after the other.
+std::vector<at::Tensor> parameters_of(const torch::optim::Optimizer& optimizer);
+
+/// Calls the closure, where there is one, with gradients enabled, and then
+/// `check`, which may refuse the gradients by throwing. With a reduction,
+/// gradients and loss are the means over ranks after it, and where one rank
+/// throws all do.
+at::Tensor evaluate_gradients(
+    const torch::optim::Optimizer::LossClosure& closure,
+    const std::function<void()>& check,
+    const std::vector<at::Tensor>& parameters,
+    Reduction* reduction);
+
+/// Runs a check that comes before the ranks' first exchange. With a reduction,
+/// returns what it throws, to be thrown where the others hear of it.
+std::exception_ptr refusal_of(
+    const std::function<void()>& check, Reduction* reduction);
+
+}  // namespace stepsize::detail
