@@ -37,6 +37,6 @@ if ! clang_format=$(find_clang_format); then
   exit 77
 fi
 
-mapfile -d '' files < <(find include csrc tests examples benchmarks \
+mapfile -d '' files < <(find include csrc tests examples benchmarks fuzz \
   \( -name '*.h' -o -name '*.cpp' \) -print0 | sort -z)
 "$clang_format" "${mode[@]}" --style=file "${files[@]}"

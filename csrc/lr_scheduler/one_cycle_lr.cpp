@@ -85,6 +85,12 @@ LRRule OneCycleLROptions::rule() const {
       "final_div_factor",
       "> 0",
       final_div_factor_);
+  check_option(
+      std::isfinite(1 / div_factor_ / final_div_factor_),
+      kKind,
+      "final_div_factor",
+      "large enough for a last rate in the range of a double",
+      final_div_factor_);
 
   const bool is_cosine = anneal_strategy_ == AnnealStrategy::kCosine;
   detail::OptionText text(kKind);

@@ -47,6 +47,11 @@ Schedule one_cycle(double length, const OneCycleOptions& options) {
       options.pct_start());
   const double initial = 1 / options.div_factor();
   const double final = initial / options.final_div_factor();
+  detail::check(
+      std::isfinite(final),
+      "one_cycle",
+      "final_div_factor must leave the end in the range of a double",
+      options.final_div_factor());
   const double up = options.pct_start() * length;
   const auto anneal = [&options](double duration, double from, double to) {
     return options.anneal_strategy() == AnnealStrategy::kLinear

@@ -18,7 +18,7 @@ namespace stepsize {
 /// was saved are part of it, whoever set them, and a load sets them again (and
 /// the momenta that are cycled): several schedulers of one optimizer may be
 /// loaded in any order. The optimizer must outlive the scheduler, which cannot
-/// be copied.
+/// be copied, and may not be moved under it.
 class StatefulLR : public torch::optim::LRScheduler {
  public:
   StatefulLR(const StatefulLR&) = delete;

@@ -1,0 +1,66 @@
+// The reader of IDX files. The first byte says what the rest is: a file of
+// images with as many labels as it promises, or a pair of files.
+
+#include "examples/trainer/idx_dataset.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <stdexcept>
+#include <vector>
+
+#include "fuzz/require.h"
+
+namespace {
+
+using stepsize::fuzz::require;
+using stepsize::trainer::FileBytes;
+using stepsize::trainer::IdxDataset;
+using Bytes = std::vector<std::uint8_t>;
+
+constexpr std::int64_t kClasses = 10;
+
+// What was read must be all there: each image is read.
+void look_at(IdxDataset data) {
+  const auto count = data.images().size(0);
+  require(data.labels().size(0) == count, "images and labels differ");
+  require(data.images().numel() > 0, "no image");
+  require(data.labels().min().item<std::int64_t>() >= 0, "a label below 0");
+  require(data.labels().max().item<std::int64_t>() < kClasses, "a high label");
+  const auto example = data.get(static_cast<std::size_t>(count) - 1);
+  require(example.data.max().item<float>() <= 1.0F, "a pixel above 1");
+}
+
+Bytes labels_for(const Bytes& images) {
+  Bytes labels = {0, 0, 8, 1, 0, 0, 0, 0};
+  std::uint64_t count = 0;
+  for (std::size_t i = 4; i < 8 && i < images.size(); ++i) {
+    labels[i] = images[i];
+    count = count << 8U | images[i];
+  }
+  labels.resize(labels.size() + std::min<std::uint64_t>(count, 1U << 16U), 3);
+  return labels;
+}
+
+void read(const Bytes& images, const Bytes& labels) {
+  try {
+    look_at(IdxDataset({"images", images}, {"labels", labels}, kClasses));
+  } catch (const std::runtime_error&) {
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(
+    const std::uint8_t* data, std::size_t size) {
+  if (size == 0) return 0;
+  const Bytes bytes(data + 1, data + size);
+  if (data[0] % 2 == 0) {
+    read(bytes, labels_for(bytes));
+  } else {
+    const std::size_t half = bytes.size() / 2;
+    const auto middle = bytes.begin() + static_cast<std::ptrdiff_t>(half);
+    read(Bytes(bytes.begin(), middle), Bytes(middle, bytes.end()));
+  }
+  return 0;
+}

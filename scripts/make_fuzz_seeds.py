@@ -1,0 +1,81 @@
+#!/usr/bin/env python3
+"""Writes the binary seeds of the fuzzers, a folder a target.
+
+    scripts/make_fuzz_seeds.py OUT
+
+The seeds of schedule_text are text and lie in fuzz/corpus; checkpoint_reader
+writes its own.
+"""
+
+import gzip
+import pathlib
+import struct
+import sys
+from typing import Dict, Sequence
+
+
+def idx(magic: int, sizes: Sequence[int], values: bytes) -> bytes:
+    """An IDX file; the magic number's last byte counts the dimensions."""
+    return struct.pack(f">{1 + len(sizes)}I", magic, *sizes) + values
+
+
+def idx_seeds() -> Dict[str, bytes]:
+    """The first byte chooses what the target does with the rest."""
+    images = idx(0x803, (2, 3, 4), bytes(range(24)))
+    labels = idx(0x801, (2,), b"\x00\x09")
+    small = idx(0x803, (1, 1, 1), b"\xff")
+    # A pair is cut in the middle: labels of the length of the images.
+    same = idx(0x803, (1, 1, 4), b"abcd"), idx(0x801, (12,), bytes(12))
+    return {
+        "images": b"\x00" + images,
+        "one-pixel": b"\x00" + small,
+        "pair": b"\x01" + b"".join(same),
+        "labels-first": b"\x01" + labels + labels,
+        "no-room": b"\x00" + idx(0x803, (2**32 - 1,) * 3, b""),
+        "header": b"\x00" + images[:10],
+    }
+
+
+def gzip_seeds() -> Dict[str, bytes]:
+    """Files as they lie on a disk."""
+    packed = gzip.compress(bytes(range(64)), mtime=0)
+    return {
+        "plain": b"plain bytes",
+        "gzip": packed,
+        "cut": packed[:-9],
+        "twice": 2 * packed,
+        "trailing": packed + b"rest",
+    }
+
+
+def cifar_seeds() -> Dict[str, bytes]:
+    """Bytes: what to do, labels a record, bytes too many, then the labels."""
+    return {
+        "cifar10": bytes((0, 0, 0)) + bytes(range(10)),
+        "cifar100": bytes((1, 1, 0)) + bytes((0, 0, 19, 99, 7, 50)),
+        "high-label": bytes((0, 0, 0, 10)),
+        "too-long": bytes((0, 0, 3, 1, 2)),
+        "short": bytes((2, 1, 2)),
+        "record": bytes((2, 5)) + bytes(3072),
+        "fine-record": bytes((3, 5, 6)) + bytes(3072),
+    }
+
+
+def main(out: pathlib.Path) -> None:
+    """Writes every seed."""
+    targets = {
+        "idx_reader": idx_seeds(),
+        "cifar_reader": cifar_seeds(),
+        "gzip_file": gzip_seeds(),
+    }
+    for target, seeds in targets.items():
+        folder = out / target
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in seeds.items():
+            (folder / name).write_bytes(content)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: make_fuzz_seeds.py OUT")
+    main(pathlib.Path(sys.argv[1]))

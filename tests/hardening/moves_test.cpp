@@ -1,0 +1,146 @@
+// What may be moved, what may not, and what may outlive what.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <stepsize/lr_scheduler/curvature_lr.h>
+#include <stepsize/lr_scheduler/one_cycle_lr.h>
+#include <stepsize/lr_scheduler/reduce_lr_on_plateau.h>
+#include <stepsize/lr_scheduler/step_lr.h>
+#include <stepsize/optim/clipped_adamw.h>
+#include <stepsize/optim/clipped_sgd.h>
+#include <stepsize/optim/gradient_norm_rollback.h>
+#include <stepsize/optim/power_method_sgd.h>
+#include <stepsize/optim/rollback_sgd.h>
+
+#include <memory>
+#include <type_traits>
+#include <utility>
+
+#include "tests/support/archive_bytes.h"
+#include "tests/support/error_text.h"
+#include "tests/support/leaf.h"
+
+namespace stepsize::test {
+namespace {
+
+using testing::HasSubstr;
+
+template <typename T>
+constexpr bool kCanMoveOnce =
+    std::is_move_constructible_v<T> && !std::is_copy_constructible_v<T> &&
+    !std::is_move_assignable_v<T> && !std::is_copy_assignable_v<T>;
+
+template <typename T>
+constexpr bool kStaysPut =
+    !std::is_move_constructible_v<T> && !std::is_copy_constructible_v<T> &&
+    !std::is_move_assignable_v<T> && !std::is_copy_assignable_v<T>;
+
+static_assert(kCanMoveOnce<ClippedSGD>);
+static_assert(kCanMoveOnce<ClippedAdamW>);
+static_assert(kCanMoveOnce<PowerMethodSGD>);
+// These, or others, hold references to them.
+static_assert(kStaysPut<RollbackSGD>);
+static_assert(kStaysPut<GradientNormRollback>);
+static_assert(kStaysPut<StepLR>);
+static_assert(kStaysPut<OneCycleLR>);
+static_assert(kStaysPut<ReduceLROnPlateau>);
+static_assert(kStaysPut<CurvatureLR>);
+
+template <typename Optimizer>
+void step(Optimizer& optimizer, const torch::Tensor& w) {
+  optimizer.step([&] {
+    w.mutable_grad() = torch::Tensor();
+    const torch::Tensor loss = (w * w * w * w).sum();
+    if constexpr (!std::is_same_v<Optimizer, PowerMethodSGD>) loss.backward();
+    return loss;
+  });
+}
+
+template <typename Optimizer, typename Options>
+void expect_goes_on_after_a_move(const Options& options) {
+  const torch::Tensor unmoved_w = leaf({1, -2, 0.5});
+  const torch::Tensor moved_w = leaf({1, -2, 0.5});
+  Optimizer unmoved({unmoved_w}, options);
+  auto before =
+      std::make_unique<Optimizer>(std::vector<torch::Tensor>{moved_w}, options);
+  for (int i = 0; i < 7; ++i) {
+    step(unmoved, unmoved_w);
+    step(*before, moved_w);
+  }
+  Optimizer after(std::move(*before));
+  before.reset();
+  for (int i = 0; i < 7; ++i) {
+    step(unmoved, unmoved_w);
+    step(after, moved_w);
+  }
+  EXPECT_TRUE(torch::equal(unmoved_w, moved_w));
+  EXPECT_EQ(saved(after), saved(unmoved));
+  EXPECT_EQ(after.kind(), unmoved.kind());
+}
+
+TEST(MovedOptimizer, ClippedSGDGoesOnBitForBit) {
+  expect_goes_on_after_a_move<ClippedSGD>(
+      ClippedSGDOptions(0.01).momentum(0.9));
+}
+
+TEST(MovedOptimizer, ClippedAdamWGoesOnBitForBit) {
+  expect_goes_on_after_a_move<ClippedAdamW>(
+      ClippedAdamWOptions(0.01).amsgrad(true));
+}
+
+TEST(MovedOptimizer, PowerMethodSGDGoesOnBitForBit) {
+  expect_goes_on_after_a_move<PowerMethodSGD>(
+      PowerMethodSGDOptions().momentum(0.5));
+}
+
+TEST(MovedOptimizer, LeavesOneBehindThatRefusesToStep) {
+  const torch::Tensor w = leaf({1});
+  ClippedSGD before({w}, ClippedSGDOptions(0.01));
+  const ClippedSGD after(std::move(before));
+  // What is left is alive, and has nothing to step.
+  EXPECT_THAT(
+      message_of([&] { before.step(); }),  // NOLINT: that is the question
+      HasSubstr("no parameter group"));
+}
+
+TEST(MovedOptimizer, IsLostToItsScheduler) {
+  ClippedSGD before({leaf({1})}, ClippedSGDOptions(0.01));
+  StepLR scheduler(before, StepLROptions(2));
+  ClippedSGD after(std::move(before));
+  torch::optim::LRScheduler& base = scheduler;
+  EXPECT_THAT(
+      message_of([&] { base.step(); }),
+      HasSubstr("StepLR: the optimizer must keep its 1 parameter groups"));
+  EXPECT_EQ(after.param_groups()[0].options().get_lr(), 0.01);
+}
+
+TEST(OptimizerWithoutGroups, RefusesToStep) {
+  RollbackSGD rollback({leaf({1})}, RollbackSGDOptions(0.1));
+  rollback.param_groups().clear();
+  EXPECT_THAT(
+      message_of([&] { rollback.step(); }), HasSubstr("no parameter group"));
+  PowerMethodSGD power({leaf({1})});
+  power.param_groups().clear();
+  EXPECT_THAT(
+      message_of([&] { power.step([] { return torch::zeros({}); }); }),
+      HasSubstr("no parameter group"));
+}
+
+TEST(Scheduler, MayBeDestroyedAfterItsOptimizer) {
+  auto optimizer = std::make_unique<ClippedSGD>(
+      std::vector<torch::Tensor>{leaf({1})}, ClippedSGDOptions(0.1));
+  auto step_lr = std::make_unique<StepLR>(*optimizer, StepLROptions(2));
+  auto plateau = std::make_unique<ReduceLROnPlateau>(*optimizer);
+  auto curvature = std::make_unique<CurvatureLR>(*optimizer);
+  auto guard = std::make_unique<GradientNormRollback>(*optimizer);
+  static_cast<torch::optim::LRScheduler&>(*step_lr).step();
+  optimizer.reset();
+  // What was, is known without it.
+  EXPECT_EQ(step_lr->last_epoch(), 1);
+  EXPECT_EQ(plateau->get_last_lr(), std::vector<double>{0.1});
+  EXPECT_EQ(curvature->products(), 0);
+  EXPECT_EQ(guard->rollbacks(), 0);
+}
+
+}  // namespace
+}  // namespace stepsize::test

@@ -1,0 +1,87 @@
+// Every knob of the public face against the values that it may not have.
+
+#include <c10/util/Exception.h>
+#include <gtest/gtest.h>
+
+#include <set>
+#include <stdexcept>
+#include <string>
+
+#include "tests/hardening/option_table.h"
+#include "tests/hardening/public_knobs.h"
+
+namespace stepsize::test {
+namespace {
+
+std::string name_of(const OptionCase& row) {
+  return row.owner + "::" + row.knob + " = " + row.value;
+}
+
+// What the call says of a value that it refuses; empty where it takes it.
+std::string refusal_of(const OptionCase& row) {
+  try {
+    row.use();
+  } catch (const c10::Error& error) {
+    return error.what_without_backtrace();
+  } catch (const std::invalid_argument& error) {
+    return error.what();
+  }
+  return {};
+}
+
+TEST(OptionTable, EveryIllegalValueIsRefusedByClassKnobAndValue) {
+  for (const OptionCase& row : whole_table()) {
+    if (row.is_legal()) continue;
+    const std::string message = refusal_of(row);
+    if (message.empty()) {
+      ADD_FAILURE() << name_of(row) << " was not refused";
+      continue;
+    }
+    for (const std::string& words : row.says) {
+      EXPECT_TRUE(has_words(message, words))
+          << name_of(row) << ": '" << words << "' is not in: " << message;
+    }
+  }
+}
+
+TEST(OptionTable, EveryLegalEndOfARangeIsTaken) {
+  for (const OptionCase& row : whole_table()) {
+    if (row.is_legal()) {
+      EXPECT_EQ(refusal_of(row), "") << name_of(row);
+    }
+  }
+}
+
+TEST(OptionTable, EveryPublicKnobIsInTheTableOrHasAReasonNotToBe) {
+  std::set<std::string> tried;
+  for (const OptionCase& row : whole_table()) {
+    if (!row.is_legal()) tried.insert(row.owner + "::" + row.knob);
+  }
+  const auto knobs = public_knobs(STEPSIZE_INCLUDE_DIR);
+  ASSERT_GT(knobs.size(), 150U) << "in " << STEPSIZE_INCLUDE_DIR;
+  for (const PublicKnob& knob : knobs) {
+    const std::string name = knob.owner + "::" + knob.name;
+    EXPECT_TRUE(tried.count(name) == 1 || !why_free(knob).empty())
+        << name << ", a " << knob.type
+        << ", has no row, and no reason says why every value is legal";
+  }
+}
+
+TEST(OptionTable, NoReasonIsGivenForAKnobThatDoesNotExist) {
+  std::set<std::string> names;
+  for (const PublicKnob& knob : public_knobs(STEPSIZE_INCLUDE_DIR)) {
+    names.insert(knob.owner + "::" + knob.name);
+  }
+  for (const std::string& name : knobs_with_a_reason()) {
+    EXPECT_EQ(names.count(name), 1U) << name;
+  }
+}
+
+TEST(OptionTable, ANumberIsNoPartOfALongerOne) {
+  EXPECT_TRUE(has_words("must be > 0, got -1", "got -1"));
+  EXPECT_FALSE(has_words("must be > 0, got -10", "got -1"));
+  EXPECT_FALSE(has_words("min_lr must be", "lr"));
+}
+
+}  // namespace
+}  // namespace stepsize::test

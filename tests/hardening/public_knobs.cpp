@@ -1,0 +1,118 @@
+#include "tests/hardening/public_knobs.h"
+
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <regex>
+#include <stdexcept>
+
+namespace stepsize::test {
+namespace {
+
+using Reasons = std::map<std::string, std::string>;
+
+const Reasons& free_types() {
+  constexpr char kData[] =
+      "no number: tensors, generators, a device or a function";
+  constexpr char kEnum[] = "has its enumerators and no other value";
+  static const Reasons types = {
+      {"bool", "both values are legal"},
+      {"at::Generator", kData},
+      {"std::vector<at::Generator>", kData},
+      {"TensorVector", kData},
+      {"LossClosure", kData},
+      {"LRProgress", kData},
+      {"MomentumAccess", kData},
+      {"AnnealStrategy", kEnum},
+      {"at::Device", kData},
+      {"std::shared_ptr<Reduction>", kData},
+      {"BatchExchange", kEnum},
+      {"CheckpointMetric", kEnum},
+      {"CooldownShape", kEnum},
+      {"CyclicMode", kEnum},
+      {"CyclicScaleMode", kEnum},
+      {"HessianMethod", kEnum},
+      {"LanczosTarget", kEnum},
+      {"LRClosure", kEnum},
+      {"LRSpacing", kEnum},
+      {"MetricMode", kEnum},
+      {"MinDeltaMode", kEnum},
+      {"MomentumLimit", kEnum},
+      {"NonFiniteGradient", kEnum},
+      {"NormType", kEnum},
+      {"PlateauMode", kEnum},
+      {"ProbeDistribution", kEnum},
+      {"ThresholdMode", kEnum},
+      {"RollbackOptions", "its own knobs have rows"},
+      {"SharpnessTrackerOptions", "its own knobs have rows"},
+      {"Schedule", "checks itself when it is made"},
+  };
+  return types;
+}
+
+const Reasons& free_knobs() {
+  static const Reasons knobs = {
+      {"PowerMethodSGDOptions::seed", "every seed is one"},
+      {"ConnectOptions::address", "names a machine, which may be there or not"},
+  };
+  return knobs;
+}
+
+std::string without_comments(const std::filesystem::path& path) {
+  std::ifstream file(path);
+  std::string text;
+  std::string line;
+  while (std::getline(file, line)) {
+    text += line.substr(0, line.find("//")) + "\n";
+  }
+  return text;
+}
+
+// The classes and structs of a text, each with its body.
+void add_knobs(const std::string& text, std::vector<PublicKnob>& knobs) {
+  static const std::regex token(
+      R"(\b(?:class|struct)\s+(\w+)\s*(?:final\s*)?[:{])"
+      R"(|TORCH_ARG\(\s*(.+?),\s*(\w+)\))"
+      R"(|(\w+Options)& (\w+)\(\s*([^()\s][^()]*?)\s+\w+(?:\s*=[^()]*)?\);)");
+  std::string owner;
+  const std::sregex_iterator end;
+  for (std::sregex_iterator at(text.begin(), text.end(), token); at != end;
+       ++at) {
+    const std::smatch& match = *at;
+    if (match[1].matched) {
+      owner = match[1];
+    } else if (match[2].matched) {
+      knobs.push_back({owner, match[3], match[2]});
+    } else if (match[4] == owner) {
+      knobs.push_back({owner, match[5], match[6]});
+    }
+  }
+}
+
+}  // namespace
+
+std::vector<PublicKnob> public_knobs(const std::string& include_folder) {
+  std::vector<PublicKnob> knobs;
+  for (const auto& entry :
+       std::filesystem::recursive_directory_iterator(include_folder)) {
+    if (entry.path().extension() == ".h") {
+      add_knobs(without_comments(entry.path()), knobs);
+    }
+  }
+  return knobs;
+}
+
+std::string why_free(const PublicKnob& knob) {
+  const auto own = free_knobs().find(knob.owner + "::" + knob.name);
+  if (own != free_knobs().end()) return own->second;
+  const auto type = free_types().find(knob.type);
+  return type != free_types().end() ? type->second : "";
+}
+
+std::vector<std::string> knobs_with_a_reason() {
+  std::vector<std::string> names;
+  for (const auto& knob : free_knobs()) names.push_back(knob.first);
+  return names;
+}
+
+}  // namespace stepsize::test

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace stepsize::test {
+
+/// A knob that a public header declares.
+struct PublicKnob {
+  std::string owner;  ///< "ClippedSGDOptions"
+  std::string name;   ///< "max_norm"
+  std::string type;   ///< "double"
+};
+
+/// Every TORCH_ARG, and every setter "Owner& name(Type", in the headers below a
+/// folder, but for those of classes that are no options.
+std::vector<PublicKnob> public_knobs(const std::string& include_folder);
+
+/// Why every value of a knob is legal; empty where some are not.
+std::string why_free(const PublicKnob& knob);
+
+/// The knobs, "Owner::name", that are free for reasons of their own and not by
+/// their type.
+std::vector<std::string> knobs_with_a_reason();
+
+}  // namespace stepsize::test

@@ -1,0 +1,103 @@
+// Checkpoints and ranks: what is checked before a file or a peer is looked for.
+
+#include <stepsize/checkpoint/checkpoint_folder.h>
+#include <stepsize/distributed/average.h>
+#include <stepsize/distributed/connect.h>
+#include <stepsize/distributed/reduction.h>
+
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "tests/hardening/option_table.h"
+#include "tests/support/leaf.h"
+#include "tests/support/numbers.h"
+
+namespace stepsize::test {
+namespace {
+
+/// One rank of one: a sum is what it brings.
+class Alone : public Reduction {
+ public:
+  int64_t rank() const override { return 0; }
+  int64_t world_size() const override { return 1; }
+  void sum(at::Tensor& /*tensor*/) override {}
+  void broadcast(at::Tensor& /*bytes*/, int64_t /*root*/) override {}
+};
+
+ConnectOptions two_ranks() {
+  return ConnectOptions("127.0.0.1:1").world_size(2);
+}
+
+void add_connect(OptionTable& table) {
+  OptionCases cases(table, "ConnectOptions", "connect");
+  cases
+      .count(
+          "world_size",
+          {0, -1, INT64_MIN, kMostCount},
+          {},
+          [](int64_t v) { connect(two_ranks().world_size(v)); })
+      .count(
+          "rank",
+          {-1, 2, INT64_MIN, kMostCount},
+          {},
+          [](int64_t v) { connect(two_ranks().rank(v)); })
+      .number(
+          "timeout_seconds",
+          {0, -1, -kSmallest, kHuge, kNaN, kInfinity, -kInfinity},
+          {},
+          [](double v) { connect(two_ranks().timeout_seconds(v)); });
+  for (const std::string master :
+       {"",
+        "host",
+        "host:",
+        ":1",
+        "host:0",
+        "host:65536",
+        "host:-1",
+        "host:99999999999999999999",
+        "host:1x"}) {
+    cases.refuses(
+        "master", "'" + master + "'", {"master", "'" + master + "'"}, [master] {
+          connect(ConnectOptions(master).world_size(2));
+        });
+  }
+}
+
+void add_averages(OptionTable& table) {
+  const auto average_with = [](int64_t bucket_bytes) {
+    const torch::Tensor w = leaf({1, 2});
+    w.mutable_grad() = torch::ones_like(w);
+    Alone alone;
+    average_gradients({w}, alone, AverageOptions().bucket_bytes(bucket_bytes));
+  };
+  OptionCases(table, "AverageOptions", "average")
+      .count("bucket_bytes", kNotCount, {1, kMostCount}, average_with);
+  OptionCases(table, "share_weight", "share_weight")
+      .count("examples", {-1}, {1, kMostCount}, [](int64_t v) {
+        Alone alone;
+        share_weight(v, alone);
+      });
+}
+
+}  // namespace
+
+OptionTable ranks_table() {
+  OptionTable table;
+  add_connect(table);
+  add_averages(table);
+  OptionCases(table, "CheckpointFolderOptions", "CheckpointFolder")
+      .count("keep_last", kNotCount, {1, kMostCount}, [](int64_t v) {
+        CheckpointFolder("folder", CheckpointFolderOptions().keep_last(v));
+      });
+  OptionCases(table, "CheckpointFolder", "CheckpointFolder")
+      .refuses("path", "''", {"path", "empty"}, [] { CheckpointFolder(""); })
+      .count("step", kNegativeCount, {}, [](int64_t v) {
+        CheckpointFolder("folder").save(v, Checkpoint());
+      });
+  return table;
+}
+
+}  // namespace stepsize::test
