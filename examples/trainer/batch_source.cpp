@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "archive.h"
+
 namespace stepsize::trainer {
 namespace {
 
@@ -31,6 +33,12 @@ void check(const ImageSet& set, const BatchSourceOptions& options) {
       options.padding >= 0,
       "BatchSource: padding must be >= 0, got ",
       options.padding);
+  TORCH_CHECK(
+      options.rank >= 0 && options.rank < options.ranks,
+      "BatchSource: rank must be in [0, ",
+      options.ranks,
+      "), got ",
+      options.rank);
 }
 
 }  // namespace
@@ -55,6 +63,7 @@ BatchSource::BatchSource(
 void BatchSource::start_epoch() {
   const auto device = images_.device();
   const torch::TensorOptions whole(torch::kInt64);
+  epoch_state_ = generator_.get_state();
   if (options_.shuffle) {
     order_ = torch::randperm(size(), generator_, whole).to(device);
   }
@@ -83,22 +92,61 @@ std::optional<Batch> BatchSource::next() {
   if (position_ == size()) {
     return std::nullopt;
   }
-  const std::int64_t count = std::min(options_.batch_size, size() - position_);
-  const auto index = part(order_, position_, count);
-  const Moves moves{
-      part(moves_.down, position_, count),
-      part(moves_.right, position_, count),
-      part(moves_.flip, position_, count)};
-  position_ += count;
+  const std::int64_t whole =
+      std::min(options_.batch_size * options_.ranks, size() - position_);
+  const std::int64_t first = whole * options_.rank / options_.ranks;
+  const std::int64_t count =
+      whole * (options_.rank + 1) / options_.ranks - first;
+  const auto own = [&](const torch::Tensor& all) {
+    return part(all, position_ + first, count);
+  };
+  const auto index = own(order_);
+  const Moves moves{own(moves_.down), own(moves_.right), own(moves_.flip)};
+  position_ += whole;
   auto images = images_.is_cpu()
                     ? gather_images(images_, index, moves, normalization_)
                     : gather_images_on_device(
                           images_, index, moves, device_normalization_);
-  return Batch{std::move(images), labels_.index_select(0, index)};
+  return Batch{
+      std::move(images), labels_.index_select(0, index), whole - count};
+}
+
+// Order, crops and flips are as long as the set; the state that they were drawn
+// from is not.
+void BatchSource::save(torch::serialize::OutputArchive& archive) const {
+  const bool started = epoch_state_.defined();
+  write_int(archive, "position", started ? position_ : -1);
+  archive.write("generator", started ? epoch_state_ : generator_.get_state());
+}
+
+void BatchSource::load(torch::serialize::InputArchive& archive) {
+  const std::int64_t position = read_int(archive, "position");
+  torch::Tensor state;
+  TORCH_CHECK(
+      archive.try_read("generator", state),
+      "BatchSource: the archive has no 'generator'");
+  const bool is_place =
+      position == -1 || position == size() ||
+      (position >= 0 && position < size() &&
+       position % (options_.batch_size * options_.ranks) == 0);
+  TORCH_CHECK(
+      is_place,
+      "BatchSource: 'position' must be -1, or in [0, ",
+      size(),
+      "] and where a batch begins or the epoch ends, got ",
+      position);
+  generator_.set_state(state);
+  epoch_state_.reset();
+  position_ = size();
+  if (position >= 0) {
+    start_epoch();
+    position_ = position;
+  }
 }
 
 std::int64_t BatchSource::batches() const {
-  return (size() + options_.batch_size - 1) / options_.batch_size;
+  const std::int64_t batch = options_.batch_size * options_.ranks;
+  return (size() + batch - 1) / batch;
 }
 
 }  // namespace stepsize::trainer

@@ -14,6 +14,11 @@ namespace stepsize::trainer {
 struct Batch {
   torch::Tensor images;  ///< float [B, C, H, W]
   torch::Tensor labels;  ///< int64 [B]
+  /// Images of the same batch that other processes have.
+  std::int64_t elsewhere = 0;
+
+  /// Images in all.
+  std::int64_t size() const { return labels.size(0) + elsewhere; }
 };
 
 /// How a BatchSource serves its images.
@@ -29,6 +34,11 @@ struct BatchSourceOptions {
   bool flip = false;
   /// Seed of order, crops and flips.
   std::uint64_t seed = 0;
+  /// Processes that share the images, >= 1, and which of them this one is. All
+  /// draw the same epochs; a batch has batch_size images for each, and of the
+  /// last one each has its share, which may be empty.
+  std::int64_t ranks = 1;
+  std::int64_t rank = 0;
 };
 
 /// Serves a whole image set from memory, batch by batch, on a device.
@@ -55,6 +65,16 @@ class BatchSource {
   /// The next batch, or nothing at the end of the epoch (or before the first).
   std::optional<Batch> next();
 
+  /// The place in the epoch, from which the source goes on with the same
+  /// batches. To be loaded by a source of the same images and options; throws
+  /// c10::Error, and changes nothing, where it is none of this source's places.
+  void save(torch::serialize::OutputArchive& archive) const;
+  void load(torch::serialize::InputArchive& archive);
+
+  /// Where the next batch begins, and a return there within the epoch.
+  std::int64_t position() const { return position_; }
+  void return_to(std::int64_t position) { position_ = position; }
+
   /// Batches in an epoch.
   std::int64_t batches() const;
   /// Images in an epoch.
@@ -67,6 +87,8 @@ class BatchSource {
   torch::Tensor images_;
   torch::Tensor labels_;
   torch::Generator generator_;
+  // Of the generator before this epoch was drawn; undefined before the first.
+  torch::Tensor epoch_state_;
   // Of this epoch; served from position_ on.
   torch::Tensor order_;
   Moves moves_;

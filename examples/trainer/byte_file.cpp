@@ -2,6 +2,7 @@
 
 #include <zlib.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <memory>
@@ -40,12 +41,17 @@ std::vector<std::uint8_t> read_bytes(const std::filesystem::path& path) {
   constexpr unsigned kBufferBytes = 1U << 18U;
   gzbuffer(file.get(), kBufferBytes);
 
-  constexpr unsigned kChunkBytes = 1U << 22U;
+  // As much again each time: little for a small file, few times for a large
+  // one.
+  constexpr std::size_t kLeastChunk = std::size_t{1} << 16U;
+  constexpr std::size_t kMostChunk = std::size_t{1} << 26U;
   std::vector<std::uint8_t> bytes;
   std::size_t size = 0;
   while (true) {
-    bytes.resize(size + kChunkBytes);
-    const int count = gzread(file.get(), bytes.data() + size, kChunkBytes);
+    const std::size_t chunk = std::clamp(size, kLeastChunk, kMostChunk);
+    bytes.resize(size + chunk);
+    const int count =
+        gzread(file.get(), bytes.data() + size, static_cast<unsigned>(chunk));
     // A stream cut short reads like the end of a file: only gzerror() tells.
     int status = Z_OK;
     const char* message = gzerror(file.get(), &status);

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <utility>
 #include <vector>
 
 namespace stepsize::trainer {
@@ -10,5 +11,15 @@ namespace stepsize::trainer {
 /// by its name). Throws std::runtime_error naming the path where the file
 /// cannot be read or its gzip stream is damaged or ends early.
 std::vector<std::uint8_t> read_bytes(const std::filesystem::path& path);
+
+/// Bytes, and the name under which messages speak of them.
+struct FileBytes {
+  // A path alone is a file that is yet to be read.
+  FileBytes(std::filesystem::path name, std::vector<std::uint8_t> content)
+      : path(std::move(name)), bytes(std::move(content)) {}
+
+  std::filesystem::path path;
+  std::vector<std::uint8_t> bytes;
+};
 
 }  // namespace stepsize::trainer

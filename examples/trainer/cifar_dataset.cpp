@@ -3,7 +3,6 @@
 #include <stdexcept>
 #include <string>
 
-#include "byte_file.h"
 #include "label_check.h"
 
 namespace stepsize::trainer {
@@ -15,21 +14,54 @@ constexpr std::int64_t kFineClasses = 100;
 constexpr std::int64_t kCoarseClasses = 20;
 constexpr std::int64_t kCifar10Classes = 10;
 
-std::vector<std::uint8_t> read_records(
-    const std::filesystem::path& path, std::int64_t record_bytes) {
-  auto bytes = read_bytes(path);
-  if (bytes.empty()) {
-    throw std::runtime_error(path.string() + ": the file is empty");
+// What is at hand of each kind, of one file or of all.
+struct Parts {
+  std::vector<torch::Tensor> images;
+  std::vector<torch::Tensor> labels;
+  std::vector<torch::Tensor> coarse_labels;
+};
+
+void check_size(const FileBytes& file, std::int64_t record_bytes) {
+  if (file.bytes.empty()) {
+    throw std::runtime_error(file.path.string() + ": the file is empty");
   }
   const auto record = static_cast<std::size_t>(record_bytes);
-  if (bytes.size() % record != 0) {
+  if (file.bytes.size() % record != 0) {
     throw std::runtime_error(
-        path.string() +
-        ": truncated, or not a CIFAR file: " + std::to_string(bytes.size()) +
+        file.path.string() + ": truncated, or not a CIFAR file: " +
+        std::to_string(file.bytes.size()) +
         " bytes are no whole number of records of " + std::to_string(record) +
         " bytes");
   }
-  return bytes;
+}
+
+void append(CifarKind kind, const FileBytes& file, Parts& parts) {
+  const bool fine = kind == CifarKind::kCifar100;
+  const std::int64_t label_bytes = fine ? 2 : 1;
+  const std::int64_t record_bytes = label_bytes + kPixels;
+  const std::int64_t classes = fine ? kFineClasses : kCifar10Classes;
+  check_size(file, record_bytes);
+  const auto count =
+      static_cast<std::int64_t>(file.bytes.size()) / record_bytes;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::uint8_t* record = file.bytes.data() + i * record_bytes;
+    if (fine) {
+      check_label(file.path, i, record[0], kCoarseClasses);
+    }
+    check_label(file.path, i, record[label_bytes - 1], classes);
+  }
+  // from_blob takes no const pointer; what follows only reads through it.
+  const auto records = torch::from_blob(
+      const_cast<std::uint8_t*>(file.bytes.data()),
+      {count, record_bytes},
+      torch::kUInt8);
+  parts.images.push_back(records.narrow(1, label_bytes, kPixels)
+                             .reshape({count, 3, kSide, kSide})
+                             .clone());
+  parts.labels.push_back(records.select(1, label_bytes - 1).to(torch::kInt64));
+  if (fine) {
+    parts.coarse_labels.push_back(records.select(1, 0).to(torch::kInt64));
+  }
 }
 
 }  // namespace
@@ -40,38 +72,24 @@ CifarDataset::CifarDataset(
     throw std::invalid_argument(
         "CifarDataset: at least one file is needed, got none");
   }
-  const bool fine = kind == CifarKind::kCifar100;
-  const std::int64_t label_bytes = fine ? 2 : 1;
-  const std::int64_t record_bytes = label_bytes + kPixels;
-  const std::int64_t classes = fine ? kFineClasses : kCifar10Classes;
-
-  std::vector<torch::Tensor> images;
-  std::vector<torch::Tensor> labels;
-  std::vector<torch::Tensor> coarse_labels;
+  Parts parts;
   for (const auto& path : files) {
-    auto bytes = read_records(path, record_bytes);
-    const auto count = static_cast<std::int64_t>(bytes.size()) / record_bytes;
-    for (std::int64_t i = 0; i < count; ++i) {
-      const std::uint8_t* record = bytes.data() + i * record_bytes;
-      if (fine) {
-        check_label(path, i, record[0], kCoarseClasses);
-      }
-      check_label(path, i, record[label_bytes - 1], classes);
-    }
-    const auto records =
-        torch::from_blob(bytes.data(), {count, record_bytes}, torch::kUInt8);
-    images.push_back(records.narrow(1, label_bytes, kPixels)
-                         .reshape({count, 3, kSide, kSide})
-                         .clone());
-    labels.push_back(records.select(1, label_bytes - 1).to(torch::kInt64));
-    if (fine) {
-      coarse_labels.push_back(records.select(1, 0).to(torch::kInt64));
-    }
+    append(kind, {path, read_bytes(path)}, parts);
   }
-  images_ = torch::cat(images);
-  labels_ = torch::cat(labels);
-  if (fine) {
-    coarse_labels_ = torch::cat(coarse_labels);
+  images_ = torch::cat(parts.images);
+  labels_ = torch::cat(parts.labels);
+  if (!parts.coarse_labels.empty()) {
+    coarse_labels_ = torch::cat(parts.coarse_labels);
+  }
+}
+
+CifarDataset::CifarDataset(CifarKind kind, const FileBytes& file) {
+  Parts parts;
+  append(kind, file, parts);
+  images_ = parts.images.front();
+  labels_ = parts.labels.front();
+  if (!parts.coarse_labels.empty()) {
+    coarse_labels_ = parts.coarse_labels.front();
   }
 }
 

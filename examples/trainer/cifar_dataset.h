@@ -7,6 +7,8 @@
 #include <filesystem>
 #include <vector>
 
+#include "byte_file.h"
+
 namespace stepsize::trainer {
 
 /// The two binary layouts of CIFAR. A record is the label bytes followed by
@@ -29,6 +31,9 @@ class CifarDataset : public torch::data::datasets::Dataset<CifarDataset> {
   /// (a truncated or foreign file), or a label out of range. Throws
   /// std::invalid_argument where no file is given.
   CifarDataset(CifarKind kind, const std::vector<std::filesystem::path>& files);
+
+  /// The same from the contents of one file, unpacked.
+  CifarDataset(CifarKind kind, const FileBytes& file);
 
   /// Image `index` as float [3, 32, 32] in [0, 1] and its int64 label.
   /// Throws c10::Error for an index that is not below size().

@@ -1,5 +1,7 @@
 #include "cnn.h"
 
+#include "batch_norm.h"
+
 namespace stepsize::trainer {
 
 Cnn::Cnn(const ImageShape& shape) {
@@ -16,7 +18,7 @@ Cnn::Cnn(const ImageShape& shape) {
     // BatchNorm takes the mean away, and a bias with it.
     features_->push_back(torch::nn::Conv2d(
         torch::nn::Conv2dOptions(channels, width, 3).padding(1).bias(false)));
-    features_->push_back(torch::nn::BatchNorm2d(width));
+    features_->push_back(BatchNorm(width));
     features_->push_back(
         torch::nn::ReLU(torch::nn::ReLUOptions().inplace(true)));
     features_->push_back(torch::nn::MaxPool2d(2));

@@ -5,9 +5,12 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <ostream>
 #include <string>
+#include <vector>
 
+#include "growing_batches.h"
 #include "options.h"
 
 namespace stepsize::trainer {
@@ -24,6 +27,8 @@ struct Course {
   bool has_peak = false;
   /// Micro-batches of update n.
   std::function<std::int64_t(std::int64_t)> micro_batches;
+  /// Where the batch grows: what `factor` and `micro_batches` go by.
+  std::shared_ptr<GrowingBatches> growing;
 };
 
 /// The same options with no larger batch, and no more micro-batches in an
@@ -37,5 +42,17 @@ TrainOptions fit_to_data(
 /// Throws ParseError where it cannot be read.
 Course plan_course(
     const TrainOptions& options, std::int64_t images, std::ostream& err);
+
+/// Updates in an epoch of so many images, with a batch that does not grow.
+std::int64_t updates_an_epoch(const TrainOptions& options, std::int64_t images);
+
+/// Gives a course with epochs of so many images other lengths, one after the
+/// other. Where the batch grows, the updates of the last one are laid out;
+/// otherwise only their number changes, and the scheduler is to be extended.
+void stretch_course(
+    Course& course,
+    const std::vector<Stretch>& stretches,
+    const TrainOptions& options,
+    std::int64_t images);
 
 }  // namespace stepsize::trainer

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "archive.h"
+
 namespace stepsize::trainer {
 
 // One evaluation of all micro-batches.
@@ -13,7 +15,7 @@ class Evaluation::Round {
   Round(Evaluation& evaluation, const MicroBatches& batches)
       : evaluation_(evaluation), is_first_(!evaluation.right_.defined()) {
     for (const auto& batch : batches) {
-      images_ += batch.labels.size(0);
+      images_ += batch.size();
     }
   }
 
@@ -30,12 +32,7 @@ class Evaluation::Round {
       auto& sum = evaluation_.right_;
       sum = sum.defined() ? sum.add_(right) : right;
     }
-    const auto mean =
-        torch::nn::functional::cross_entropy(logits, batch.labels);
-    const auto count = batch.labels.size(0);
-    return count == images_ ? mean
-                            : mean * (static_cast<double>(count) /
-                                      static_cast<double>(images_));
+    return loss_part(logits, batch, images_, evaluation_.ranks_.get());
   }
 
  private:
@@ -44,8 +41,31 @@ class Evaluation::Round {
   std::int64_t images_ = 0;
 };
 
-Evaluation::Evaluation(ImageModel& model, std::int64_t micro_batch)
-    : model_(model), parameters_(model.parameters()) {
+torch::Tensor loss_part(
+    const torch::Tensor& logits,
+    const Batch& batch,
+    std::int64_t images,
+    const Reduction* ranks) {
+  namespace F = torch::nn::functional;
+  const auto all = static_cast<double>(images);
+  if (ranks != nullptr) {
+    // A share may be empty, and has no mean then.
+    return F::cross_entropy(
+               logits,
+               batch.labels,
+               F::CrossEntropyFuncOptions().reduction(torch::kSum)) *
+           (static_cast<double>(ranks->world_size()) / all);
+  }
+  const auto mean = F::cross_entropy(logits, batch.labels);
+  const auto count = batch.labels.size(0);
+  return count == images ? mean : mean * (static_cast<double>(count) / all);
+}
+
+Evaluation::Evaluation(
+    ImageModel& model,
+    std::int64_t micro_batch,
+    std::shared_ptr<Reduction> ranks)
+    : model_(model), parameters_(model.parameters()), ranks_(std::move(ranks)) {
   if (micro_batch > 0) {
     noise_.emplace(
         std::vector<std::vector<torch::Tensor>>{parameters_},
@@ -59,6 +79,9 @@ torch::Tensor Evaluation::loss(const MicroBatches& batches, PhaseTimer& timer) {
   for (const auto& batch : batches) {
     const auto part = round.loss(batch, timer);
     sum = sum.defined() ? sum + part : part;
+  }
+  if (round.is_first()) {
+    gather_right();
   }
   return sum;
 }
@@ -81,8 +104,16 @@ torch::Tensor Evaluation::loss_and_gradients(
     }
     sum = sum.defined() ? sum + part.detach() : part.detach();
   }
+  if (round.is_first()) {
+    gather_right();
+  }
   if (measures) {
-    noise_->finish_update(1 / static_cast<double>(batches.size()));
+    const double factor = 1 / static_cast<double>(batches.size());
+    if (ranks_ != nullptr) {
+      noise_->finish_update(*ranks_, factor);
+    } else {
+      noise_->finish_update(factor);
+    }
     images_ += round.images();
     ++updates_;
   }
@@ -97,11 +128,52 @@ torch::Tensor Evaluation::grad_norm() const {
   return global_norm(gradients);
 }
 
+void Evaluation::gather_right() {
+  if (ranks_ != nullptr) {
+    auto sum = right_.to(torch::kFloat64);
+    ranks_->sum(sum);
+    right_ = sum.to(torch::kInt64);
+  }
+}
+
+void Evaluation::forget_update() {
+  right_.reset();
+  if (noise_) {
+    noise_->discard_update();
+  }
+}
+
 torch::Tensor Evaluation::take_right() { return std::exchange(right_, {}); }
 
 std::optional<double> Evaluation::noise_scale() const {
   const auto noise = noise_ ? noise_->total() : NoiseScale();
   return noise.known() ? std::optional<double>(noise.value) : std::nullopt;
+}
+
+void Evaluation::save(torch::serialize::OutputArchive& archive) const {
+  write_int(archive, "measures_noise", noise_ ? 1 : 0);
+  write_int(archive, "images", images_);
+  write_int(archive, "updates", updates_);
+  if (noise_) {
+    write_part(archive, "noise", [&](auto& part) { part << *noise_; });
+  }
+}
+
+void Evaluation::load(torch::serialize::InputArchive& archive) {
+  TORCH_CHECK(
+      (read_int(archive, "measures_noise") != 0) == noise_.has_value(),
+      "Evaluation: the archive ",
+      noise_ ? "has no" : "has a",
+      " gradient noise scale, and this one ",
+      noise_ ? "measures it" : "does not measure it");
+  const auto images = read_count(archive, "images");
+  const auto updates = read_count(archive, "updates");
+  if (noise_) {
+    auto part = read_part(archive, "noise");
+    part >> *noise_;
+  }
+  images_ = images;
+  updates_ = updates;
 }
 
 void Evaluation::add_noise(std::vector<std::string>& lines) const {
@@ -112,9 +184,10 @@ void Evaluation::add_noise(std::vector<std::string>& lines) const {
 
 // Micro-batches of one size can be compared.
 bool Evaluation::can_measure_noise(const MicroBatches& batches) const {
+  const std::int64_t ranks = ranks_ != nullptr ? ranks_->world_size() : 1;
   return noise_ && batches.size() >= 2 &&
          std::all_of(batches.begin(), batches.end(), [&](const Batch& batch) {
-           return batch.labels.size(0) == noise_->options().micro_batch();
+           return batch.size() == noise_->options().micro_batch() * ranks;
          });
 }
 

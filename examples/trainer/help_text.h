@@ -17,6 +17,7 @@ Examples:
   stepsize-train --optimizer clipped-sgd --max-norm 2 --lr 0.5
   stepsize-train --optimizer power-sgd --schedule constant
   stepsize-train --dataset cifar10 --data-dir ~/cifar-10-batches-bin
+  stepsize-train --resume --epochs 4
   stepsize-train --dataset cifar100 --data-dir ~/cifar-100-binary \
       --model resnet20 --epochs 60 --augment crop-flip --out runs/a
 
@@ -30,7 +31,7 @@ share of the run ("10%"); one curve without a duration takes what is left.
                                      warm up, hold, cool down at the end
 Whatever looks like a mistake in a schedule is said before the run starts.
 
-Files in --out (those of an earlier run there are replaced):
+Files in --out (a run that has checkpoints there is replaced with --overwrite):
   log.csv       one row an epoch: epoch, step, lr, train_loss,
                 train_accuracy, test_loss, test_accuracy, images_per_second
   steps.csv     one row an update: step, lr, train_loss, grad_norm,
@@ -41,11 +42,17 @@ Files in --out (those of an earlier run there are replaced):
                 several micro-batches an update batch.svg
   lr_range.csv, lr_range.svg
                 of the range test, with --lr auto and --lr-find
+  checkpoints/  the last two checkpoints, and best.ckpt, that of the epoch
+                with the lowest test loss
+
+Ctrl-C and SIGTERM save the run and end it; a second Ctrl-C ends it at once.
+With --resume these may differ from the run so far: --epochs, --data-dir (for
+the same images), --threads, --device, --checkpoint-every and --profile.
 
 The same seed gives the same log on a CPU, images_per_second aside, as long
 as --threads stays the same.
 
 Exit status: 0 done, 1 something given cannot be used, 2 the command line
-is wrong, 3 the loss diverged.)";
+is wrong, 3 the loss diverged, 130 ended by Ctrl-C, 143 by SIGTERM.)";
 
 }  // namespace stepsize::trainer

@@ -5,7 +5,6 @@
 #include <string>
 #include <vector>
 
-#include "byte_file.h"
 #include "label_check.h"
 
 namespace stepsize::trainer {
@@ -16,10 +15,7 @@ constexpr std::uint32_t kLabelMagic = 0x00000801;
 
 struct Idx {
   std::vector<std::uint64_t> sizes;
-  std::vector<std::uint8_t> bytes;  // header included
-  std::size_t header = 0;
-
-  const std::uint8_t* values() const { return bytes.data() + header; }
+  const std::uint8_t* values = nullptr;
 };
 
 std::uint32_t big_endian(const std::uint8_t* byte) {
@@ -33,31 +29,30 @@ std::string hex(std::uint32_t value) {
   return text;
 }
 
-Idx read_idx(
-    const std::filesystem::path& path,
-    std::uint32_t magic,
-    const char* content) {
+// Points into the file's bytes.
+Idx parse_idx(const FileBytes& file, std::uint32_t magic, const char* content) {
   const auto fail = [&](const std::string& why) {
-    throw std::runtime_error(path.string() + ": " + why);
+    throw std::runtime_error(file.path.string() + ": " + why);
   };
-  Idx idx;
-  idx.bytes = read_bytes(path);
+  const std::vector<std::uint8_t>& bytes = file.bytes;
   const std::size_t dimensions = magic & 0xffU;
-  idx.header = 4 + 4 * dimensions;
-  if (idx.bytes.size() >= 4 && big_endian(idx.bytes.data()) != magic) {
+  const std::size_t header = 4 + 4 * dimensions;
+  if (bytes.size() >= 4 && big_endian(bytes.data()) != magic) {
     fail(
         std::string("not an IDX file of ") + content + ": it starts with " +
-        hex(big_endian(idx.bytes.data())) + ", expected " + hex(magic));
+        hex(big_endian(bytes.data())) + ", expected " + hex(magic));
   }
-  if (idx.bytes.size() < idx.header) {
+  if (bytes.size() < header) {
     fail(
-        "truncated: " + std::to_string(idx.bytes.size()) +
-        " bytes, but the header alone has " + std::to_string(idx.header));
+        "truncated: " + std::to_string(bytes.size()) +
+        " bytes, but the header alone has " + std::to_string(header));
   }
-  const std::uint64_t available = idx.bytes.size() - idx.header;
+  Idx idx;
+  idx.values = bytes.data() + header;
+  const std::uint64_t available = bytes.size() - header;
   std::uint64_t expected = 1;
   for (std::size_t i = 0; i < dimensions; ++i) {
-    const std::uint64_t size = big_endian(idx.bytes.data() + 4 + 4 * i);
+    const std::uint64_t size = big_endian(bytes.data() + 4 + 4 * i);
     if (size == 0) {
       fail("dimension " + std::to_string(i) + " has size 0");
     }
@@ -84,30 +79,40 @@ IdxDataset::IdxDataset(
     const std::filesystem::path& labels,
     std::int64_t classes) {
   check_class_count("IdxDataset", classes);
-  const Idx pixels = read_idx(images, kImageMagic, "images");
-  const Idx marks = read_idx(labels, kLabelMagic, "labels");
+  take({images, read_bytes(images)}, {labels, read_bytes(labels)}, classes);
+}
+
+IdxDataset::IdxDataset(
+    const FileBytes& images, const FileBytes& labels, std::int64_t classes) {
+  check_class_count("IdxDataset", classes);
+  take(images, labels, classes);
+}
+
+void IdxDataset::take(
+    const FileBytes& images, const FileBytes& labels, std::int64_t classes) {
+  const Idx pixels = parse_idx(images, kImageMagic, "images");
+  const Idx marks = parse_idx(labels, kLabelMagic, "labels");
   if (pixels.sizes[0] != marks.sizes[0]) {
     throw std::runtime_error(
-        images.string() + " has " + std::to_string(pixels.sizes[0]) +
-        " images, but " + labels.string() + " has " +
+        images.path.string() + " has " + std::to_string(pixels.sizes[0]) +
+        " images, but " + labels.path.string() + " has " +
         std::to_string(marks.sizes[0]) + " labels");
   }
   const auto count = static_cast<std::int64_t>(pixels.sizes[0]);
   const auto height = static_cast<std::int64_t>(pixels.sizes[1]);
   const auto width = static_cast<std::int64_t>(pixels.sizes[2]);
   for (std::int64_t i = 0; i < count; ++i) {
-    check_label(labels, i, marks.values()[i], classes);
+    check_label(labels.path, i, marks.values[i], classes);
   }
   // from_blob takes no const pointer; clone() only reads through it.
   images_ = torch::from_blob(
-                const_cast<std::uint8_t*>(pixels.values()),
+                const_cast<std::uint8_t*>(pixels.values),
                 {count, 1, height, width},
                 torch::kUInt8)
                 .clone();
-  labels_ =
-      torch::from_blob(
-          const_cast<std::uint8_t*>(marks.values()), {count}, torch::kUInt8)
-          .to(torch::kInt64);
+  labels_ = torch::from_blob(
+                const_cast<std::uint8_t*>(marks.values), {count}, torch::kUInt8)
+                .to(torch::kInt64);
 }
 
 torch::data::Example<> IdxDataset::get(std::size_t index) {

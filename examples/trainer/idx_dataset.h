@@ -3,7 +3,10 @@
 #include <torch/torch.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
+
+#include "byte_file.h"
 
 namespace stepsize::trainer {
 
@@ -26,6 +29,10 @@ class IdxDataset : public torch::data::datasets::Dataset<IdxDataset> {
       const std::filesystem::path& labels,
       std::int64_t classes);
 
+  /// The same from the contents of the two files, unpacked.
+  IdxDataset(
+      const FileBytes& images, const FileBytes& labels, std::int64_t classes);
+
   /// Image `index` as float [1, H, W] in [0, 1] and its int64 label.
   /// Throws c10::Error for an index that is not below size().
   torch::data::Example<> get(std::size_t index) override;
@@ -43,6 +50,9 @@ class IdxDataset : public torch::data::datasets::Dataset<IdxDataset> {
   const torch::Tensor& labels() const { return labels_; }
 
  private:
+  void take(
+      const FileBytes& images, const FileBytes& labels, std::int64_t classes);
+
   torch::Tensor images_;
   torch::Tensor labels_;
 };

@@ -21,7 +21,7 @@ double scaled_lr(const TrainOptions& options) {
   return scale_lr(
       options.lr,
       options.base_batch_size,
-      options.batch_size * options.accumulate,
+      options.whole_batch() * options.accumulate,
       options.lr_scaling == "sqrt" ? BatchRule::square_root()
                                    : BatchRule::linear());
 }
@@ -34,7 +34,7 @@ std::string rate_text(const TrainOptions& options, double lr) {
         " at batch %lld, %.4g at batch %lld,",
         static_cast<long long>(options.base_batch_size),
         lr,
-        static_cast<long long>(options.batch_size * options.accumulate));
+        static_cast<long long>(options.whole_batch() * options.accumulate));
   }
   return text;
 }
@@ -49,9 +49,11 @@ void report_range_test(
     const TrainOptions& options,
     const LRRangeTestResult& result,
     std::ostream& out) {
-  make_run_folder(options.out);
-  result.write_csv(range_file(options, "csv").string());
-  result.write_svg(range_file(options, "svg").string());
+  if (options.rank == 0) {
+    make_run_folder(options.out);
+    result.write_csv(range_file(options, "csv").string());
+    result.write_svg(range_file(options, "svg").string());
+  }
   out << "range test: " << counted(result.lrs.size(), "update") << ", lr "
       << result.lrs.front() << " to " << result.lrs.back() << "; "
       << result.reason << '\n';
@@ -71,8 +73,12 @@ void report_range_test(
 
 }  // namespace
 
-OptimizerSettings optimizer_settings(const TrainOptions& options, double lr) {
+OptimizerSettings optimizer_settings(
+    const TrainOptions& options,
+    double lr,
+    const std::shared_ptr<Reduction>& ranks) {
   OptimizerSettings settings;
+  settings.ranks = ranks;
   settings.name = options.optimizer;
   settings.lr = lr;
   settings.momentum = options.momentum;
@@ -90,13 +96,17 @@ std::optional<double> choose_lr(
     const Course& course,
     ImageModel& model,
     const std::function<BatchSource()>& source,
+    const std::shared_ptr<Reduction>& ranks,
+    const std::function<bool()>& should_stop,
     std::ostream& out,
     std::ostream& err,
     bool bar) {
-  std::filesystem::remove(range_file(options, "csv"));
-  std::filesystem::remove(range_file(options, "svg"));
+  if (options.rank == 0) {
+    std::filesystem::remove(range_file(options, "csv"));
+    std::filesystem::remove(range_file(options, "svg"));
+  }
   const double lr = scaled_lr(options);
-  const auto settings = optimizer_settings(options, lr);
+  const auto settings = optimizer_settings(options, lr, ranks);
   if (options.lr_auto || options.lr_find) {
     auto images = source();
     const auto result = find_rate(
@@ -114,9 +124,13 @@ std::optional<double> choose_lr(
                        loss)
                 << std::flush;
           }
+          return !should_stop();
         });
     if (bar) {
       out << "\r\x1b[K";
+    }
+    if (should_stop()) {
+      return std::nullopt;
     }
     if (options.lr_find) {
       out << result.to_terminal() << '\n';
@@ -149,12 +163,17 @@ std::optional<double> choose_lr(
         << " first (--no-lr-check leaves this out)\n"
         << std::flush;
     auto images = source();
-    if (does_harm(
-            model,
-            settings,
-            images,
-            options.accumulate,
-            std::min(kUpdates, course.updates))) {
+    const bool harmful = does_harm(
+        model,
+        settings,
+        images,
+        options.accumulate,
+        std::min(kUpdates, course.updates),
+        should_stop);
+    if (should_stop()) {
+      return std::nullopt;
+    }
+    if (harmful) {
       err << "warning: " << rate_text(options, lr)
           << " is likely to diverge: in a short test the loss rose and did "
              "not come down again\n";

@@ -30,5 +30,5 @@ int main(int argc, char** argv) {
     return *command.exit_status;
   }
   return stepsize::trainer::run(
-      command.options, std::cout, std::cerr, isatty(STDOUT_FILENO) != 0);
+      command, std::cout, std::cerr, isatty(STDOUT_FILENO) != 0);
 }

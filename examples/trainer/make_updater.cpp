@@ -20,7 +20,8 @@ std::unique_ptr<Updater> clipped_sgd(
               .momentum(settings.momentum)
               .weight_decay(settings.weight_decay)
               .max_norm(*settings.max_norm)),
-      settings.micro_batch);
+      settings.micro_batch,
+      settings.ranks);
 }
 
 std::unique_ptr<Updater> clipped_adamw(
@@ -33,7 +34,8 @@ std::unique_ptr<Updater> clipped_adamw(
               .betas({settings.momentum, kBeta2})
               .weight_decay(settings.weight_decay)
               .max_norm(*settings.max_norm)),
-      settings.micro_batch);
+      settings.micro_batch,
+      settings.ranks);
 }
 
 std::unique_ptr<Updater> rollback_sgd(
@@ -46,7 +48,8 @@ std::unique_ptr<Updater> rollback_sgd(
               .momentum(settings.momentum)
               .weight_decay(settings.weight_decay)
               .rollback(RollbackOptions().buffers(model.buffers()))),
-      settings.micro_batch);
+      settings.micro_batch,
+      settings.ranks);
 }
 
 std::unique_ptr<Updater> power_sgd(
@@ -59,7 +62,8 @@ std::unique_ptr<Updater> power_sgd(
               .momentum(settings.momentum)
               .weight_decay(settings.weight_decay)
               .tracker(SharpnessTrackerOptions().safety(*settings.safety))
-              .buffers(model.buffers())));
+              .buffers(model.buffers())),
+      settings.ranks);
 }
 
 std::unique_ptr<optim::Optimizer> libtorch_optimizer(
@@ -141,7 +145,8 @@ std::unique_ptr<Updater> make_updater(
   return make_gradient_updater(
       model,
       libtorch_optimizer(model.parameters(), settings),
-      settings.micro_batch);
+      settings.micro_batch,
+      settings.ranks);
 }
 
 }  // namespace stepsize::trainer

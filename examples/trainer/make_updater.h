@@ -28,6 +28,8 @@ struct OptimizerSettings {
   /// Images in a full micro-batch, to measure the gradient noise scale; 0 for
   /// not. Of no use to power-sgd.
   std::int64_t micro_batch = 0;
+  /// The processes that train together; null where there is one.
+  std::shared_ptr<Reduction> ranks = nullptr;
 };
 
 /// Updates of the model, which must outlive it, by that optimizer. Throws

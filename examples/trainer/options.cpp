@@ -272,6 +272,69 @@ void add_machine_options(CLI::App& app, TrainOptions& options) {
       ->group("Machine");
 }
 
+void add_process_options(CLI::App& app, TrainOptions& options) {
+  constexpr std::uint64_t kMostProcesses = 4096;
+  app.add_option(
+         "--world-size",
+         options.world_size,
+         "Processes that train one model, each on its share of\n"
+         "every batch; --batch-size is that of each. All are\n"
+         "started with the same options" +
+             always(options.world_size))
+      ->check(whole_number(1, kMostProcesses))
+      ->type_name("N")
+      ->group("Processes (see scripts/launch.sh)");
+  app.add_option(
+         "--rank",
+         options.rank,
+         "Which of them this is, from 0. Process 0 writes files\n"
+         "and terminal" +
+             always(options.rank))
+      ->check(whole_number(0, kMostProcesses - 1))
+      ->type_name("N")
+      ->group("Processes (see scripts/launch.sh)");
+  app.add_option(
+         "--master",
+         options.master,
+         "HOST:PORT at which process 0 can be reached")
+      ->check(not_empty())
+      ->type_name("TEXT")
+      ->group("Processes (see scripts/launch.sh)");
+  app.add_option(
+         "--timeout",
+         options.timeout,
+         "Seconds to wait for another process before it counts\n"
+         "as lost" +
+             always(options.timeout))
+      ->check(
+          number("> 0 and <= 1e9", [](double x) { return x > 0 && x <= 1e9; }))
+      ->type_name("X")
+      ->group("Processes (see scripts/launch.sh)");
+}
+
+void add_checkpoint_options(CLI::App& app, CommandLine& command) {
+  app.add_option(
+         "--checkpoint-every",
+         command.options.checkpoint_every,
+         "Save the run every N updates too; 0: never [after every\n"
+         "epoch]")
+      ->check(whole_number(0, kMost))
+      ->type_name("N")
+      ->group("Checkpoints");
+  app.add_flag(
+         "--resume",
+         command.resume,
+         "Go on with the run in --out. Its options need not be\n"
+         "given again; a larger --epochs makes it longer")
+      ->group("Checkpoints");
+  app.add_flag(
+         "--overwrite",
+         command.overwrite,
+         "Replace the run in --out, its checkpoints too; without\n"
+         "this a new run does not begin where there are any")
+      ->group("Checkpoints");
+}
+
 std::optional<double> given_or_default(
     const char* flag,
     std::optional<double> given,
@@ -308,7 +371,7 @@ void check_rate_and_batch(const TrainOptions& options, const Open& open) {
       scales && (options.lr_auto || options.lr_find),
       "--base-batch-size",
       "is of no use: the range test is made with the batch of the run");
-  const std::int64_t batch = options.batch_size * options.accumulate;
+  const std::int64_t batch = options.whole_batch() * options.accumulate;
   refuse_if(
       options.batch_schedule > 0 && options.batch_schedule < batch,
       "--batch-schedule",
@@ -354,6 +417,16 @@ void fill_defaults(TrainOptions& options, const Open& open) {
   check_rate_and_batch(options, open);
 }
 
+OptionValues given_options(const CLI::App& app) {
+  OptionValues given;
+  for (const auto* option : app.get_options()) {
+    if (option->count() > 0) {
+      given[option->get_name()] = option->results().back();
+    }
+  }
+  return given;
+}
+
 }  // namespace
 
 CommandLine parse_command_line(int argc, const char* const* argv) {
@@ -374,9 +447,22 @@ CommandLine parse_command_line(int argc, const char* const* argv) {
   add_training_options(app, result.options, open);
   add_rate_options(app, result.options, open);
   add_machine_options(app, result.options);
+  add_process_options(app, result.options);
+  add_checkpoint_options(app, result);
   try {
     app.parse(argc, argv);
-    fill_defaults(result.options, open);
+    result.given = given_options(app);
+    if (result.resume && result.options.lr_find) {
+      throw CLI::ValidationError(
+          "--resume", "is of no use with --lr-find, which trains nothing");
+    }
+    if (result.resume && result.overwrite) {
+      throw CLI::ValidationError(
+          "--overwrite", "would remove the run that --resume goes on with");
+    }
+    if (!result.resume) {
+      fill_defaults(result.options, open);
+    }
   } catch (const CLI::ParseError& error) {
     const int status = app.exit(error, std::cout, std::cerr);
     result.exit_status = status == 0 ? 0 : kBadCommandLine;

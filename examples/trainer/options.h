@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 
@@ -34,6 +35,7 @@ struct TrainOptions {
   std::optional<double> safety;
   std::string schedule = "warmup 10% > cosine 90%";
   std::int64_t epochs = 0;
+  /// Of each process.
   std::int64_t batch_size = 128;
   /// Micro-batches of batch_size images in an update.
   std::int64_t accumulate = 1;
@@ -46,16 +48,40 @@ struct TrainOptions {
   /// 0: as many as LibTorch takes by itself.
   int threads = 0;
   std::string device = "cpu";
+  /// Processes that train one model, and which of them this is.
+  std::int64_t world_size = 1;
+  std::int64_t rank = 0;
+  /// HOST:PORT of process 0, where there are several.
+  std::string master;
+  /// How long one waits for another, in seconds.
+  double timeout = 60;
   /// Train on the first so many images; 0: on all.
   std::int64_t limit_train = 0;
   std::filesystem::path out = "stepsize-run";
   bool profile = false;
+  /// Updates between checkpoints, besides the one after each epoch, which is
+  /// all that there are where this is nothing; 0: none at all.
+  std::optional<std::int64_t> checkpoint_every;
+
+  /// Images of all processes in a micro-batch.
+  std::int64_t whole_batch() const { return batch_size * world_size; }
 };
+
+/// Options as they stand on a command line: "--model" and "cnn".
+using OptionValues = std::map<std::string, std::string>;
 
 /// What the command line came to: options for a run, or the exit status of a
 /// program that has nothing left to do, as after --help or a bad option.
 struct CommandLine {
+  /// Where `resume` is true, only `out` and `profile` say something: the rest
+  /// is the checkpoint's, which `given` may change or contradict.
   TrainOptions options;
+  /// Go on with the run in options.out.
+  bool resume = false;
+  /// Replace the run in options.out, if there is one.
+  bool overwrite = false;
+  /// Those that were given.
+  OptionValues given;
   std::optional<int> exit_status;
 };
 

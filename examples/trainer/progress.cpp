@@ -19,12 +19,15 @@ Progress::Progress(
     bool bar,
     std::int64_t epochs,
     std::int64_t steps,
-    std::int64_t images)
+    std::int64_t images,
+    std::int64_t images_done)
     : out_(out),
       bar_(bar),
       epochs_(epochs),
       steps_(steps),
       images_(images),
+      images_before_(images_done),
+      images_done_(images_done),
       start_(Clock::now()),
       drawn_(start_) {
   out_ << "epoch   step       rate  train loss  accuracy   test loss  accuracy"
@@ -42,8 +45,9 @@ void Progress::add(const StepResult& result) {
   drawn_ = now;
   // Tests are part of the time so far, and so of the time that is left.
   const double passed = std::chrono::duration<double>(now - start_).count();
-  const auto done = static_cast<double>(images_done_);
-  const double left = passed / done * (static_cast<double>(images_) - done);
+  const auto done = static_cast<double>(images_done_ - images_before_);
+  const auto to_do = static_cast<double>(images_ - images_done_);
+  const double left = passed / done * to_do;
   constexpr std::int64_t kCells = 20;
   const auto full = static_cast<std::size_t>(kCells * images_done_ / images_);
   const std::string cells =

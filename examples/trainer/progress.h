@@ -14,13 +14,15 @@ namespace stepsize::trainer {
 class Progress {
  public:
   /// `steps` updates are to come, of `images` images in all, in `epochs`
-  /// epochs. Without `bar` nothing but whole rows is written.
+  /// epochs, `images_done` of which an earlier part of the run has had. Without
+  /// `bar` nothing but whole rows is written.
   Progress(
       std::ostream& out,
       bool bar,
       std::int64_t epochs,
       std::int64_t steps,
-      std::int64_t images);
+      std::int64_t images,
+      std::int64_t images_done = 0);
 
   void add(const StepResult& result);
   void add(const EpochResult& result);
@@ -35,7 +37,8 @@ class Progress {
   std::int64_t epochs_;
   std::int64_t steps_;
   std::int64_t images_;
-  std::int64_t images_done_ = 0;
+  std::int64_t images_before_;
+  std::int64_t images_done_;
   Clock::time_point start_;
   Clock::time_point drawn_;
 };

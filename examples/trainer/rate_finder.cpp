@@ -35,12 +35,13 @@ LRRangeTestResult range_test(
   };
   const auto closure = [&] {
     const Batch batch = next();
-    auto loss = torch::nn::functional::cross_entropy(
-        model.forward(batch.images), batch.labels);
+    auto loss = loss_part(
+        model.forward(batch.images), batch, batch.size(), settings.ranks.get());
     loss.backward();
     return loss;
   };
-  return lr_range_test(model, updater->optimizer(), closure, options);
+  return lr_range_test(
+      model, updater->optimizer(), closure, options.reduction(settings.ranks));
 }
 
 double median(
@@ -76,8 +77,7 @@ LRRangeTestResult find_rate(
           .num_iterations(kUpdates)
           .accumulation_steps(accumulate)
           .progress([&](std::int64_t i, double lr, double loss) {
-            progress(i + 1, kUpdates, lr, loss);
-            return true;
+            return progress(i + 1, kUpdates, lr, loss);
           }));
 }
 
@@ -86,7 +86,8 @@ bool does_harm(
     const OptimizerSettings& settings,
     BatchSource& source,
     std::int64_t accumulate,
-    std::int64_t updates) {
+    std::int64_t updates,
+    const std::function<bool()>& should_stop) {
   const auto result = range_test(
       model,
       settings,
@@ -96,7 +97,10 @@ bool does_harm(
           .end_lr(settings.lr)
           .spacing(LRSpacing::kLinear)
           .num_iterations(updates)
-          .accumulation_steps(accumulate));
+          .accumulation_steps(accumulate)
+          .progress([&](std::int64_t, double, double) {
+            return !should_stop || !should_stop();
+          }));
   if (went_wrong(result)) {
     return true;
   }
@@ -105,6 +109,9 @@ bool does_harm(
   constexpr double kRisen = 1.5;
   constexpr double kNotFallen = 0.9;
   const auto& losses = result.losses;
+  if (static_cast<std::int64_t>(losses.size()) < kLeastUpdates) {
+    return false;
+  }
   const double start = losses.front();
   const auto third = static_cast<std::ptrdiff_t>(losses.size() / 3);
   double highest = start;

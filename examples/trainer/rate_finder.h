@@ -12,9 +12,9 @@
 namespace stepsize::trainer {
 
 /// Hears of each update of a range test: how many there have been of at most
-/// how many, the rate and the loss.
+/// how many, the rate and the loss. The test ends where it returns false.
 using RangeProgress =
-    std::function<void(std::int64_t, std::int64_t, double, double)>;
+    std::function<bool(std::int64_t, std::int64_t, double, double)>;
 
 /// A range test of the model on images of `source`, which it takes in order,
 /// epoch after epoch: updates of `accumulate` micro-batches each by a new
@@ -36,13 +36,15 @@ constexpr std::int64_t kLeastUpdates = 6;
 /// Whether updates at settings.lr are likely to do harm: whether in `updates`
 /// of them, on a line up to that rate, the loss rises by half and does not come
 /// down again, or ends as in a range test that diverges. The model is as before
-/// afterwards.
+/// afterwards. The trial ends, for what it is worth, where `should_stop` says
+/// so.
 bool does_harm(
     ImageModel& model,
     const OptimizerSettings& settings,
     BatchSource& source,
     std::int64_t accumulate,
-    std::int64_t updates);
+    std::int64_t updates,
+    const std::function<bool()>& should_stop = nullptr);
 
 /// Whether the test ended because the loss did not stay finite or bounded.
 bool went_wrong(const LRRangeTestResult& result);

@@ -49,23 +49,41 @@ torch::Tensor count_right(
 // What the updates of an epoch left on the device.
 class UpdateReader {
  public:
-  // `lr` is the rate of the last update of the epoch before, 0 in the first.
   UpdateReader(
-      const TrainingSetup& setup, const TrainingListener& listener, double lr)
-      : setup_(setup), listener_(listener), lr_before_(lr) {}
+      const TrainingSetup& setup,
+      const TrainingListener& listener,
+      TrainingState& state)
+      : setup_(setup),
+        listener_(listener),
+        state_(state),
+        lr_before_(state.lr) {}
 
   // Of `update` its tensors are taken; all else is in `result`.
   void add(const StepResult& result, const Update& update) {
+    right_ = right_.defined() ? right_.add_(update.right) : update.right;
     waiting_.push_back(result);
     losses_.push_back(update.loss);
     norms_.push_back(update.grad_norm);
     constexpr std::size_t kReadEvery = 50;
     if (update.loss.is_cpu() || losses_.size() == kReadEvery) {
-      read();
+      read_losses();
     }
   }
 
+  // Of the loss that was read last.
+  bool was_hopeless() const { return was_hopeless_; }
+
+  // Leaves nothing on the device.
   void read() {
+    read_losses();
+    if (right_.defined()) {
+      state_.right += right_.item<std::int64_t>();
+      right_.reset();
+    }
+  }
+
+ private:
+  void read_losses() {
     const auto losses = values(losses_);
     const auto norms = values(norms_);
     const auto waiting = std::exchange(waiting_, {});
@@ -73,22 +91,18 @@ class UpdateReader {
       auto result = waiting[i];
       result.loss = losses[i];
       result.grad_norm = norms[i];
-      sum_ += result.loss * static_cast<double>(result.batch);
+      state_.loss_sum += result.loss * static_cast<double>(result.batch);
       if (listener_.on_step) {
         listener_.on_step(result);
       }
-      if (!setup_.updater.recovers() &&
-          is_hopeless(result.loss, setup_.classes)) {
+      was_hopeless_ = is_hopeless(result.loss, setup_.classes);
+      if (!setup_.updater.recovers() && was_hopeless_) {
         throw DivergedError(result, lr_before_);
       }
       lr_before_ = result.lr;
     }
   }
 
-  // Sum of the losses over the images that were read.
-  double sum() const { return sum_; }
-
- private:
   // Reads the tensors in one go, and drops them.
   static std::vector<double> values(std::vector<torch::Tensor>& tensors) {
     std::vector<double> result;
@@ -106,11 +120,13 @@ class UpdateReader {
 
   const TrainingSetup& setup_;
   const TrainingListener& listener_;
+  TrainingState& state_;
   std::vector<StepResult> waiting_;
   std::vector<torch::Tensor> losses_;
   std::vector<torch::Tensor> norms_;
-  double sum_ = 0;
+  torch::Tensor right_;
   double lr_before_;
+  bool was_hopeless_ = false;
 };
 
 // The micro-batches of the next update; none at the end of the epoch.
@@ -129,83 +145,186 @@ MicroBatches next_batches(BatchSource& source, std::int64_t count) {
 std::int64_t images_in(const MicroBatches& batches) {
   std::int64_t images = 0;
   for (const auto& batch : batches) {
-    images += batch.labels.size(0);
+    images += batch.size();
   }
   return images;
 }
 
-// One pass over the training images; fills all of `result` but the test's
-// part, and goes on counting updates from result.step.
-void train_epoch(
+std::vector<torch::Tensor> copies(const std::vector<torch::Tensor>& tensors) {
+  std::vector<torch::Tensor> result;
+  for (const auto& tensor : tensors) {
+    result.push_back(tensor.clone());
+  }
+  return result;
+}
+
+// An update that is given up where another process is lost leaves no trace.
+Update make_whole_update(
     const TrainingSetup& setup,
+    const MicroBatches& batches,
+    std::int64_t position) {
+  if (setup.ranks == nullptr) {
+    return setup.updater.make(batches, setup.timer);
+  }
+  const auto buffers = setup.model.buffers();
+  const auto before = copies(buffers);
+  try {
+    return setup.updater.make(batches, setup.timer);
+  } catch (const RankLostError&) {
+    const torch::NoGradGuard no_grad;
+    for (std::size_t i = 0; i < buffers.size(); ++i) {
+      buffers[i].detach().copy_(before[i]);
+    }
+    setup.train.return_to(position);
+    setup.updater.forget_update();
+    throw;
+  }
+}
+
+// Makes the next update; false at the end of the epoch.
+bool make_update(
+    const TrainingSetup& setup, TrainingState& state, UpdateReader& reader) {
+  setup.timer.enter(Phase::kInput);
+  const auto wanted = setup.micro_batches ? setup.micro_batches(state.step) : 1;
+  const std::int64_t position = setup.train.position();
+  const auto batches = next_batches(setup.train, wanted);
+  if (batches.empty()) {
+    return false;
+  }
+  const Update update = make_whole_update(setup, batches, position);
+  setup.scheduler.step();
+  setup.timer.enter(Phase::kLog);
+  StepResult step;
+  step.batch = images_in(batches);
+  ++state.step;
+  state.images += step.batch;
+  state.lr = update.lr;
+  step.epoch = state.epoch;
+  step.step = state.step;
+  step.lr = update.lr;
+  step.sharpness = update.sharpness;
+  step.rolled_back = update.rolled_back;
+  step.noise_scale = update.noise_scale;
+  reader.add(step, update);
+  return true;
+}
+
+bool should_stop(const TrainingListener& listener) {
+  return listener.should_stop && listener.should_stop();
+}
+
+void pause(
     const TrainingListener& listener,
-    EpochResult& result) {
+    std::optional<double> test_loss = std::nullopt) {
+  if (listener.on_pause) {
+    listener.on_pause(test_loss);
+  }
+}
+
+// What is left of the pass over the training images.
+TrainingEnd train_epoch(
+    const TrainingSetup& setup,
+    TrainingState& state,
+    const TrainingListener& listener) {
   using Clock = std::chrono::steady_clock;
   const auto start = Clock::now();
-  UpdateReader reader(setup, listener, result.lr);
-  torch::Tensor right;
-  setup.model.train();
-  setup.timer.enter(Phase::kInput);
-  setup.train.start_epoch();
-  const auto wanted = [&] {
-    return setup.micro_batches ? setup.micro_batches(result.step) : 1;
-  };
-  while (true) {
-    const auto batches = next_batches(setup.train, wanted());
-    if (batches.empty()) {
-      break;
-    }
-    const Update update = setup.updater.make(batches, setup.timer);
-    setup.scheduler.step();
-    ++result.step;
-    result.lr = update.lr;
-    setup.timer.enter(Phase::kLog);
-    right = right.defined() ? right.add_(update.right) : update.right;
-    StepResult step;
-    step.epoch = result.epoch;
-    step.step = result.step;
-    step.lr = update.lr;
-    step.sharpness = update.sharpness;
-    step.rolled_back = update.rolled_back;
-    step.batch = images_in(batches);
-    step.noise_scale = update.noise_scale;
-    reader.add(step, update);
+  if (!state.in_epoch) {
+    state.in_epoch = true;
+    state.loss_sum = 0;
+    state.right = 0;
+    state.seconds = 0;
     setup.timer.enter(Phase::kInput);
+    setup.train.start_epoch();
+  }
+  const double before = state.seconds;
+  UpdateReader reader(setup, listener, state);
+  const auto settle = [&] {
+    reader.read();
+    state.seconds =
+        before + std::chrono::duration<double>(Clock::now() - start).count();
+  };
+  setup.model.train();
+  try {
+    while (make_update(setup, state, reader)) {
+      const bool stop = should_stop(listener);
+      const bool due =
+          setup.pause_every > 0 && state.step % setup.pause_every == 0;
+      if (stop || due) {
+        settle();
+        // A run that is stopped is to go on from there whatever it is like.
+        if (stop || !(state.hopeless || reader.was_hopeless())) {
+          pause(listener);
+        }
+      }
+      if (stop) {
+        return TrainingEnd::kStopped;
+      }
+    }
+  } catch (const RankLostError&) {
+    settle();
+    throw;
   }
   setup.timer.enter(Phase::kLog);
-  reader.read();
-  const auto images = static_cast<double>(setup.train.size());
-  result.train_loss = reader.sum() / images;
-  result.train_accuracy =
-      static_cast<double>(right.item<std::int64_t>()) / images;
-  result.images_per_second =
-      images / std::chrono::duration<double>(Clock::now() - start).count();
+  settle();
+  return TrainingEnd::kFinished;
+}
+
+EpochResult epoch_result(
+    const TrainingState& state, std::int64_t size, const TestResult& test) {
+  const auto images = static_cast<double>(size);
+  EpochResult result;
+  result.epoch = state.epoch;
+  result.step = state.step;
+  result.lr = state.lr;
+  result.train_loss = state.loss_sum / images;
+  result.train_accuracy = static_cast<double>(state.right) / images;
+  result.test_loss = test.loss;
+  result.test_accuracy = test.accuracy;
+  result.images_per_second = images / state.seconds;
+  return result;
 }
 
 }  // namespace
 
 DivergedError::DivergedError(const StepResult& result, double lr_before)
-    : DivergedError(result, "at", lr_before) {}
+    : DivergedError(result, "at", lr_before, result.step - 1) {}
 
 DivergedError::DivergedError(const EpochResult& result)
     : DivergedError(
           StepResult{result.epoch, result.step, result.lr, result.test_loss},
           "in the test after",
-          result.lr) {}
+          result.lr,
+          result.step) {}
 
 DivergedError::DivergedError(
-    const StepResult& result, const char* when, double lr_before)
+    const StepResult& result,
+    const char* when,
+    double lr_before,
+    std::int64_t lost_after)
     : std::runtime_error(diverged_message(result, when, lr_before)),
-      result_(result) {}
+      result_(result),
+      lost_after_(lost_after) {}
 
-TestResult evaluate(ImageModel& model, BatchSource& source) {
+std::optional<TestResult> evaluate(
+    ImageModel& model,
+    BatchSource& source,
+    const std::function<bool()>& should_stop,
+    Reduction* ranks) {
   const torch::NoGradGuard no_grad;
   const bool was_training = model.is_training();
   model.eval();
   torch::Tensor loss;
   torch::Tensor right;
+  bool stopped = false;
   source.start_epoch();
   while (const auto batch = source.next()) {
+    stopped = should_stop && should_stop();
+    if (stopped) {
+      break;
+    }
+    if (batch->labels.size(0) == 0) {
+      continue;
+    }
     const auto logits = model.forward(batch->images);
     const auto sum = F::cross_entropy(
                          logits,
@@ -217,41 +336,65 @@ TestResult evaluate(ImageModel& model, BatchSource& source) {
     right = right.defined() ? right.add_(count) : count;
   }
   model.train(was_training);
-  const auto images = static_cast<double>(source.size());
-  return {
-      without_sign_of_nan(loss.item<double>() / images),
-      static_cast<double>(right.item<std::int64_t>()) / images};
+  if (stopped) {
+    return std::nullopt;
+  }
+  auto sums = torch::zeros({2}, torch::kFloat64);
+  if (loss.defined()) {
+    sums[0] = loss.cpu();
+    sums[1] = right.cpu();
+  }
+  if (ranks != nullptr) {
+    ranks->sum(sums);
+  }
+  sums /= static_cast<double>(source.size());
+  return TestResult{
+      without_sign_of_nan(sums[0].item<double>()), sums[1].item<double>()};
 }
 
-void train(const TrainingSetup& setup, const TrainingListener& listener) {
-  EpochResult result;
-  bool stopped = false;
-  bool hopeless = false;
-  for (result.epoch = 1; result.epoch <= setup.epochs && !stopped;
-       ++result.epoch) {
-    train_epoch(setup, listener, result);
+TrainingEnd train(
+    const TrainingSetup& setup,
+    TrainingState& state,
+    const TrainingListener& listener) {
+  auto* const stopping = setup.early_stopping;
+  while (state.epoch <= setup.epochs &&
+         (stopping == nullptr || !stopping->stopped())) {
+    if (train_epoch(setup, state, listener) == TrainingEnd::kStopped) {
+      setup.timer.stop();
+      return TrainingEnd::kStopped;
+    }
     setup.timer.enter(Phase::kTest);
-    const TestResult test = evaluate(setup.model, setup.test);
+    const auto test =
+        evaluate(setup.model, setup.test, listener.should_stop, setup.ranks);
     setup.timer.stop();
-    result.test_loss = test.loss;
-    result.test_accuracy = test.accuracy;
+    if (!test) {
+      pause(listener);
+      return TrainingEnd::kStopped;
+    }
+    const auto result = epoch_result(state, setup.train.size(), *test);
     if (listener.on_epoch) {
       listener.on_epoch(result);
     }
-    const bool was_hopeless = hopeless;
-    hopeless = is_hopeless(test.loss, setup.classes);
-    const bool can_recover = setup.updater.recovers() && !was_hopeless &&
-                             result.epoch < setup.epochs;
-    if (hopeless && !can_recover) {
+    const bool was_hopeless = state.hopeless;
+    state.hopeless = is_hopeless(test->loss, setup.classes);
+    const bool can_recover =
+        setup.updater.recovers() && !was_hopeless && state.epoch < setup.epochs;
+    if (state.hopeless && !can_recover) {
       throw DivergedError(result);
     }
-    stopped = setup.early_stopping != nullptr &&
-              setup.early_stopping->step(test.loss);
+    if (stopping != nullptr) {
+      stopping->step(test->loss);
+    }
+    ++state.epoch;
+    state.in_epoch = false;
+    if (!state.hopeless) {
+      pause(listener, test->loss);
+    }
   }
-  if (setup.early_stopping != nullptr &&
-      setup.early_stopping->best_step() >= 0) {
-    setup.early_stopping->restore_best();
+  if (stopping != nullptr && stopping->best_step() >= 0) {
+    stopping->restore_best();
   }
+  return TrainingEnd::kFinished;
 }
 
 }  // namespace stepsize::trainer

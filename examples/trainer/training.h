@@ -6,12 +6,14 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <stdexcept>
 
 #include "batch_source.h"
 #include "image_model.h"
 #include "phase_timer.h"
 #include "results.h"
+#include "training_state.h"
 #include "updater.h"
 
 namespace stepsize::trainer {
@@ -29,11 +31,18 @@ class DivergedError : public std::runtime_error {
   /// The first update with such a loss, or the last one before it was found in
   /// a test; `loss` is the loss found.
   const StepResult& result() const { return result_; }
+  /// Updates after which the weights were those that gave that loss.
+  std::int64_t lost_after() const { return lost_after_; }
 
  private:
-  DivergedError(const StepResult& result, const char* when, double lr_before);
+  DivergedError(
+      const StepResult& result,
+      const char* when,
+      double lr_before,
+      std::int64_t lost_after);
 
   StepResult result_;
+  std::int64_t lost_after_;
 };
 
 /// Mean cross-entropy and share of right answers over a set.
@@ -43,8 +52,13 @@ struct TestResult {
 };
 
 /// Runs the model over one epoch of `source` in evaluation mode, and leaves
-/// it in the mode it was in.
-TestResult evaluate(ImageModel& model, BatchSource& source);
+/// it in the mode it was in. Nothing where `should_stop`, which is asked before
+/// each batch, ended it. With `ranks`, over the shares of all.
+std::optional<TestResult> evaluate(
+    ImageModel& model,
+    BatchSource& source,
+    const std::function<bool()>& should_stop = nullptr,
+    Reduction* ranks = nullptr);
 
 /// What a run works with; nothing is owned. Model and sources are on one
 /// device.
@@ -63,12 +77,29 @@ struct TrainingSetup {
   /// Ends the run where it says so of the loss over the test images; then, and
   /// at the end, the best weights are put back.
   EarlyStopping* early_stopping = nullptr;
+  /// Updates between two calls of TrainingListener::on_pause, besides that at
+  /// the end of each epoch; 0: no others.
+  std::int64_t pause_every = 0;
+  /// The processes that train together, each with a source of its share; null
+  /// where there is one. Losses and right answers are those of all.
+  Reduction* ranks = nullptr;
 };
 
-/// Who hears of a run.
+/// Who hears of a run, and may end it.
 struct TrainingListener {
   std::function<void(const StepResult&)> on_step;
   std::function<void(const EpochResult&)> on_epoch;
+  /// Whether to stop; asked after each update and in tests.
+  std::function<bool()> should_stop;
+  /// Called where the setup's parts and the state are those of one moment, and
+  /// the listener has heard of all before it: what is saved here can be gone on
+  /// from. With the loss over the test images at the end of an epoch.
+  std::function<void(std::optional<double>)> on_pause;
+};
+
+enum class TrainingEnd : std::uint8_t {
+  kFinished,  ///< all epochs, or early stopping
+  kStopped,   ///< by TrainingListener::should_stop
 };
 
 /// Trains on the cross-entropy for a number of epochs, steps the schedule once
@@ -78,9 +109,21 @@ struct TrainingListener {
 /// losses and norms are read back some dozens at a time, since each reading
 /// waits for the device; none is left out.
 ///
+/// Goes on from `state`, which is new for a run from its start. If setup and
+/// state are as they were in an earlier run's pause, then all that follows is
+/// what followed there.
+///
 /// Throws DivergedError at the first update, or the first test, whose loss is
-/// hopeless, after the listener has heard of it. With an updater that recovers
-/// only tests count: the last one, and two in a row.
-void train(const TrainingSetup& setup, const TrainingListener& listener);
+/// hopeless, after the listener has heard of it and before it is paused for.
+/// With an updater that recovers only tests count: the last one, and two in a
+/// row. There is no pause after a test with such a loss, nor in the epoch after
+/// it, nor after an update with one, but to stop.
+///
+/// Throws RankLostError where another process is lost: setup and state are then
+/// those of the last complete update, and can be saved.
+TrainingEnd train(
+    const TrainingSetup& setup,
+    TrainingState& state,
+    const TrainingListener& listener);
 
 }  // namespace stepsize::trainer

@@ -1,5 +1,7 @@
 #include "updater.h"
 
+#include <stepsize/distributed/average.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -8,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "archive.h"
 #include "text.h"
 
 namespace stepsize::trainer {
@@ -36,6 +39,16 @@ class Range {
     high_ = std::max(high_, value);
   }
   bool empty() const { return low_ > high_; }
+  void save(torch::serialize::OutputArchive& archive) const {
+    write_double(archive, "low", low_);
+    write_double(archive, "high", high_);
+  }
+  static Range loaded(torch::serialize::InputArchive archive) {
+    Range range;
+    range.low_ = read_double(archive, "low");
+    range.high_ = read_double(archive, "high");
+    return range;
+  }
   // "0.031 .. 0.12"
   std::string text() const { return format("%.3g .. %.3g", low_, high_); }
 
@@ -49,15 +62,25 @@ class GradientUpdater : public Updater {
   GradientUpdater(
       ImageModel& model,
       std::unique_ptr<torch::optim::Optimizer> optimizer,
-      std::int64_t micro_batch)
-      : evaluation_(model, micro_batch), optimizer_(std::move(optimizer)) {}
+      std::int64_t micro_batch,
+      const std::shared_ptr<Reduction>& ranks)
+      : evaluation_(model, micro_batch, ranks),
+        parameters_(model.parameters()),
+        ranks_(ranks),
+        optimizer_(std::move(optimizer)) {}
 
   torch::optim::Optimizer& optimizer() override { return *optimizer_; }
 
   Update make(const MicroBatches& batches, PhaseTimer& timer) override {
     Update update;
-    update.loss = evaluation_.loss_and_gradients(batches, timer).detach();
-    timer.enter(Phase::kUpdate);
+    const auto evaluate = [&] {
+      auto loss = evaluation_.loss_and_gradients(batches, timer).detach();
+      timer.enter(Phase::kUpdate);
+      return loss;
+    };
+    update.loss = ranks_ != nullptr
+                      ? evaluate_on_ranks(evaluate, parameters_, *ranks_)
+                      : evaluate();
     update.right = evaluation_.take_right();
     update.grad_norm = evaluation_.grad_norm();
     update.noise_scale = evaluation_.noise_scale();
@@ -72,8 +95,20 @@ class GradientUpdater : public Updater {
     return lines;
   }
 
+  void save(torch::serialize::OutputArchive& archive) const override {
+    evaluation_.save(archive);
+  }
+
+  void load(torch::serialize::InputArchive& archive) override {
+    evaluation_.load(archive);
+  }
+
+  void forget_update() override { evaluation_.forget_update(); }
+
  private:
   Evaluation evaluation_;
+  std::vector<torch::Tensor> parameters_;
+  std::shared_ptr<Reduction> ranks_;
   std::unique_ptr<torch::optim::Optimizer> optimizer_;
 };
 
@@ -84,13 +119,15 @@ class ClippedUpdater : public GradientUpdater {
       ImageModel& model,
       const ClippedOptimizer& clipped,
       std::unique_ptr<torch::optim::Optimizer> optimizer,
-      std::int64_t micro_batch)
-      : GradientUpdater(model, std::move(optimizer), micro_batch),
+      std::int64_t micro_batch,
+      const std::shared_ptr<Reduction>& ranks)
+      : GradientUpdater(model, std::move(optimizer), micro_batch, ranks),
         clipped_(clipped) {}
 
   Update make(const MicroBatches& batches, PhaseTimer& timer) override {
+    auto update = GradientUpdater::make(batches, timer);
     ++updates_;
-    return GradientUpdater::make(batches, timer);
+    return update;
   }
 
   std::vector<std::string> summary() const override {
@@ -109,6 +146,17 @@ class ClippedUpdater : public GradientUpdater {
     return lines;
   }
 
+  void save(torch::serialize::OutputArchive& archive) const override {
+    GradientUpdater::save(archive);
+    write_int(archive, "clipped_updates", updates_);
+  }
+
+  void load(torch::serialize::InputArchive& archive) override {
+    const auto updates = read_count(archive, "clipped_updates");
+    GradientUpdater::load(archive);
+    updates_ = updates;
+  }
+
  private:
   const ClippedOptimizer& clipped_;
   std::int64_t updates_ = 0;
@@ -119,8 +167,12 @@ class RollbackUpdater : public Updater {
   RollbackUpdater(
       ImageModel& model,
       std::unique_ptr<RollbackSGD> optimizer,
-      std::int64_t micro_batch)
-      : evaluation_(model, micro_batch), optimizer_(std::move(optimizer)) {}
+      std::int64_t micro_batch,
+      const std::shared_ptr<Reduction>& ranks)
+      : evaluation_(model, micro_batch, ranks),
+        optimizer_(std::move(optimizer)) {
+    optimizer_->set_reduction(ranks);
+  }
 
   torch::optim::Optimizer& optimizer() override { return *optimizer_; }
 
@@ -159,6 +211,16 @@ class RollbackUpdater : public Updater {
     return lines;
   }
 
+  void save(torch::serialize::OutputArchive& archive) const override {
+    evaluation_.save(archive);
+  }
+
+  void load(torch::serialize::InputArchive& archive) override {
+    evaluation_.load(archive);
+  }
+
+  void forget_update() override { evaluation_.forget_update(); }
+
   bool recovers() const override { return true; }
 
  private:
@@ -168,8 +230,14 @@ class RollbackUpdater : public Updater {
 
 class PowerUpdater : public Updater {
  public:
-  PowerUpdater(ImageModel& model, std::unique_ptr<PowerMethodSGD> optimizer)
-      : evaluation_(model), optimizer_(std::move(optimizer)) {}
+  PowerUpdater(
+      ImageModel& model,
+      std::unique_ptr<PowerMethodSGD> optimizer,
+      const std::shared_ptr<Reduction>& ranks)
+      : evaluation_(model, /*micro_batch=*/0, ranks),
+        optimizer_(std::move(optimizer)) {
+    optimizer_->set_reduction(ranks);
+  }
 
   torch::optim::Optimizer& optimizer() override { return *optimizer_; }
 
@@ -216,6 +284,25 @@ class PowerUpdater : public Updater {
     return lines;
   }
 
+  void save(torch::serialize::OutputArchive& archive) const override {
+    const auto write_range = [&](const char* key, const Range& range) {
+      write_part(archive, key, [&](auto& part) { range.save(part); });
+    };
+    evaluation_.save(archive);
+    write_range("rates", rates_);
+    write_range("sharpness", sharpness_);
+  }
+
+  void load(torch::serialize::InputArchive& archive) override {
+    const auto rates = Range::loaded(read_part(archive, "rates"));
+    const auto sharpness = Range::loaded(read_part(archive, "sharpness"));
+    evaluation_.load(archive);
+    rates_ = rates;
+    sharpness_ = sharpness;
+  }
+
+  void forget_update() override { evaluation_.forget_update(); }
+
  private:
   Evaluation evaluation_;
   std::unique_ptr<PowerMethodSGD> optimizer_;
@@ -228,31 +315,36 @@ class PowerUpdater : public Updater {
 std::unique_ptr<Updater> make_gradient_updater(
     ImageModel& model,
     std::unique_ptr<torch::optim::Optimizer> optimizer,
-    std::int64_t micro_batch) {
+    std::int64_t micro_batch,
+    std::shared_ptr<Reduction> ranks) {
   return std::make_unique<GradientUpdater>(
-      model, std::move(optimizer), micro_batch);
+      model, std::move(optimizer), micro_batch, ranks);
 }
 
 std::unique_ptr<Updater> make_clipped_updater(
     ImageModel& model,
     std::unique_ptr<ClippedOptimizer> optimizer,
-    std::int64_t micro_batch) {
+    std::int64_t micro_batch,
+    std::shared_ptr<Reduction> ranks) {
   const auto& clipped = *optimizer;
   return std::make_unique<ClippedUpdater>(
-      model, clipped, std::move(optimizer), micro_batch);
+      model, clipped, std::move(optimizer), micro_batch, ranks);
 }
 
 std::unique_ptr<Updater> make_rollback_updater(
     ImageModel& model,
     std::unique_ptr<RollbackSGD> optimizer,
-    std::int64_t micro_batch) {
+    std::int64_t micro_batch,
+    std::shared_ptr<Reduction> ranks) {
   return std::make_unique<RollbackUpdater>(
-      model, std::move(optimizer), micro_batch);
+      model, std::move(optimizer), micro_batch, ranks);
 }
 
 std::unique_ptr<Updater> make_power_updater(
-    ImageModel& model, std::unique_ptr<PowerMethodSGD> optimizer) {
-  return std::make_unique<PowerUpdater>(model, std::move(optimizer));
+    ImageModel& model,
+    std::unique_ptr<PowerMethodSGD> optimizer,
+    std::shared_ptr<Reduction> ranks) {
+  return std::make_unique<PowerUpdater>(model, std::move(optimizer), ranks);
 }
 
 }  // namespace stepsize::trainer

@@ -51,6 +51,15 @@ class Updater {
   /// where there is nothing to tell.
   virtual std::vector<std::string> summary() const { return {}; }
 
+  /// What summary() and make() go by and the optimizer does not keep. To be
+  /// saved between updates, and loaded by an updater that was made alike;
+  /// throws c10::Error, and changes nothing, where it was not.
+  virtual void save(torch::serialize::OutputArchive& archive) const = 0;
+  virtual void load(torch::serialize::InputArchive& archive) = 0;
+
+  /// To be called where make() threw, before save(): leaves that update out.
+  virtual void forget_update() = 0;
+
   /// Whether the optimizer comes back from a loss that others never do.
   virtual bool recovers() const { return false; }
 };
@@ -58,27 +67,32 @@ class Updater {
 /// For an optimizer that steps by the gradients that it finds. The model must
 /// outlive each of these. With `micro_batch`, the images in a full micro-batch,
 /// the gradient noise scale is measured in updates of several full ones; 0 for
-/// not.
+/// not. With `ranks` the gradients are those of all of them.
 std::unique_ptr<Updater> make_gradient_updater(
     ImageModel& model,
     std::unique_ptr<torch::optim::Optimizer> optimizer,
-    std::int64_t micro_batch = 0);
+    std::int64_t micro_batch = 0,
+    std::shared_ptr<Reduction> ranks = nullptr);
 
 /// Tells how many updates were clipped.
 std::unique_ptr<Updater> make_clipped_updater(
     ImageModel& model,
     std::unique_ptr<ClippedOptimizer> optimizer,
-    std::int64_t micro_batch = 0);
+    std::int64_t micro_batch = 0,
+    std::shared_ptr<Reduction> ranks = nullptr);
 
 /// Evaluates a batch once more where the optimizer wants to compare.
 std::unique_ptr<Updater> make_rollback_updater(
     ImageModel& model,
     std::unique_ptr<RollbackSGD> optimizer,
-    std::int64_t micro_batch = 0);
+    std::int64_t micro_batch = 0,
+    std::shared_ptr<Reduction> ranks = nullptr);
 
 /// Leaves gradients to the optimizer: their time, and that of the Hessian's
 /// products, counts as kBackward. The graphs of all micro-batches live at once.
 std::unique_ptr<Updater> make_power_updater(
-    ImageModel& model, std::unique_ptr<PowerMethodSGD> optimizer);
+    ImageModel& model,
+    std::unique_ptr<PowerMethodSGD> optimizer,
+    std::shared_ptr<Reduction> ranks = nullptr);
 
 }  // namespace stepsize::trainer

@@ -4,6 +4,8 @@
 #include <torch/torch.h>
 
 #include <set>
+#include <sstream>
+#include <vector>
 
 namespace stepsize::trainer {
 namespace {
@@ -108,6 +110,68 @@ TEST(BatchSource, FlipsAboutHalfOfTheImages) {
   const auto flipped = source.next()->images.select(3, 1).sum().item<double>();
   // Six standard deviations of a fair coin thrown 1000 times are 95.
   EXPECT_NEAR(flipped, 500, 95);
+}
+
+// All that is left of this epoch, and all of the next one.
+torch::Tensor what_follows(BatchSource& source) {
+  std::vector<torch::Tensor> pixels{torch::empty({0, 1, 1, 1})};
+  for (int epoch = 0; epoch < 2; ++epoch) {
+    while (const auto batch = source.next()) {
+      pixels.push_back(batch->images);
+    }
+    source.start_epoch();
+  }
+  return torch::cat(pixels);
+}
+
+TEST(BatchSource, GoesOnFromAnyPlaceWithTheSameBatches) {
+  BatchSourceOptions options;
+  options.batch_size = 4;
+  options.shuffle = true;
+  options.flip = true;
+  options.padding = 1;
+  options.seed = 3;
+  // Before the first epoch, at the start of the second, in its midst, at its
+  // end.
+  for (const int batches : {-1, 0, 1, 3}) {
+    auto source = make_source(numbered(10), options);
+    if (batches >= 0) {
+      labels_of_epoch(source);
+      source.start_epoch();
+    }
+    for (int i = 0; i < batches; ++i) {
+      source.next();
+    }
+    std::stringstream bytes;
+    torch::serialize::OutputArchive out;
+    source.save(out);
+    out.save_to(bytes);
+    torch::serialize::InputArchive in;
+    in.load_from(bytes);
+    auto other = make_source(numbered(10), options);
+    labels_of_epoch(other);
+    other.load(in);
+    EXPECT_TRUE(torch::equal(what_follows(other), what_follows(source)))
+        << batches;
+  }
+}
+
+TEST(BatchSource, RefusesAPlaceThatItDoesNotHave) {
+  auto source = make_source(numbered(10), {});
+  torch::serialize::OutputArchive out;
+  source.start_epoch();
+  source.next();
+  source.save(out);
+  std::stringstream bytes;
+  out.save_to(bytes);
+  torch::serialize::InputArchive in;
+  in.load_from(bytes);
+  // The place is that after ten images.
+  BatchSourceOptions options;
+  options.batch_size = 4;
+  auto other = make_source(numbered(12), options);
+  EXPECT_THROW(other.load(in), c10::Error);
+  EXPECT_FALSE(other.next());
 }
 
 TEST(BatchSource, RefusesWhatItCannotServe) {

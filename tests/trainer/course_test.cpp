@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <sstream>
 #include <string>
+#include <vector>
 
 namespace stepsize::trainer {
 namespace {
@@ -59,6 +60,87 @@ TEST(PlanCourse, KeepsRatePerImageOnTheSchedule) {
       EXPECT_GT(course.factor(static_cast<double>(update - 1)), 0);
     }
   }
+}
+
+TEST(StretchCourse, DrawsWhatIsLeftOverTheNewLength) {
+  auto options = growing(20, 47);
+  options.epochs = 4;
+  std::ostringstream err;
+  constexpr std::int64_t kImages = 100;
+  Course course = plan_course(options, kImages, err);
+  const Course before = plan_course(options, kImages, err);
+  // After one and a half epochs, from 4 epochs to 8, and later to 7.
+  const std::vector<Stretch> stretches{{140, 8}, {400, 7}};
+  stretch_course(course, stretches, options, kImages);
+  std::int64_t update = 0;
+  std::int64_t seen = 0;
+  while (seen < 7 * kImages) {
+    const std::int64_t left = (seen / kImages + 1) * kImages - seen;
+    const auto batch = images_of(course, options, update, left);
+    const auto now = static_cast<double>(seen);
+    if (seen < 140) {
+      EXPECT_EQ(course.micro_batches(update), before.micro_batches(update));
+      EXPECT_EQ(
+          course.factor(static_cast<double>(update)),
+          before.factor(static_cast<double>(update)));
+    }
+    // Of 260 images that were left at 140, 660 are made; of those, 400 left
+    // at 400 become 300.
+    const double at_400 = 140 + 260.0 * 260 / 660;
+    const double planned = seen < 140 ? now
+                           : seen < 400
+                               ? 140 + (now - 140) * 260 / 660
+                               : at_400 + (now - 400) * (400 - at_400) / 300;
+    const double wanted = (1 + std::cos(M_PI * planned / 400)) / 2 *
+                          static_cast<double>(batch) / 20;
+    EXPECT_NEAR(course.factor(static_cast<double>(update)), wanted, 1e-9)
+        << "update " << update;
+    seen += batch;
+    ++update;
+  }
+  EXPECT_EQ(update, course.updates);
+}
+
+TEST(StretchCourse, LeavesEveryBitOfThePast) {
+  for (std::int64_t images = 90; images < 130; ++images) {
+    auto options = growing(20, 47);
+    options.epochs = 4;
+    std::ostringstream err;
+    Course once = plan_course(options, images, err);
+    std::int64_t seen = 0;
+    const auto to_update = [&](std::int64_t from, std::int64_t to) {
+      for (std::int64_t update = from; update < to; ++update) {
+        const std::int64_t left = (seen / images + 1) * images - seen;
+        seen += images_of(once, options, update, left);
+      }
+    };
+    constexpr std::int64_t kFirst = 3;
+    constexpr std::int64_t kSecond = 9;
+    to_update(0, kFirst);
+    const Stretch first{seen, 9};
+    stretch_course(once, {first}, options, images);
+    to_update(kFirst, kSecond);
+    Course twice = plan_course(options, images, err);
+    stretch_course(twice, {first, {seen, 7}}, options, images);
+    for (std::int64_t update = 0; update < kSecond; ++update) {
+      EXPECT_EQ(twice.micro_batches(update), once.micro_batches(update));
+      EXPECT_EQ(
+          twice.factor(static_cast<double>(update)),
+          once.factor(static_cast<double>(update)))
+          << images << " images, update " << update;
+    }
+  }
+}
+
+TEST(StretchCourse, CountsTheUpdatesOfAPlainCourse) {
+  TrainOptions options;
+  options.epochs = 2;
+  options.batch_size = 16;
+  std::ostringstream err;
+  Course course = plan_course(options, 60, err);
+  EXPECT_EQ(course.updates, 8);
+  stretch_course(course, {{30, 5}}, options, 60);
+  EXPECT_EQ(course.updates, 20);
 }
 
 TEST(PlanCourse, KnowsAScheduleWithAPeak) {

@@ -35,6 +35,7 @@ class OptimizerRunsTest : public testing::Test {
         data().string(),
         "--out",
         out().string(),
+        "--overwrite",
         "--batch-size",
         "8",
         "--threads",
@@ -49,8 +50,7 @@ class OptimizerRunsTest : public testing::Test {
     std::ostringstream out;
     std::ostringstream err;
     EXPECT_FALSE(command.exit_status);
-    EXPECT_EQ(run(command.options, out, err, /*bar=*/false), kDone)
-        << err.str();
+    EXPECT_EQ(run(command, out, err, /*bar=*/false), kDone) << err.str();
     EXPECT_EQ(err.str(), "");
     return out.str();
   }

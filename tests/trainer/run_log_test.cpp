@@ -3,8 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <stepsize/schedule/ramp.h>
+#include <sys/resource.h>
 
 #include <algorithm>
+#include <cmath>
+#include <csignal>
 #include <limits>
 #include <sstream>
 #include <string>
@@ -192,6 +195,144 @@ TEST(RunLog, DrawsOneNormThatIsNoNumberAsOneGap) {
   }
   EXPECT_EQ(lines, 2U);
   EXPECT_THAT(picture, Not(HasSubstr("nan")));
+}
+
+// A log of two epochs of two updates, and what it wrote.
+struct WrittenLog {
+  explicit WrittenLog(const std::filesystem::path& out) {
+    RunLog log(out, plan_of(constant(), 4));
+    for (std::int64_t epoch = 1; epoch <= 2; ++epoch) {
+      for (std::int64_t step = 2 * epoch - 1; step <= 2 * epoch; ++step) {
+        auto result = step_result(step, 0.1, step == 2 ? INFINITY : 1.0 / 3);
+        result.rolled_back = step == 2;
+        if (step == 3) {
+          result.sharpness = 0.7;
+          result.noise_scale = 12.5;
+        }
+        log.add(result);
+      }
+      log.add(EpochResult{epoch, 2 * epoch, 0.1, 0.3, 0.5, 1e-7, 0.7, 9.9});
+    }
+    log.draw();
+    place = log.place();
+    steps = read_text(out / "steps.csv");
+    epochs = read_text(out / "log.csv");
+  }
+
+  LogPlace place;
+  std::string steps;
+  std::string epochs;
+};
+
+TEST(RunLog, GoesOnWithoutAGapOrADoubleRow) {
+  const TemporaryFolder folder;
+  const WrittenLog written(folder.path());
+  EXPECT_EQ(written.place.steps, 4);
+  EXPECT_EQ(written.place.epochs, 2);
+  const auto loss = read_text(folder / "loss.svg");
+  const auto gradient = read_text(folder / "gradient.svg");
+  // A run that was killed may leave half a row.
+  write_plain(folder / "steps.csv", [&] {
+    Bytes bytes(written.steps.begin(), written.steps.end());
+    bytes.insert(bytes.end(), {'5', ',', '0'});
+    return bytes;
+  }());
+  LogPlace place = written.place;
+  place.steps = 3;
+  place.epochs = 1;
+  RunLog log(folder.path(), plan_of(constant(), 4), place);
+  ASSERT_EQ(log.epochs().size(), 1U);
+  EXPECT_EQ(log.epochs()[0].test_loss, 1e-7);
+  log.add(step_result(4, 0.1, 1.0 / 3));
+  log.add(EpochResult{2, 4, 0.1, 0.3, 0.5, 1e-7, 0.7, 9.9});
+  EXPECT_EQ(read_text(folder / "steps.csv"), written.steps);
+  EXPECT_EQ(read_text(folder / "log.csv"), written.epochs);
+  EXPECT_EQ(log.place().rollbacks, written.place.rollbacks);
+  // The pictures have the rows of before, and the rollback.
+  log.draw();
+  EXPECT_EQ(read_text(folder / "loss.svg"), loss);
+  EXPECT_EQ(read_text(folder / "gradient.svg"), gradient);
+}
+
+TEST(RunLog, RefusesALogThatIsNotTheCheckpoints) {
+  const TemporaryFolder folder;
+  const WrittenLog written(folder.path());
+  const auto refusal = [&] {
+    return message_of(
+        [&] { RunLog(folder.path(), plan_of(constant(), 4), written.place); });
+  };
+  const auto with_steps = [&](const std::string& text) {
+    write_plain(folder / "steps.csv", Bytes(text.begin(), text.end()));
+    const auto message = refusal();
+    EXPECT_EQ(read_text(folder / "steps.csv"), text);
+    return message;
+  };
+  const auto& steps = written.steps;
+  EXPECT_EQ(with_steps(steps), "");
+  EXPECT_THAT(
+      with_steps(steps.substr(0, steps.size() - 1)),
+      AllOf(
+          HasSubstr((folder / "steps.csv").string()),
+          HasSubstr("ends after row 3")));
+  EXPECT_THAT(with_steps(steps.substr(1)), HasSubstr("columns"));
+  EXPECT_THAT(with_steps(""), HasSubstr("columns"));
+  const auto with = [&](const std::string& old, const std::string& text) {
+    auto changed = steps;
+    return changed.replace(changed.find(old), old.size(), text);
+  };
+  EXPECT_THAT(
+      with_steps(with("\n3,", "\n3x,")), HasSubstr("line 4 is no row: 3x,"));
+  EXPECT_THAT(with_steps(with("\n3,", "\n")), HasSubstr("line 4 is no row"));
+  EXPECT_THAT(
+      with_steps(with("\n3,", "\n7,")), HasSubstr("row 3 has the number 7"));
+  std::filesystem::remove(folder / "steps.csv");
+  EXPECT_THAT(refusal(), HasSubstr("cannot be read"));
+  EXPECT_EQ(read_text(folder / "log.csv"), written.epochs);
+}
+
+// Lets no file grow beyond a size, as a full disk does, while it lives.
+class SizeLimit {
+ public:
+  explicit SizeLimit(rlim_t bytes)
+      : old_handler_(std::signal(SIGXFSZ, SIG_IGN)) {
+    getrlimit(RLIMIT_FSIZE, &old_);
+    rlimit limit = old_;
+    limit.rlim_cur = bytes;
+    setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  ~SizeLimit() {
+    setrlimit(RLIMIT_FSIZE, &old_);
+    std::signal(SIGXFSZ, old_handler_);
+  }
+  SizeLimit(const SizeLimit&) = delete;
+  SizeLimit& operator=(const SizeLimit&) = delete;
+
+ private:
+  void (*old_handler_)(int);
+  rlimit old_{};
+};
+
+TEST(RunLog, KeepsRowsUntilThereIsRoom) {
+  const TemporaryFolder folder;
+  RunLog log(folder.path(), plan_of(constant(), 3));
+  log.add(step_result(1, 0.5, 1));
+  const auto first = read_text(folder / "steps.csv");
+  {
+    const SizeLimit limit(first.size());
+    log.add(step_result(2, 0.5, 1));
+    log.add(EpochResult{1, 2, 0.5, 1, 0.5, 1, 0.5, 100});
+    EXPECT_THAT(log.error(), HasSubstr((folder / "steps.csv").string()));
+    EXPECT_THAT(message_of([&] { log.sync(); }), HasSubstr("steps.csv"));
+    EXPECT_EQ(read_text(folder / "steps.csv"), first);
+  }
+  log.add(step_result(3, 0.5, 1));
+  EXPECT_EQ(log.error(), "");
+  EXPECT_EQ(
+      read_text(folder / "steps.csv"),
+      first + "2,0.5,2.25,1,,,0,\n3,0.5,2.25,1,,,0,\n");
+  EXPECT_THAT(
+      read_text(folder / "log.csv"), HasSubstr("\n1,2,0.5,1,0.5,1,0.5,100\n"));
+  EXPECT_EQ(message_of([&] { log.sync(); }), "");
 }
 
 TEST(RunLog, NamesTheFolderThatItCannotMake) {

@@ -2,14 +2,13 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
-#include <cstdlib>
 #include <sstream>
 #include <string>
 #include <vector>
 
 #include "sample_files.h"
+#include "train_program.h"
 
 namespace stepsize::trainer {
 namespace {
@@ -19,60 +18,7 @@ using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
 
-struct Outcome {
-  int status = -1;
-  std::string out;
-  std::string err;
-};
-
-class StepsizeTrainTest : public testing::Test {
- protected:
-  void SetUp() override { write_bars(data(), 60, 40); }
-
-  fs::path data() const { return folder_ / "data"; }
-  fs::path out() const { return folder_ / "run"; }
-
-  // A run on the small set that ends in a moment; `more` comes last.
-  Outcome train(const std::string& more) const {
-    return start(
-        "--data-dir '" + data().string() + "' --out '" + out().string() +
-        "' --batch-size 16 --threads 1 --epochs 2 " + more);
-  }
-
-  Outcome start(const std::string& arguments) const {
-    const auto out_file = folder_ / "stdout";
-    const auto err_file = folder_ / "stderr";
-    const std::string command = std::string("'") + STEPSIZE_TRAIN + "' " +
-                                arguments + " > '" + out_file.string() +
-                                "' 2> '" + err_file.string() + "'";
-    const int status = std::system(command.c_str());
-    return {
-        WIFEXITED(status) ? WEXITSTATUS(status) : -1,
-        read_text(out_file),
-        read_text(err_file)};
-  }
-
-  // A message for a person, before any training.
-  static void expect_refusal(const Outcome& outcome, int status) {
-    EXPECT_EQ(outcome.status, status) << outcome.err;
-    EXPECT_THAT(outcome.err, Not(HasSubstr("frame #")));
-    EXPECT_THAT(outcome.err, Not(HasSubstr("Exception raised")));
-    EXPECT_THAT(outcome.err, Not(HasSubstr("terminate")));
-    EXPECT_THAT(outcome.out, Not(HasSubstr("train loss")));
-  }
-
-  TemporaryFolder folder_;
-};
-
-// log.csv without its last column, images_per_second.
-std::string timeless(const fs::path& path) {
-  std::istringstream in(read_text(path));
-  std::string result;
-  for (std::string line; std::getline(in, line);) {
-    result += line.substr(0, line.rfind(',')) + '\n';
-  }
-  return result;
-}
+class StepsizeTrainTest : public TrainProgramTest {};
 
 TEST_F(StepsizeTrainTest, LearnsAndLeavesLogAndPlots) {
   const auto outcome = train("--epochs 6 --profile");
@@ -115,28 +61,6 @@ TEST_F(StepsizeTrainTest, FollowsTheSchedule) {
     const auto first = line.find(',') + 1;
     EXPECT_EQ(line.substr(first, line.find(',', first) - first), rate);
   }
-}
-
-// The cells of a column of a table.
-std::vector<std::string> column(const fs::path& path, const std::string& name) {
-  std::istringstream in(read_text(path));
-  std::string line;
-  std::getline(in, line);
-  std::size_t index = 0;
-  std::istringstream names(line);
-  for (std::string cell; std::getline(names, cell, ',') && cell != name;) {
-    ++index;
-  }
-  std::vector<std::string> cells;
-  while (std::getline(in, line)) {
-    std::istringstream row(line + ",.");
-    std::string cell;
-    for (std::size_t i = 0; i <= index; ++i) {
-      std::getline(row, cell, ',');
-    }
-    cells.push_back(cell);
-  }
-  return cells;
 }
 
 TEST_F(StepsizeTrainTest, FindsTheRateAndTrainsWithIt) {

@@ -11,6 +11,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <sstream>
 #include <string>
 #include <thread>
@@ -66,7 +67,7 @@ TEST(Evaluate, GivesMeanLossAndAccuracyOverUnevenBatches) {
   for (const std::int64_t batch_size : {1, 3, 4}) {
     PixelModel model;
     auto source = pixel_source(batch_size);
-    const TestResult result = evaluate(model, source);
+    const TestResult result = *evaluate(model, source);
     // Logits are single precision.
     EXPECT_NEAR(result.loss, loss_by_hand(), 1e-6);
     // The second and the last; of equal logits the first one counts.
@@ -85,9 +86,18 @@ TEST(Evaluate, LeavesTheModelInItsMode) {
   EXPECT_TRUE(model.is_training());
 }
 
+struct Pause {
+  std::int64_t step;
+  std::size_t heard;  // updates that the listener had heard of
+  std::optional<double> test_loss;
+};
+
 struct Heard {
   std::vector<StepResult> steps;
   std::vector<EpochResult> epochs;
+  std::vector<Pause> pauses;
+  TrainingEnd end = TrainingEnd::kFinished;
+  TrainingState state;
 };
 
 // What a run may be told besides.
@@ -96,6 +106,9 @@ struct Extras {
   std::int64_t epochs = 2;
   std::function<std::int64_t(std::int64_t)> micro_batches = nullptr;
   EarlyStopping* early_stopping = nullptr;
+  std::int64_t pause_every = 0;
+  std::size_t stop_after = 1000;  // updates
+  bool rolls_back = false;
 };
 
 Heard train_pixels(
@@ -104,16 +117,30 @@ Heard train_pixels(
     const Schedule& schedule,
     const Extras& extras = {}) {
   Heard heard;
-  const auto updater = make_gradient_updater(
-      model, std::make_unique<torch::optim::SGD>(model.parameters(), lr));
+  const auto updater =
+      extras.rolls_back
+          ? make_rollback_updater(
+                model,
+                std::make_unique<RollbackSGD>(
+                    model.parameters(), RollbackSGDOptions(lr)))
+          : make_gradient_updater(
+                model,
+                std::make_unique<torch::optim::SGD>(model.parameters(), lr));
   ScheduleLR scheduler(updater->optimizer(), schedule);
   auto train_images = pixel_source(extras.batch_size);
   auto test_images = pixel_source(4);
   PhaseTimer timer;
+  TrainingState state;
   TrainingListener listener;
   listener.on_step = [&](const StepResult& r) { heard.steps.push_back(r); };
   listener.on_epoch = [&](const EpochResult& r) { heard.epochs.push_back(r); };
-  train(
+  listener.on_pause = [&](std::optional<double> test_loss) {
+    heard.pauses.push_back({state.step, heard.steps.size(), test_loss});
+  };
+  listener.should_stop = [&] {
+    return heard.steps.size() == extras.stop_after;
+  };
+  heard.end = train(
       {model,
        *updater,
        scheduler,
@@ -123,8 +150,11 @@ Heard train_pixels(
        /*classes=*/3,
        extras.epochs,
        extras.micro_batches,
-       extras.early_stopping},
+       extras.early_stopping,
+       extras.pause_every},
+      state,
       listener);
+  heard.state = state;
   return heard;
 }
 
@@ -230,7 +260,7 @@ TEST(Train, StopsEarlyAndPutsTheBestWeightsBack) {
   // Two epochs without a better loss.
   EXPECT_EQ(heard.epochs.size(), best + 3);
   auto test_images = pixel_source(4);
-  EXPECT_EQ(evaluate(model, test_images).loss, heard.epochs[best].test_loss);
+  EXPECT_EQ(evaluate(model, test_images)->loss, heard.epochs[best].test_loss);
 }
 
 TEST(Train, StopsAtTheFirstLossThatIsNoNumber) {
@@ -274,6 +304,79 @@ TEST(Train, StopsWhenTheLastUpdateRuinedTheModel) {
         "the loss diverged: it was nan in the test after update 2 (epoch 1), "
         "after one at the learning rate 0.25");
   }
+}
+
+TEST(Train, PausesEverySoManyUpdatesAndAfterEachEpoch) {
+  PixelModel model;
+  Extras extras;
+  extras.batch_size = 1;
+  extras.pause_every = 3;
+  const auto heard = train_pixels(model, 0.5, constant(), extras);
+  std::vector<std::int64_t> steps;
+  for (const auto& pause : heard.pauses) {
+    steps.push_back(pause.step);
+    EXPECT_EQ(pause.heard, static_cast<std::size_t>(pause.step));
+    const bool ends_epoch = pause.step % 4 == 0;
+    EXPECT_EQ(pause.test_loss.has_value(), ends_epoch) << pause.step;
+  }
+  EXPECT_EQ(steps, (std::vector<std::int64_t>{3, 4, 6, 8}));
+  EXPECT_EQ(heard.pauses[1].test_loss, heard.epochs[0].test_loss);
+  EXPECT_EQ(heard.end, TrainingEnd::kFinished);
+  EXPECT_EQ(heard.state.epoch, 3);
+  EXPECT_EQ(heard.state.images, 8);
+}
+
+TEST(Train, DoesNotPauseWhereTheLossMayBeLost) {
+  PixelModel model;
+  {
+    const torch::NoGradGuard no_grad;
+    model.parameters()[0].fill_(1e4);
+  }
+  Extras extras;
+  extras.batch_size = 1;
+  extras.epochs = 3;
+  extras.pause_every = 1;
+  extras.rolls_back = true;
+  extras.stop_after = 6;
+  const auto heard = train_pixels(model, 1e-9, constant(), extras);
+  // The third image is told wrongly, by 20,000, so that the test's loss, 5,000,
+  // is hopeless too. What is stopped is paused for.
+  std::vector<std::int64_t> steps;
+  for (const auto& pause : heard.pauses) {
+    steps.push_back(pause.step);
+  }
+  EXPECT_EQ(steps, (std::vector<std::int64_t>{1, 2, 4, 6}));
+  EXPECT_TRUE(heard.state.hopeless);
+}
+
+TEST(Train, StopsAfterTheUpdateAndPausesFirst) {
+  PixelModel model;
+  Extras extras;
+  extras.batch_size = 1;
+  extras.stop_after = 6;
+  const auto heard = train_pixels(model, 0.5, constant(), extras);
+  EXPECT_EQ(heard.end, TrainingEnd::kStopped);
+  EXPECT_EQ(heard.steps.size(), 6U);
+  ASSERT_EQ(heard.pauses.size(), 2U);
+  EXPECT_EQ(heard.pauses.back().step, 6);
+  EXPECT_TRUE(heard.state.in_epoch);
+  EXPECT_EQ(heard.state.epoch, 2);
+}
+
+TEST(Train, LeavesTheTestThatIsStoppedForLater) {
+  PixelModel model;
+  Extras extras;
+  extras.epochs = 1;
+  // All of the epoch: what is asked next is asked in the test.
+  extras.stop_after = 2;
+  bool in_test = false;
+  auto test_images = pixel_source(4);
+  EXPECT_FALSE(evaluate(model, test_images, [&] { return in_test = true; }));
+  EXPECT_TRUE(in_test);
+  const auto heard = train_pixels(model, 0.5, constant(), extras);
+  EXPECT_TRUE(heard.epochs.empty());
+  EXPECT_EQ(heard.state.images, 4);
+  EXPECT_EQ(heard.state.epoch, 1);
 }
 
 TEST(Progress, KeepsTheBarWithin79Columns) {

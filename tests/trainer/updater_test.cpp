@@ -8,6 +8,7 @@
 
 #include <cmath>
 #include <memory>
+#include <sstream>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -294,6 +295,79 @@ template <typename Options>
 const Options& options_of(Updater& updater) {
   return dynamic_cast<const Options&>(
       updater.optimizer().param_groups().front().options());
+}
+
+// What an updater saves.
+std::string saved_updater(const Updater& updater) {
+  torch::serialize::OutputArchive out;
+  updater.save(out);
+  std::ostringstream bytes;
+  out.save_to(bytes);
+  return bytes.str();
+}
+
+void load_updater(Updater& updater, const std::string& saved) {
+  std::istringstream bytes(saved);
+  torch::serialize::InputArchive in;
+  in.load_from(bytes);
+  updater.load(in);
+}
+
+// An optimizer on two micro-batches of two images an update.
+OptimizerSettings settings_for_saving(const std::string& name) {
+  OptimizerSettings settings;
+  settings.name = name;
+  settings.lr = name == "power-sgd" ? 1 : 0.1;
+  settings.momentum = 0.5;
+  if (name == "clipped-sgd") {
+    settings.max_norm = 1e-3;
+  }
+  if (name == "power-sgd") {
+    settings.safety = 0.5;
+  } else {
+    settings.micro_batch = 2;
+  }
+  return settings;
+}
+
+TEST(Updater, SavesWhatItsSummaryGoesBy) {
+  for (const std::string name :
+       {"sgd", "clipped-sgd", "rollback-sgd", "power-sgd"}) {
+    OneWeightModel model;
+    const auto settings = settings_for_saving(name);
+    const auto updater = make_updater(model, settings);
+    const MicroBatches batches{
+        {torch::tensor({1.F, 2.F, 0.F, 1.F, 0.F, 3.F}).view({2, 1, 1, 3}),
+         torch::tensor({0, 2}, torch::kInt64)},
+        {torch::tensor({2.F, 2.F, 1.F, 4.F, 0.F, 0.F}).view({2, 1, 1, 3}),
+         torch::tensor({1, 0}, torch::kInt64)}};
+    PhaseTimer timer;
+    for (int i = 0; i < 5; ++i) {
+      updater->make(batches, timer);
+    }
+    const auto saved = saved_updater(*updater);
+    const auto other = make_updater(model, settings);
+    ASSERT_NE(saved_updater(*other), saved) << name;
+    load_updater(*other, saved);
+    EXPECT_EQ(saved_updater(*other), saved) << name;
+  }
+}
+
+TEST(Updater, RefusesTheStateOfAnother) {
+  OneWeightModel model;
+  auto settings = settings_for_saving("clipped-sgd");
+  const auto measures = make_updater(model, settings);
+  settings.micro_batch = 0;
+  const auto plain = make_updater(model, settings);
+  const auto sgd = make_updater(model, settings_for_saving("sgd"));
+  const auto refusal = [](Updater& updater, const Updater& saved) {
+    return message_of([&] { load_updater(updater, saved_updater(saved)); });
+  };
+  EXPECT_THAT(
+      refusal(*plain, *measures), HasSubstr("has a gradient noise scale"));
+  EXPECT_THAT(
+      refusal(*measures, *plain), HasSubstr("has no gradient noise scale"));
+  EXPECT_THAT(refusal(*measures, *sgd), HasSubstr("no 'clipped_updates'"));
 }
 
 TEST(MakeUpdater, PassesTheNumbersOn) {

@@ -1,0 +1,114 @@
+#!/usr/bin/env bash
+# Starts a data-parallel run of the trainer on this machine: so many processes,
+# each with its rank.
+#
+#   scripts/launch.sh -n 2 -- --epochs 3 --batch-size 64
+#
+#   -n N               processes; 2 by default
+#   --master HOST:PORT where they meet; by default a free port of 127.0.0.1
+#   --grace SECONDS    how long the others may go on where one has failed, to
+#                      save and to end by themselves; 90 by default
+#   --program FILE     what is started, by default the trainer that
+#                      scripts/demo.sh builds
+#   --                 what follows goes to every process, after --world-size N,
+#                      --rank R and --master HOST:PORT
+#
+# Rank 0 writes to the terminal, the others say nothing but errors. Ctrl-C and
+# SIGTERM are passed on to all. The exit status is that of the process that
+# failed first, or 0.
+set -uo pipefail
+count=2
+grace=90
+master=""
+program=""
+while (($# > 0)); do
+  case $1 in
+    -n | --grace | --master | --program)
+      if (($# < 2)); then die "$1 needs a value"; fi
+      case $1 in
+        -n) count=$2 ;;
+        --grace) grace=$2 ;;
+        --master) master=$2 ;;
+        --program) program=$2 ;;
+      esac
+      shift
+      ;;
+    --)
+      shift
+      break
+      ;;
+    *) die "unknown argument '$1'; what the program is to get comes after --" ;;
+  esac
+  shift
+done
+if [[ ! $count =~ ^[1-9][0-9]*$ ]]; then
+  die "-n must be a number of processes, not '$count'"
+fi
+if [[ ! $grace =~ ^[0-9]+$ ]]; then
+  die "--grace must be a number of seconds, not '$grace'"
+fi
+if [[ -z $program ]]; then
+  root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+  program=$root/build/release/bin/stepsize-train
+fi
+if ! command -v "$program" >/dev/null; then
+  die "there is no program $program; scripts/demo.sh builds the trainer"
+fi
+if [[ -z $master ]]; then
+  port=$(python3 -c 'import socket
+with socket.socket() as s:
+    s.bind(("127.0.0.1", 0))
+    print(s.getsockname()[1])') || die "found no free port"
+  master=127.0.0.1:$port
+fi
+# Processes on one machine share its processors.
+if [[ -z ${OMP_NUM_THREADS:-} ]]; then
+  cores=$(getconf _NPROCESSORS_ONLN)
+  export OMP_NUM_THREADS=$((cores > count ? cores / count : 1))
+fi
+
+processes=()
+signal_all() {
+  local process
+  for process in ${processes[@]+"${processes[@]}"}; do
+    kill -s "$1" "$process" 2>/dev/null
+  done
+}
+trap 'signal_all TERM' TERM
+trap 'signal_all INT' INT
+trap 'signal_all HUP' HUP
+
+# Each in a group of its own: a terminal's Ctrl-C then comes here alone, and
+# reaches them once.
+set -m
+for ((rank = 0; rank < count; ++rank)); do
+  "$program" --world-size "$count" --rank "$rank" --master "$master" "$@" &
+  processes+=($!)
+done
+set +m
+
+# Waits a moment without a process of its own, so that signals come through.
+exec {nothing}<> <(:)
+pause() { read -r -t 0.2 -u "$nothing"; }
+
+first_failure=0
+deadline=""
+while ((${#processes[@]} > 0)); do
+  pause
+  left=()
+  for process in "${processes[@]}"; do
+    if kill -0 "$process" 2>/dev/null; then
+      left+=("$process")
+      continue
+    fi
+    wait "$process" 2>/dev/null
+    status=$?
+    if ((status != 0 && first_failure == 0)); then
+      first_failure=$status
+      deadline=$((SECONDS + grace))
+    fi
+  done
+  processes=(${left[@]+"${left[@]}"})
+  if [[ -n $deadline ]] && ((SECONDS >= deadline)); then signal_all KILL; fi
+done
+exit "$first_failure"

@@ -1,0 +1,290 @@
+// Several processes that train one model, as a user starts them.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cmath>
+#include <csignal>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "sample_files.h"
+#include "tests/support/ranks.h"
+#include "train_program.h"
+
+namespace stepsize::trainer {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::Not;
+
+class ProcessesTest : public TrainProgramTest {
+ protected:
+  // A rank that runs; finish() waits for it.
+  struct Running {
+    pid_t child = 0;
+    fs::path out;
+    fs::path err;
+  };
+
+  Running begin(const std::string& arguments, const std::string& name) const {
+    Running rank{0, folder_ / (name + ".out"), folder_ / (name + ".err")};
+    const std::string command = "exec " + arguments + " > '" +
+                                rank.out.string() + "' 2> '" +
+                                rank.err.string() + "'";
+    rank.child = fork();
+    if (rank.child == 0) {
+      execl("/bin/sh", "sh", "-c", command.c_str(), nullptr);
+      _exit(127);
+    }
+    return rank;
+  }
+
+  static Outcome finish(const Running& rank) {
+    int status = 0;
+    waitpid(rank.child, &status, 0);
+    constexpr int kSignal = 128;
+    return {
+        WIFEXITED(status) ? WEXITSTATUS(status) : kSignal + WTERMSIG(status),
+        read_text(rank.out),
+        read_text(rank.err)};
+  }
+
+  std::vector<Running> begin_ranks(
+      const std::string& arguments,
+      int count = 2,
+      const std::string& timeout = "20") const {
+    const std::string master = test::free_master();
+    std::vector<Running> ranks;
+    for (int rank = 0; rank < count; ++rank) {
+      const std::string number = std::to_string(rank);
+      ranks.push_back(begin(
+          "'" STEPSIZE_TRAIN "' " + arguments + " --world-size " +
+              std::to_string(count) + " --rank " + number + " --master " +
+              master + " --timeout " + timeout,
+          "rank" + number));
+    }
+    return ranks;
+  }
+
+  std::vector<Outcome> run_ranks(
+      const std::string& arguments, int count = 2) const {
+    std::vector<Outcome> outcomes;
+    for (const auto& rank : begin_ranks(arguments, count)) {
+      outcomes.push_back(finish(rank));
+    }
+    return outcomes;
+  }
+
+  // Returns when steps.csv has so many rows.
+  static void wait_for_rows(const fs::path& run, std::int64_t rows) {
+    for (int i = 0; i < 60000; ++i) {
+      if (fs::exists(run / "steps.csv")) {
+        const auto text = read_text(run / "steps.csv");
+        if (std::count(text.begin(), text.end(), '\n') > rows) {
+          return;
+        }
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    FAIL() << "there are less than " << rows << " updates";
+  }
+
+  static void expect_near(
+      const fs::path& a, const fs::path& b, const std::string& name) {
+    const auto left = column(a, name);
+    const auto right = column(b, name);
+    ASSERT_EQ(left.size(), right.size());
+    ASSERT_FALSE(left.empty());
+    for (std::size_t i = 0; i < left.size(); ++i) {
+      EXPECT_NEAR(std::stod(left[i]), std::stod(right[i]), 1e-5)
+          << name << " in row " << i + 1;
+    }
+  }
+};
+
+class SharedRunTest : public ProcessesTest,
+                      public testing::WithParamInterface<const char*> {};
+
+TEST_P(SharedRunTest, ReachesTheLossesOfOneWithTwiceTheBatch) {
+  // The last batch of an epoch has 9 images: 4 for one and 5 for the other.
+  const std::string options =
+      std::string("--limit-train 41 --no-lr-check ") + GetParam();
+  const auto one = train(options);
+  ASSERT_EQ(one.status, 0) << one.err;
+  const auto shared = folder_ / "shared";
+  const auto two = run_ranks(
+      arguments(options) + " --batch-size 8 --out '" + shared.string() + "'");
+  ASSERT_EQ(two[0].status, 0) << two[0].err;
+  EXPECT_EQ(two[1].status, 0);
+  EXPECT_EQ(two[1].out, "");
+  EXPECT_EQ(two[1].err, "");
+  EXPECT_THAT(two[0].out, HasSubstr("(2 processes of 1 thread)"));
+  expect_near(shared / "steps.csv", out() / "steps.csv", "train_loss");
+  expect_near(shared / "steps.csv", out() / "steps.csv", "lr");
+  EXPECT_EQ(
+      column(shared / "steps.csv", "batch"),
+      column(out() / "steps.csv", "batch"));
+  for (const auto* name : {"train_accuracy", "test_loss", "test_accuracy"}) {
+    expect_near(shared / "log.csv", out() / "log.csv", name);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Optimizers,
+    SharedRunTest,
+    testing::Values(
+        "--lr 0.001",
+        "--lr 0.0001 --augment crop-flip --model resnet20 --epochs 1",
+        "--optimizer clipped-adamw --lr 0.0001 --accumulate 2",
+        "--optimizer rollback-sgd --lr 0.001",
+        "--optimizer power-sgd --epochs 1 --safety 0.1"));
+
+TEST_F(ProcessesTest, TakePartWithoutAnImage) {
+  // Of the last batch, one image, the first has none.
+  const auto shared = folder_ / "shared";
+  const std::string options = "--limit-train 33 --no-lr-check --lr 0.01 ";
+  ASSERT_EQ(train(options).status, 0);
+  const auto two = run_ranks(
+      arguments(options) + " --batch-size 8 --out '" + shared.string() + "'");
+  ASSERT_EQ(two[0].status, 0) << two[0].err << two[1].err;
+  expect_near(shared / "steps.csv", out() / "steps.csv", "train_loss");
+}
+
+TEST_F(ProcessesTest, FindOneRate) {
+  const auto outcomes =
+      run_ranks(arguments("--batch-size 8 --lr auto --schedule constant"));
+  EXPECT_EQ(outcomes[0].status, 0) << outcomes[0].err;
+  EXPECT_EQ(outcomes[1].status, 0) << outcomes[1].err;
+  EXPECT_THAT(outcomes[0].out, HasSubstr("suggested"));
+}
+
+class LostRankTest : public ProcessesTest,
+                     public testing::WithParamInterface<int> {};
+
+TEST_P(LostRankTest, EndsTheOtherWhichSavesAllThatWasDone) {
+  const std::string options =
+      "--batch-size 8 --no-lr-check --lr 0.01 --epochs 7 "
+      "--optimizer rollback-sgd ";
+  const auto whole = folder_ / "whole";
+  for (const auto& outcome :
+       run_ranks(arguments(options) + " --out '" + whole.string() + "'")) {
+    ASSERT_EQ(outcome.status, 0) << outcome.err;
+  }
+  const auto ranks = begin_ranks(arguments(options));
+  wait_for_rows(out(), 9);
+  const int lost = GetParam();
+  const auto killed_at = std::chrono::steady_clock::now();
+  kill(ranks[static_cast<std::size_t>(lost)].child, SIGKILL);
+  EXPECT_EQ(
+      finish(ranks[static_cast<std::size_t>(lost)]).status, 128 + SIGKILL);
+  const auto left = finish(ranks[static_cast<std::size_t>(1 - lost)]);
+  const std::chrono::duration<double> passed =
+      std::chrono::steady_clock::now() - killed_at;
+  EXPECT_LT(passed.count(), 20);
+  EXPECT_EQ(left.status, 4) << left.err;
+  EXPECT_THAT(
+      left.err,
+      AllOf(
+          HasSubstr("has lost rank " + std::to_string(lost)),
+          HasSubstr("saved in "),
+          HasSubstr("launch.sh -n 2 -- --resume --out "),
+          Not(HasSubstr("frame #"))));
+  for (const auto& outcome :
+       run_ranks("--resume --out '" + out().string() + "'")) {
+    ASSERT_EQ(outcome.status, 0) << outcome.err;
+  }
+  EXPECT_EQ(read_text(out() / "steps.csv"), read_text(whole / "steps.csv"));
+  EXPECT_EQ(timeless(out() / "log.csv"), timeless(whole / "log.csv"));
+}
+
+INSTANTIATE_TEST_SUITE_P(Ranks, LostRankTest, testing::Values(0, 1));
+
+TEST_F(ProcessesTest, WaitNoLongerThanTheTimeOutForOneThatHangs) {
+  const auto ranks = begin_ranks(
+      arguments("--batch-size 8 --no-lr-check --lr 0.01 --epochs 500"), 2, "3");
+  wait_for_rows(out(), 3);
+  kill(ranks[1].child, SIGSTOP);
+  const auto left = finish(ranks[0]);
+  EXPECT_EQ(left.status, 4) << left.err;
+  EXPECT_THAT(
+      left.err,
+      AllOf(
+          HasSubstr("has lost rank 1"),
+          HasSubstr("the time-out is 3 s"),
+          HasSubstr("saved in ")));
+  // One that comes back finds that the others have gone.
+  kill(ranks[1].child, SIGCONT);
+  const auto late = finish(ranks[1]);
+  EXPECT_EQ(late.status, 4) << late.err;
+  EXPECT_THAT(
+      late.err,
+      HasSubstr("rank 1: ProcessGroupReduction: rank 1 of 2 "
+                "has lost rank 0"));
+}
+
+TEST_F(ProcessesTest, AreStartedStoppedAndGoneOnWithByTheScript) {
+  const std::string launch = std::string("'") + STEPSIZE_LAUNCH +
+                             "' -n 2 --program '" + STEPSIZE_TRAIN + "' -- ";
+  const auto script = begin(
+      launch + arguments("--batch-size 8 --no-lr-check --lr 0.01 --epochs 50"),
+      "launch");
+  wait_for_rows(out(), 5);
+  kill(script.child, SIGTERM);
+  const auto stopped = finish(script);
+  EXPECT_EQ(stopped.status, 128 + SIGTERM) << stopped.err;
+  EXPECT_THAT(stopped.err, HasSubstr("stopped by SIGTERM after update"));
+  // Said once.
+  EXPECT_EQ(stopped.err.find("stopped by"), stopped.err.rfind("stopped by"));
+
+  const auto alone = start("--resume --out '" + out().string() + "'");
+  expect_refusal(alone, 1);
+  EXPECT_THAT(alone.err, HasSubstr("is one of 2 processes"));
+  // As many epochs as are begun.
+  const auto rows = column(out() / "steps.csv", "step").size();
+  const auto epochs = std::to_string(rows / 4 + 1);
+  const auto resumed = finish(begin(
+      launch + "--resume --out '" + out().string() + "' --epochs " + epochs,
+      "resumed"));
+  EXPECT_EQ(resumed.status, 0) << resumed.err;
+  EXPECT_THAT(resumed.out, HasSubstr("goes on after"));
+}
+
+TEST_F(ProcessesTest, SayWhatDoesNotFitTogether) {
+  const auto refusal = [&](const std::string& options, const char* message) {
+    const auto outcome = train(options);
+    expect_refusal(outcome, 1);
+    EXPECT_THAT(outcome.err, HasSubstr(message));
+  };
+  refusal("--world-size 2", "--world-size 2 wants --master HOST:PORT");
+  refusal("--rank 1", "--rank 1: must be less than --world-size, which is 1");
+  refusal(
+      "--world-size 2 --rank 1 --timeout 1 --master " + test::free_master(),
+      "rank 1: connect: rank 1 of 2 has not met the others at 127.0.0.1:");
+
+  const std::string master = test::free_master();
+  const auto with = [&](const std::string& rank, const std::string& options) {
+    return begin(
+        std::string("'") + STEPSIZE_TRAIN + "' " +
+            arguments(options + " --world-size 2 --rank " + rank) +
+            " --master " + master,
+        "rank" + rank);
+  };
+  const auto first = with("0", "--seed 1");
+  const auto other = with("1", "--seed 2");
+  for (const auto& outcome : {finish(first), finish(other)}) {
+    expect_refusal(outcome, 1);
+    EXPECT_THAT(
+        outcome.err,
+        HasSubstr("was started with '--seed 2', and rank 0 with '--seed 1'"));
+  }
+}
+
+}  // namespace
+}  // namespace stepsize::trainer
