@@ -4,6 +4,11 @@
 #
 #   scripts/setup.sh            install what is missing (nothing: says nothing)
 #   scripts/setup.sh --list     print the packages, one a line
+#   scripts/setup.sh --for fuzz
+#   scripts/setup.sh --for compat
+#   scripts/setup.sh --for tsan
+#                               install what scripts/fuzz.sh, compat.sh or
+#                               tsan.sh need besides
 #   scripts/setup.sh --torch-dir
 #                               print the folder of the TorchConfig.cmake that
 #                               the environment names, or nothing
@@ -29,9 +34,15 @@ readonly packages=(
   zlib1g-dev            # the trainer reads compressed data
   dataset-fashion-mnist # what the demo trains on
 )
+# The sanitizers' libraries are no dependency of clang's.
+readonly fuzz_packages=(clang libclang-rt-dev)
+readonly compat_packages=(mmdebstrap)
+# An OpenMP library that tells the thread sanitizer where its threads meet.
+readonly tsan_packages=(libomp-dev)
 # Without OpenBLAS Debian's LibTorch multiplies matrices with the reference
 # BLAS, tens of times slower.
-readonly torch_packages=(libtorch-dev libopenblas0-pthread)
+# Its process groups over Gloo want Gloo's headers.
+readonly torch_packages=(libtorch-dev libopenblas0-pthread libgloo-dev)
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 
@@ -79,8 +90,20 @@ all_packages() {
   printf '%s\n' "${tools[@]##*:}" "${packages[@]}" "${torch_packages[@]}"
 }
 
+extra=()
 case ${1:-} in
   "") ;;
+  --for)
+    case ${2:-} in
+      fuzz) extra=("${fuzz_packages[@]}") ;;
+      compat) extra=("${compat_packages[@]}") ;;
+      tsan) extra=("${tsan_packages[@]}") ;;
+      *)
+        say "--for takes fuzz, compat or tsan, not '${2:-}'"
+        exit 2
+        ;;
+    esac
+    ;;
   --list)
     all_packages
     exit
@@ -94,7 +117,7 @@ case ${1:-} in
     exit
     ;;
   *)
-    say "unknown argument '$1'; there are --list and --torch-dir"
+    say "unknown argument '$1'; there are --list, --for and --torch-dir"
     exit 2
     ;;
 esac
@@ -131,7 +154,7 @@ missing=()
 for tool in "${tools[@]}"; do
   if ! has_tool "${tool%%:*}"; then missing+=("${tool##*:}"); fi
 done
-wanted=("${packages[@]}")
+wanted=("${packages[@]}" ${extra[@]+"${extra[@]}"})
 if ! own_torch=$(own_torch_config); then
   # The exit of a subshell: what it said about Torch_DIR stands.
   if [[ -n ${Torch_DIR:-} ]]; then exit 1; fi
