@@ -20,13 +20,9 @@
 #include "tests/support/archive_bytes.h"
 
 namespace stepsize::test {
-namespace {
 
-using torch::optim::Optimizer;
-using torch::optim::OptimizerParamGroup;
-
-struct NetImpl : torch::nn::Module {
-  NetImpl() {
+struct TrainingNetImpl : torch::nn::Module {
+  TrainingNetImpl() {
     register_module("first", first);
     register_module("norm", norm);
     register_module("drop", drop);
@@ -40,7 +36,12 @@ struct NetImpl : torch::nn::Module {
   torch::nn::Dropout drop{0.25};
   torch::nn::Linear last{7, 2};
 };
-TORCH_MODULE(Net);
+TORCH_MODULE(TrainingNet);
+
+namespace {
+
+using torch::optim::Optimizer;
+using torch::optim::OptimizerParamGroup;
 
 template <typename Class, typename Options>
 std::unique_ptr<Optimizer> made(
@@ -129,7 +130,7 @@ std::vector<TrainingRow> training_rows() {
 
 struct TrainingRun::Parts {
   TrainingRow row;
-  Net net{nullptr};
+  TrainingNet net{nullptr};
   std::unique_ptr<Optimizer> optimizer;
   at::Generator batches;
   std::unique_ptr<StatefulLR> scheduler;
@@ -153,7 +154,7 @@ TrainingRun::TrainingRun(const TrainingRow& row)
   torch::manual_seed(7);
   Parts& parts = *parts_;
   parts.row = row;
-  parts.net = Net();
+  parts.net = TrainingNet();
   parts.batches = at::detail::createCPUGenerator(11);
   parts.optimizer =
       optimizer_of(row.optimizer, {parts.net->first->parameters(), [&] {
