@@ -179,7 +179,7 @@ TEST(LRRangeRanks, LetOneShowABar) {
     }
     EXPECT_THAT(
         message_of(test),
-        HasSubstr("lr_range_test: validation must be the same on all ranks"));
+        HasSubstr("LRRangeTest: validation must be the same on all ranks"));
     EXPECT_EQ(ranks->mean(1), 1);
   });
 }
