@@ -17,6 +17,11 @@
 # SIGTERM are passed on to all. The exit status is that of the process that
 # failed first, or 0.
 set -uo pipefail
+
+die() {
+  printf 'launch: %s\n' "$*" >&2
+  exit 2
+}
 count=2
 grace=90
 master=""
