@@ -7,7 +7,8 @@
 #   -n N               processes; 2 by default
 #   --master HOST:PORT where they meet; by default a free port of 127.0.0.1
 #   --grace SECONDS    how long the others may go on where one has failed, to
-#                      save and to end by themselves; 90 by default
+#                      save and to end by themselves; 90 by default. They are
+#                      sent SIGTERM then, and SIGKILL ten seconds later
 #   --program FILE     what is started, by default the trainer that
 #                      scripts/demo.sh builds
 #   --                 what follows goes to every process, after --world-size N,
@@ -79,41 +80,73 @@ signal_all() {
     kill -s "$1" "$process" 2>/dev/null
   done
 }
-trap 'signal_all TERM' TERM
-trap 'signal_all INT' INT
-trap 'signal_all HUP' HUP
+
+# A signal that comes between two starts is passed on after the last of them.
+starting=1
+asked=""
+pass_on() {
+  asked=$1
+  if ((!starting)); then signal_all "$1"; fi
+}
+trap 'pass_on TERM' TERM
+trap 'pass_on INT' INT
+trap 'pass_on HUP' HUP
 
 # Each in a group of its own: a terminal's Ctrl-C then comes here alone, and
 # reaches them once.
 set -m
 for ((rank = 0; rank < count; ++rank)); do
+  if [[ -n $asked ]]; then break; fi
   "$program" --world-size "$count" --rank "$rank" --master "$master" "$@" &
   processes+=($!)
 done
 set +m
+# One command, so that a signal comes before both or after both.
+early=$asked starting=0
+if [[ -n $early ]]; then signal_all "$early"; fi
 
 # Waits a moment without a process of its own, so that signals come through.
 exec {nothing}<> <(:)
 pause() { read -r -t 0.2 -u "$nothing"; }
 
+# failure_of STATUS...: the failure among processes that ended within one pause,
+# or 0. The trainer exits with 4 where it has lost another process: that one is
+# the cause.
+failure_of() {
+  local status failure=0
+  for status in "$@"; do
+    if ((failure == 0 || (failure == 4 && status != 0))); then
+      failure=$status
+    fi
+  done
+  printf '%s\n' "$failure"
+}
+
 first_failure=0
-deadline=""
+terminate_at=""
+kill_at=""
 while ((${#processes[@]} > 0)); do
   pause
   left=()
+  ended=()
   for process in "${processes[@]}"; do
     if kill -0 "$process" 2>/dev/null; then
       left+=("$process")
-      continue
-    fi
-    wait "$process" 2>/dev/null
-    status=$?
-    if ((status != 0 && first_failure == 0)); then
-      first_failure=$status
-      deadline=$((SECONDS + grace))
+    else
+      wait "$process" 2>/dev/null
+      ended+=($?)
     fi
   done
   processes=(${left[@]+"${left[@]}"})
-  if [[ -n $deadline ]] && ((SECONDS >= deadline)); then signal_all KILL; fi
+  if ((first_failure == 0)); then
+    first_failure=$(failure_of ${ended[@]+"${ended[@]}"})
+    if ((first_failure != 0)); then terminate_at=$((SECONDS + grace)); fi
+  fi
+  if [[ -n $terminate_at ]] && ((SECONDS >= terminate_at)); then
+    signal_all TERM
+    terminate_at=""
+    kill_at=$((SECONDS + 10))
+  fi
+  if [[ -n $kill_at ]] && ((SECONDS >= kill_at)); then signal_all KILL; fi
 done
 exit "$first_failure"

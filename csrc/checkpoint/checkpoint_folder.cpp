@@ -20,7 +20,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr char kKind[] = "CheckpointFolder";
+constexpr char kCheckpointFolder[] = "CheckpointFolder";
 constexpr char kStart[] = "checkpoint-";
 constexpr char kEnd[] = ".ckpt";
 constexpr char kBest[] = "best.ckpt";
@@ -68,7 +68,7 @@ std::vector<Found> list_once(const std::string& folder) {
   }
   TORCH_CHECK(
       absent || !failure,
-      kKind,
+      kCheckpointFolder,
       ": ",
       folder,
       ": cannot be listed: ",
@@ -104,7 +104,7 @@ bool is_file(const std::string& path) {
 
 void name_too(const std::string& saved, const std::string& path) {
   if (detail::link_durably(saved, path)) return;
-  detail::copy_durably(kKind, saved, path);
+  detail::copy_durably(kCheckpointFolder, saved, path);
 }
 
 // The newest checkpoint that `take`, which is given its path, does not find
@@ -131,7 +131,7 @@ CheckpointLoadResult newest_of(
   }
   TORCH_CHECK(
       present.empty(),
-      kKind,
+      kCheckpointFolder,
       ": ",
       folder,
       ": none of its checkpoints can be loaded:",
@@ -158,10 +158,10 @@ CheckpointLoadResult newest_in(const std::string& folder, const Take& take) {
 CheckpointFolder::CheckpointFolder(
     std::string path, const CheckpointFolderOptions& options)
     : path_(std::move(path)), options_(options) {
-  TORCH_CHECK(!path_.empty(), kKind, ": the path is empty");
+  TORCH_CHECK(!path_.empty(), kCheckpointFolder, ": the path is empty");
   detail::check_option(
       options.keep_last() >= 1,
-      kKind,
+      kCheckpointFolder,
       "keep_last",
       ">= 1",
       options.keep_last());
@@ -169,18 +169,19 @@ CheckpointFolder::CheckpointFolder(
 
 std::string CheckpointFolder::save(
     int64_t step, const Checkpoint& checkpoint, std::optional<double> metric) {
-  detail::check_option(step >= 0, kKind, "step", ">= 0", step);
+  detail::check_option(step >= 0, kCheckpointFolder, "step", ">= 0", step);
   check_course(step);
   const bool best = options_.keep_best() && metric && std::isfinite(*metric) &&
                     is_best(step, *metric);
-  detail::make_folder(kKind, path_);
+  detail::make_folder(kCheckpointFolder, path_);
   detail::remove_abandoned_files(path_);
   const std::string file = file_path(path_, step);
   // What comes after the name may fail, and what is there is known all the
   // same.
   knows_all_ = true;
-  detail::save(
-      kKind, file, checkpoint, step, metric, [this] { leave_course(); });
+  detail::save(kCheckpointFolder, file, checkpoint, step, metric, [this] {
+    leave_course();
+  });
   if (best) name_too(file, best_path(path_));
   remove_old(step);
   resumed_ = false;
@@ -193,7 +194,7 @@ void CheckpointFolder::check_course(int64_t step) const {
     const bool is_used = !present.empty() || is_file(best_path(path_));
     TORCH_CHECK(
         !is_used,
-        kKind,
+        kCheckpointFolder,
         ": ",
         path_,
         ": has ",
@@ -205,7 +206,7 @@ void CheckpointFolder::check_course(int64_t step) const {
   const bool has_later = !present.empty() && present.back().step > step;
   TORCH_CHECK(
       !has_later || resumed_,
-      kKind,
+      kCheckpointFolder,
       ": ",
       path_,
       ": has a checkpoint of step ",
@@ -220,7 +221,7 @@ bool CheckpointFolder::is_best(int64_t step, double metric) const {
   const std::string path = best_path(path_);
   if (!is_file(path)) return true;
   try {
-    detail::CheckpointFile best(kKind, path);
+    detail::CheckpointFile best(kCheckpointFolder, path);
     const auto& known = best.info().metric;
     if (!known || best.info().step == step) return true;
     const bool is_better = options_.mode() == CheckpointMetric::kMin
@@ -242,7 +243,8 @@ void CheckpointFolder::leave_course() {
   if (!present.empty() && present.back().step > *loaded_) {
     if (loaded_best_) name_too(best_path(path_), file_path(path_, *loaded_));
     for (const Found& found : present) {
-      if (found.step > *loaded_) detail::remove_file(kKind, found.path);
+      if (found.step > *loaded_)
+        detail::remove_file(kCheckpointFolder, found.path);
     }
     detail::flush_names(path_);
   }
@@ -252,12 +254,13 @@ void CheckpointFolder::leave_course() {
 void CheckpointFolder::remove_old(int64_t step) const {
   auto present = checkpoints_of(path_);
   while (!present.empty() && present.back().step > step) {
-    detail::remove_file(kKind, present.back().path);
+    detail::remove_file(kCheckpointFolder, present.back().path);
     present.pop_back();
   }
   const auto count = static_cast<int64_t>(present.size());
   for (int64_t i = 0; i < count - options_.keep_last(); ++i) {
-    detail::remove_file(kKind, present[static_cast<std::size_t>(i)].path);
+    detail::remove_file(
+        kCheckpointFolder, present[static_cast<std::size_t>(i)].path);
   }
 }
 
@@ -283,7 +286,7 @@ std::vector<std::string> CheckpointFolder::paths() const {
 
 CheckpointLoadResult CheckpointFolder::load_latest(Checkpoint& checkpoint) {
   auto result = newest_in(path_, [&checkpoint](const std::string& path) {
-    detail::load(kKind, path, checkpoint);
+    detail::load(kCheckpointFolder, path, checkpoint);
   });
   if (result) {
     knows_all_ = true;
@@ -296,7 +299,7 @@ CheckpointLoadResult CheckpointFolder::load_latest(Checkpoint& checkpoint) {
 
 CheckpointLoadResult CheckpointFolder::find_latest() const {
   return newest_in(path_, [](const std::string& path) {
-    detail::CheckpointFile(kKind, path).check_data();
+    detail::CheckpointFile(kCheckpointFolder, path).check_data();
   });
 }
 
@@ -304,7 +307,7 @@ CheckpointLoadResult CheckpointFolder::load_best(Checkpoint& checkpoint) {
   CheckpointLoadResult result;
   const auto path = best();
   if (path) {
-    const auto step = detail::load(kKind, *path, checkpoint);
+    const auto step = detail::load(kCheckpointFolder, *path, checkpoint);
     result.path = *path;
     result.step = step.value_or(-1);
     knows_all_ = true;
@@ -317,9 +320,9 @@ CheckpointLoadResult CheckpointFolder::load_best(Checkpoint& checkpoint) {
 
 void CheckpointFolder::clear() {
   for (const Found& found : checkpoints_of(path_)) {
-    detail::remove_file(kKind, found.path);
+    detail::remove_file(kCheckpointFolder, found.path);
   }
-  detail::remove_file(kKind, best_path(path_));
+  detail::remove_file(kCheckpointFolder, best_path(path_));
   detail::remove_abandoned_files(path_);
   knows_all_ = true;
   resumed_ = false;

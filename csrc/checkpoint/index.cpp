@@ -3,7 +3,6 @@
 #include <c10/util/Exception.h>
 #include <torch/serialize/archive.h>
 
-#include <limits>
 #include <map>
 #include <set>
 #include <vector>
@@ -18,7 +17,6 @@ using torch::serialize::InputArchive;
 using torch::serialize::OutputArchive;
 
 constexpr char kIndex[] = "the index";
-constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
 constexpr auto kLastKind = static_cast<int64_t>(CheckpointEntryKind::kText);
 
 template <typename Value>
@@ -117,7 +115,7 @@ void read_index(const std::string& bytes, CheckpointInfo& info) {
     info.texts = map_of(strings("text_names"), strings("texts"));
     info.values = map_of(strings("value_names"), strings("values"));
     if (read_int(archive, kIndex, "has_step", 1) != 0) {
-      info.step = read_int(archive, kIndex, "step", kMost);
+      info.step = read_int(archive, kIndex, "step");
     }
     if (read_int(archive, kIndex, "has_metric", 1) != 0) {
       info.metric = read_double(archive, kIndex, "metric");

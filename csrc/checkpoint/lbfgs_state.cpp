@@ -6,7 +6,6 @@
 
 #include <cstdint>
 #include <deque>
-#include <limits>
 #include <type_traits>
 #include <typeinfo>
 #include <utility>
@@ -24,8 +23,6 @@ using torch::optim::LBFGSParamState;
 using torch::optim::Optimizer;
 using torch::serialize::InputArchive;
 using torch::serialize::OutputArchive;
-
-constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
 
 // One entry for all parameters, under the first one's key, with lists of
 // vectors as long as all of them together.
@@ -101,8 +98,8 @@ class LBFGSState : public OptimizerState {
   }
 
   void read_into(InputArchive& archive, LBFGSParamState& state) const {
-    state.func_evals(read_int(archive, owner_, "func_evals", kMost));
-    state.n_iter(read_int(archive, owner_, "n_iter", kMost));
+    state.func_evals(read_int(archive, owner_, "func_evals"));
+    state.n_iter(read_int(archive, owner_, "n_iter"));
     state.t(read_double(archive, owner_, "t"));
     state.prev_loss(read_double(archive, owner_, "prev_loss"));
     const auto single = read(archive, "single");

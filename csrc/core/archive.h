@@ -3,6 +3,7 @@
 #include <torch/optim/optimizer.h>
 
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -41,7 +42,7 @@ int64_t read_int(
     torch::serialize::InputArchive& archive,
     const std::string& kind,
     const std::string& key,
-    int64_t most);
+    int64_t most = std::numeric_limits<int64_t>::max());
 double read_double(
     torch::serialize::InputArchive& archive,
     const std::string& kind,

@@ -11,7 +11,7 @@
 namespace stepsize {
 namespace {
 
-constexpr char kName[] = "gauss_newton_operator";
+constexpr char kGaussNewtonOperator[] = "gauss_newton_operator";
 
 // J' u over the parameters; undefined where they are unused.
 TensorVector pull_back(
@@ -35,18 +35,20 @@ LinearOperator gauss_newton_operator(
     const std::function<at::Tensor(const at::Tensor&)>& loss,
     const TensorVector& parameters) {
   TORCH_CHECK(
-      outputs != nullptr && loss != nullptr, kName, ": a function is empty");
-  detail::check_parameters(kName, parameters, /*leaves=*/false);
+      outputs != nullptr && loss != nullptr,
+      kGaussNewtonOperator,
+      ": a function is empty");
+  detail::check_parameters(kGaussNewtonOperator, parameters, /*leaves=*/false);
   const c10::AutoGradMode with_gradients(true);
 
   const at::Tensor z = outputs();
   TORCH_CHECK(
       z.defined() && z.requires_grad() && z.numel() > 0,
-      kName,
+      kGaussNewtonOperator,
       ": the outputs must have an element and a graph");
   const at::Tensor leaf = z.detach().requires_grad_();
   const at::Tensor value = loss(leaf);
-  detail::check_loss(kName, value);
+  detail::check_loss(kGaussNewtonOperator, value);
   const TensorVector slope =
       detail::gradients_of(value, {leaf}, /*create_graph=*/true);
 

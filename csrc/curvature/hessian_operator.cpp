@@ -21,7 +21,7 @@
 namespace stepsize {
 namespace {
 
-constexpr char kName[] = "hessian_operator";
+constexpr char kHessianOperator[] = "hessian_operator";
 
 bool is_difference(HessianMethod method) {
   return method == HessianMethod::kFiniteDifference ||
@@ -37,7 +37,8 @@ bool has_graph(const TensorVector& gradients) {
 
 TensorVector without_graph(
     const TensorVector& gradients, const TensorVector& parameters) {
-  return detail::matched(kName, "the gradient", gradients, parameters);
+  return detail::matched(
+      kHessianOperator, "the gradient", gradients, parameters);
 }
 
 // The sum of squares of some elements of each parameter: what an update writes
@@ -73,7 +74,7 @@ struct HessianOperator::State {
     for (std::size_t i = 0; i < versions.size(); ++i) {
       TORCH_CHECK(
           static_cast<int64_t>(parameters[i]._version()) == versions[i],
-          kName,
+          kHessianOperator,
           ": parameter ",
           i,
           " has changed since the operator was made: make a new one");
@@ -85,7 +86,7 @@ struct HessianOperator::State {
     TORCH_CHECK(
         squares[0] == squares[1] ||
             (std::isnan(squares[0]) && std::isnan(squares[1])),
-        kName,
+        kHessianOperator,
         ": the parameters have changed since the operator was made: make a new "
         "one");
   }
@@ -201,11 +202,11 @@ HessianOperator hessian_operator(
     const LossClosure& closure,
     const TensorVector& parameters,
     const HessianOptions& options) {
-  TORCH_CHECK(closure != nullptr, kName, ": the closure is empty");
-  detail::check_parameters(kName, parameters, /*leaves=*/true);
+  TORCH_CHECK(closure != nullptr, kHessianOperator, ": the closure is empty");
+  detail::check_parameters(kHessianOperator, parameters, /*leaves=*/true);
   detail::check_option(
       std::isfinite(options.epsilon()) && options.epsilon() >= 0,
-      kName,
+      kHessianOperator,
       "epsilon",
       "finite and >= 0",
       options.epsilon());
@@ -226,8 +227,8 @@ HessianOperator hessian_operator(
 
 HessianOperator hessian_operator(
     const at::Tensor& loss, const TensorVector& parameters) {
-  detail::check_parameters(kName, parameters, /*leaves=*/false);
-  detail::check_loss(kName, loss);
+  detail::check_parameters(kHessianOperator, parameters, /*leaves=*/false);
+  detail::check_loss(kHessianOperator, loss);
   auto state = std::make_shared<HessianOperator::State>();
   state->parameters = parameters;
   state->take(
@@ -238,7 +239,7 @@ HessianOperator hessian_operator(
 
 HessianOperator hessian_operator(
     const TensorVector& gradients, const TensorVector& parameters) {
-  detail::check_parameters(kName, parameters, /*leaves=*/false);
+  detail::check_parameters(kHessianOperator, parameters, /*leaves=*/false);
   auto state = std::make_shared<HessianOperator::State>();
   state->parameters = parameters;
   state->gradient = without_graph(gradients, parameters);

@@ -13,19 +13,19 @@
 namespace stepsize {
 namespace {
 
-constexpr char kName[] = "lanczos";
+constexpr char kLanczos[] = "lanczos";
 
 void check_options(const LanczosOptions& options) {
-  detail::check_option(options.k() >= 1, kName, "k", ">= 1", options.k());
+  detail::check_option(options.k() >= 1, kLanczos, "k", ">= 1", options.k());
   detail::check_option(
       options.max_iterations() >= options.k(),
-      kName,
+      kLanczos,
       "max_iterations",
       ">= k",
       options.max_iterations());
   detail::check_option(
       std::isfinite(options.tolerance()) && options.tolerance() >= 0,
-      kName,
+      kLanczos,
       "tolerance",
       "finite and >= 0",
       options.tolerance());
@@ -91,7 +91,7 @@ LanczosResult lanczos(const LinearOperator& op, const LanczosOptions& options) {
   detail::LanczosProcess process(
       op,
       detail::unit_start(
-          kName, op.like(), options.initial(), options.generator()));
+          kLanczos, op.like(), options.initial(), options.generator()));
 
   LanczosResult result;
   bool done = false;

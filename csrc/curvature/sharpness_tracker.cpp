@@ -10,7 +10,7 @@
 namespace stepsize {
 namespace {
 
-constexpr char kKind[] = "SharpnessTracker";
+constexpr char kSharpnessTracker[] = "SharpnessTracker";
 constexpr double kJump = 1.25;
 constexpr double kRateOfTheFlat = 1e-3;
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
@@ -46,11 +46,11 @@ void check_tracker_options(
 
 SharpnessTracker::SharpnessTracker(const SharpnessTrackerOptions& options)
     : options_(options) {
-  check_tracker_options(kKind, options);
+  check_tracker_options(kSharpnessTracker, options);
 }
 
 void SharpnessTracker::set_options(const SharpnessTrackerOptions& options) {
-  check_tracker_options(kKind, options);
+  check_tracker_options(kSharpnessTracker, options);
   options_ = options;
 }
 
@@ -66,7 +66,7 @@ double SharpnessTracker::first_rate() const {
 void SharpnessTracker::measure(double sharpness) {
   detail::check_option(
       std::isfinite(sharpness) && sharpness >= 0,
-      kKind,
+      kSharpnessTracker,
       "a measurement",
       "finite and >= 0",
       sharpness);
@@ -94,7 +94,7 @@ void SharpnessTracker::measure(double sharpness) {
 }
 
 double SharpnessTracker::next_rate() {
-  TORCH_CHECK(started(), kKind, ": there has been no measurement");
+  TORCH_CHECK(started(), kSharpnessTracker, ": there has been no measurement");
   if (!fresh_ && curved_) {
     rate_ = std::min(
         {target(), options_.lr_growth() * rate_, cap_, options_.max_lr()});
@@ -130,7 +130,7 @@ void SharpnessTracker::restore(const std::vector<double>& state) {
                      is_count(state[4], 1, 0x1p53) &&
                      is_count(state[5], 0, state[4]) &&
                      is_count(state[6], 0, 1) && is_count(state[7], 0, 1);
-  TORCH_CHECK(holds, kKind, ": this is no state of a tracker");
+  TORCH_CHECK(holds, kSharpnessTracker, ": this is no state of a tracker");
   measurements_ = static_cast<int64_t>(state[0]);
   sharpness_ = state[1];
   rate_ = state[2];

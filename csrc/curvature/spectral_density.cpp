@@ -13,18 +13,27 @@
 namespace stepsize {
 namespace {
 
-constexpr char kName[] = "spectral_density";
+constexpr char kSpectralDensity[] = "spectral_density";
 
 void check_options(const SpectralDensityOptions& options) {
   using detail::check_option;
   check_option(
-      options.samples() >= 1, kName, "samples", ">= 1", options.samples());
-  check_option(options.steps() >= 1, kName, "steps", ">= 1", options.steps());
+      options.samples() >= 1,
+      kSpectralDensity,
+      "samples",
+      ">= 1",
+      options.samples());
   check_option(
-      options.points() >= 2, kName, "points", ">= 2", options.points());
+      options.steps() >= 1, kSpectralDensity, "steps", ">= 1", options.steps());
+  check_option(
+      options.points() >= 2,
+      kSpectralDensity,
+      "points",
+      ">= 2",
+      options.points());
   check_option(
       options.width() > 0 && options.width() <= 1,
-      kName,
+      kSpectralDensity,
       "width",
       "in (0, 1]",
       options.width());

@@ -13,7 +13,7 @@
 namespace stepsize {
 namespace {
 
-constexpr char kKind[] = "ProcessGroupReduction";
+constexpr char kProcessGroupReduction[] = "ProcessGroupReduction";
 
 // The first line, without the place in a source file that it may start with.
 std::string short_text(const std::string& text) {
@@ -29,7 +29,7 @@ void check_dense(const at::Tensor& tensor, const char* what, bool right_type) {
   TORCH_CHECK(
       tensor.defined() && tensor.layout() == at::kStrided &&
           tensor.is_contiguous() && right_type,
-      kKind,
+      kProcessGroupReduction,
       ": the tensor must be contiguous and ",
       what);
 }
@@ -49,7 +49,8 @@ ProcessGroupReduction::ProcessGroupReduction(
     : group_(std::move(group)),
       device_(device),
       timeout_seconds_(timeout_seconds) {
-  TORCH_CHECK(group_, kKind, ": the process group must not be empty");
+  TORCH_CHECK(
+      group_, kProcessGroupReduction, ": the process group must not be empty");
   rank_ = group_->getRank();
   world_size_ = group_->getSize();
 }
@@ -62,8 +63,8 @@ int64_t ProcessGroupReduction::world_size() const { return world_size_; }
 
 void ProcessGroupReduction::give_up() {
   if (!failure_.empty()) return;
-  failure_ = std::string(kKind) + ": rank " + std::to_string(rank_) + " of " +
-             std::to_string(world_size_) +
+  failure_ = std::string(kProcessGroupReduction) + ": rank " +
+             std::to_string(rank_) + " of " + std::to_string(world_size_) +
              " has left the others after an exception between two exchanges";
   group_.reset();
 }
@@ -80,9 +81,9 @@ void ProcessGroupReduction::guarded(
   try {
     operation();
   } catch (...) {
-    failure_ = std::string(kKind) + ": rank " + std::to_string(rank()) +
-               " of " + std::to_string(world_size()) + " has lost " + others() +
-               " in a " + what + ": " +
+    failure_ = std::string(kProcessGroupReduction) + ": rank " +
+               std::to_string(rank()) + " of " + std::to_string(world_size()) +
+               " has lost " + others() + " in a " + what + ": " +
                short_text(detail::text_of(std::current_exception()));
     if (timeout_seconds_ > 0) {
       failure_ +=
@@ -120,7 +121,7 @@ std::function<void()> ProcessGroupReduction::start_sum(at::Tensor tensor) {
 }
 
 void ProcessGroupReduction::broadcast(at::Tensor& bytes, int64_t root) {
-  detail::check_root(kKind, *this, root);
+  detail::check_root(kProcessGroupReduction, *this, root);
   check_dense(
       bytes, "of bytes", bytes.defined() && bytes.scalar_type() == at::kByte);
   std::vector<at::Tensor> tensors{there(bytes)};

@@ -18,7 +18,7 @@ namespace {
 
 using detail::Operands;
 
-constexpr detail::Signature kSignature = {
+constexpr detail::Signature kAdamSignature = {
     "adam_step",
     {"parameter", "gradient", "exp_avg", "exp_avg_sq", "max_exp_avg_sq"}};
 
@@ -31,7 +31,7 @@ void check_beta(const char* name, double value) {
       value);
 }
 
-void check_numbers(const AdamHyperparameters& h) {
+void check_adam_numbers(const AdamHyperparameters& h) {
   detail::check_not_negative("adam_step", "lr", h.lr);
   check_beta("beta1", h.beta1);
   check_beta("beta2", h.beta2);
@@ -84,7 +84,7 @@ class NumbersByStep {
   std::vector<detail::AdamNumbers> numbers_;
 };
 
-struct Slot {
+struct AdamSlot {
   detail::AdamLoop loop;
   size_t numbers;
 };
@@ -101,7 +101,7 @@ void adam_step(
     const AdamHyperparameters& hyperparameters,
     const at::Tensor& grad_scale) {
   const bool amsgrad = hyperparameters.amsgrad;
-  check_numbers(hyperparameters);
+  check_adam_numbers(hyperparameters);
   detail::check_length("adam_step", "grads", grads.size(), params.size());
   detail::check_length("adam_step", "exp_avgs", exp_avgs.size(), params.size());
   detail::check_length(
@@ -129,7 +129,7 @@ void adam_step(
         amsgrad ? 5 : 4};
   };
   NumbersByStep numbers(hyperparameters);
-  detail::CpuWork<Slot> cpu(params.size());
+  detail::CpuWork<AdamSlot> cpu(params.size());
   detail::DeviceLists elsewhere;
   for (size_t i = 0; i < params.size(); ++i) {
     for (const at::TensorList list :
@@ -138,7 +138,7 @@ void adam_step(
     }
     if (!grads[i].defined()) continue;
     const Operands operands = operands_at(i);
-    detail::check_operands(kSignature, static_cast<int64_t>(i), operands);
+    detail::check_operands(kAdamSignature, static_cast<int64_t>(i), operands);
     TORCH_CHECK(
         steps[i] >= 1, "adam_step: step ", i, " must be >= 1, got ", steps[i]);
     if (!params[i].is_cpu()) {
@@ -166,7 +166,10 @@ void adam_step(
   if (!detail::is_usable_scale(scale)) return;
   numbers.set_scale(scale);
   cpu.run(
-      [&](const Slot& slot, void* const* arrays, int64_t begin, int64_t end) {
+      [&](const AdamSlot& slot,
+          void* const* arrays,
+          int64_t begin,
+          int64_t end) {
         slot.loop(
             {arrays[0], arrays[1], arrays[2], arrays[3], arrays[4]},
             begin,

@@ -18,14 +18,14 @@ namespace {
 
 using detail::Operands;
 
-constexpr detail::Signature kSignature = {
+constexpr detail::Signature kSGDSignature = {
     "sgd_step", {"parameter", "gradient", "momentum buffer"}};
 
-void check_numbers(const SGDHyperparameters& h) {
-  detail::check_not_negative(kSignature.function, "lr", h.lr);
-  detail::check_not_negative(kSignature.function, "momentum", h.momentum);
+void check_sgd_numbers(const SGDHyperparameters& h) {
+  detail::check_not_negative(kSGDSignature.function, "lr", h.lr);
+  detail::check_not_negative(kSGDSignature.function, "momentum", h.momentum);
   detail::check_not_negative(
-      kSignature.function, "weight_decay", h.weight_decay);
+      kSGDSignature.function, "weight_decay", h.weight_decay);
   TORCH_CHECK(
       std::isfinite(h.dampening),
       "sgd_step: dampening must be finite, got ",
@@ -55,7 +55,7 @@ detail::SGDNumbers numbers_of(const SGDHyperparameters& h, double scale) {
       h.maximize ? -scale : scale};
 }
 
-struct Slot {
+struct SGDSlot {
   detail::SGDLoop loop;
 };
 
@@ -69,7 +69,7 @@ void sgd_step(
     const SGDHyperparameters& hyperparameters,
     const at::Tensor& grad_scale) {
   const bool has_momentum = hyperparameters.momentum != 0.0;
-  check_numbers(hyperparameters);
+  check_sgd_numbers(hyperparameters);
   detail::check_length("sgd_step", "grads", grads.size(), params.size());
   detail::check_length(
       "sgd_step",
@@ -91,7 +91,7 @@ void sgd_step(
         {&params[i], &grads[i], has_momentum ? &momentum_buffers[i] : nullptr},
         has_momentum ? 3 : 2};
   };
-  detail::CpuWork<Slot> cpu(params.size());
+  detail::CpuWork<SGDSlot> cpu(params.size());
   detail::DeviceLists elsewhere;
   for (size_t i = 0; i < params.size(); ++i) {
     for (const at::TensorList list : {params, grads, momentum_buffers}) {
@@ -99,7 +99,7 @@ void sgd_step(
     }
     if (!grads[i].defined()) continue;
     const Operands operands = operands_at(i);
-    detail::check_operands(kSignature, static_cast<int64_t>(i), operands);
+    detail::check_operands(kSGDSignature, static_cast<int64_t>(i), operands);
     const bool first = has_momentum && !first_step.empty() && first_step[i];
     if (!params[i].is_cpu()) {
       elsewhere.add(operands, first ? 1 : 0);
@@ -126,7 +126,10 @@ void sgd_step(
   if (!detail::is_usable_scale(scale)) return;
   const detail::SGDNumbers numbers = numbers_of(hyperparameters, scale);
   cpu.run(
-      [&](const Slot& slot, void* const* arrays, int64_t begin, int64_t end) {
+      [&](const SGDSlot& slot,
+          void* const* arrays,
+          int64_t begin,
+          int64_t end) {
         slot.loop({arrays[0], arrays[1], arrays[2]}, begin, end, numbers);
       },
       operands_at);

@@ -19,7 +19,7 @@
 namespace stepsize {
 namespace {
 
-constexpr char kKind[] = "CurvatureLR";
+constexpr char kCurvatureLR[] = "CurvatureLR";
 constexpr int64_t kMostCount = std::numeric_limits<int64_t>::max();
 // Steps without any measurement, after which a warning is due.
 constexpr int64_t kPatience = 10;
@@ -52,13 +52,17 @@ bool same_shapes(const TensorVector& a, const TensorVector& b) {
 }  // namespace
 
 std::string CurvatureLROptions::describe() const {
-  check_tracker_options(kKind, tracker_);
-  detail::check_rates(kKind, "factor", factor_);
-  check_momentum_limit(kKind, momentum_limit_);
+  check_tracker_options(kCurvatureLR, tracker_);
+  detail::check_rates(kCurvatureLR, "factor", factor_);
+  check_momentum_limit(kCurvatureLR, momentum_limit_);
   detail::check_option(
-      start_products_ >= 1, kKind, "start_products", ">= 1", start_products_);
-  detail::check_option(seed_ >= 0, kKind, "seed", ">= 0", seed_);
-  return detail::OptionText(kKind)
+      start_products_ >= 1,
+      kCurvatureLR,
+      "start_products",
+      ">= 1",
+      start_products_);
+  detail::check_option(seed_ >= 0, kCurvatureLR, "seed", ">= 0", seed_);
+  return detail::OptionText(kCurvatureLR)
       .add("safety", tracker_.safety())
       .add("max_interval", tracker_.max_interval())
       .add("lr_growth", tracker_.lr_growth())
@@ -76,14 +80,14 @@ std::string CurvatureLROptions::describe() const {
 
 CurvatureLR::CurvatureLR(
     torch::optim::Optimizer& optimizer, const CurvatureLROptions& options)
-    : StatefulLR(optimizer, kKind, options.describe()),
+    : StatefulLR(optimizer, kCurvatureLR, options.describe()),
       options_(options),
       tracker_(options.tracker()) {
-  detail::check_descends(kKind, optimizer);
+  detail::check_descends(kCurvatureLR, optimizer);
   check_dampening();
   if (options_.factor().is_list()) {
     detail::check_list_length(
-        kKind,
+        kCurvatureLR,
         "factor",
         options_.factor().values().size(),
         static_cast<int64_t>(optimizer.param_groups().size()));
@@ -98,7 +102,7 @@ void CurvatureLR::check_dampening() const {
         detail::descent_traits(groups[i].options()).dampening;
     TORCH_CHECK(
         dampening == 0,
-        kKind,
+        kCurvatureLR,
         ": dampening of parameter group ",
         std::to_string(i),
         " must be 0, got ",
@@ -148,7 +152,7 @@ std::vector<double> CurvatureLR::lrs_at(int64_t epoch, double rate) const {
     const double factor = options_.factor()[static_cast<int64_t>(i)];
     lrs.push_back(shape * factor * widened * rate / decayed);
   }
-  detail::check_finite(kKind, "rates", lrs);
+  detail::check_finite(kCurvatureLR, "rates", lrs);
   return lrs;
 }
 
@@ -237,7 +241,7 @@ std::vector<double> CurvatureLR::get_lrs() {
   if (!tracker.started() && epoch >= kPatience && !warned_) {
     warned_ = true;
     TORCH_WARN(
-        kKind,
+        kCurvatureLR,
         ": no measurement in ",
         std::to_string(epoch),
         " steps: the rates are still the optimizer's own, and `schedule` has "
@@ -259,12 +263,12 @@ void CurvatureLR::save_state(torch::serialize::OutputArchive& archive) const {
 void CurvatureLR::load_state(
     torch::serialize::InputArchive& archive, const std::vector<double>& lrs) {
   SharpnessTracker tracker(options_.tracker());
-  tracker.restore(detail::read_doubles(archive, kKind, "tracker"));
-  TensorVector vector = detail::read_tensors(archive, kKind, "vector");
+  tracker.restore(detail::read_doubles(archive, kCurvatureLR, "tracker"));
+  TensorVector vector = detail::read_tensors(archive, kCurvatureLR, "vector");
   const TensorVector parameters = trained_parameters();
   TORCH_CHECK(
       vector.empty() || same_shapes(vector, parameters),
-      kKind,
+      kCurvatureLR,
       ": the archive was written for other parameters: it has a vector of ",
       std::to_string(vector.size()),
       " tensors, and ",
@@ -278,10 +282,11 @@ void CurvatureLR::load_state(
         /*copy=*/true);
   }
   const auto products =
-      detail::read_int(archive, kKind, "products", kMostCount);
-  const auto failed = detail::read_int(archive, kKind, "failed", kMostCount);
+      detail::read_int(archive, kCurvatureLR, "products", kMostCount);
+  const auto failed =
+      detail::read_int(archive, kCurvatureLR, "failed", kMostCount);
   const auto observed =
-      detail::read_int(archive, kKind, "observed", kMostCount);
+      detail::read_int(archive, kCurvatureLR, "observed", kMostCount);
   detail::GroupWrites writes(optimizer());
   writes.set_lrs(lrs);
   writes.keep();

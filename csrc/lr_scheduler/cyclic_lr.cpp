@@ -13,7 +13,7 @@
 namespace stepsize {
 namespace {
 
-constexpr char kKind[] = "CyclicLR";
+constexpr char kCyclicLR[] = "CyclicLR";
 
 Schedule scale_schedule(
     const std::function<double(double)>& scale_fn,
@@ -26,7 +26,7 @@ Schedule scale_schedule(
     const double scale = scale_fn(x);
     TORCH_CHECK(
         std::isfinite(scale) && scale >= 0,
-        kKind,
+        kCyclicLR,
         ": scale_fn must return a finite number >= 0, got ",
         detail::number_text(scale),
         " for ",
@@ -51,18 +51,20 @@ const char* mode_text(CyclicMode mode) {
 
 LRRule CyclicLROptions::rule() const {
   using detail::check_option;
-  detail::check_rates(kKind, "base_lr", base_lr_);
-  detail::check_rates(kKind, "max_lr", max_lr_);
-  check_option(step_size_up_ > 0, kKind, "step_size_up", "> 0", step_size_up_);
+  detail::check_rates(kCyclicLR, "base_lr", base_lr_);
+  detail::check_rates(kCyclicLR, "max_lr", max_lr_);
+  check_option(
+      step_size_up_ > 0, kCyclicLR, "step_size_up", "> 0", step_size_up_);
   const int64_t step_down = step_size_down_.value_or(step_size_up_);
-  check_option(step_down > 0, kKind, "step_size_down", "> 0", step_down);
-  check_option(gamma_ > 0 && gamma_ <= 1, kKind, "gamma", "in (0, 1]", gamma_);
+  check_option(step_down > 0, kCyclicLR, "step_size_down", "> 0", step_down);
+  check_option(
+      gamma_ > 0 && gamma_ <= 1, kCyclicLR, "gamma", "in (0, 1]", gamma_);
 
   const auto up = static_cast<double>(step_size_up_);
   const auto down = static_cast<double>(step_down);
   const auto triangle = TriangularOptions().down(down).floor(0.0);
   Schedule schedule;
-  detail::OptionText text(kKind);
+  detail::OptionText text(kCyclicLR);
   text.add("base_lr", base_lr_)
       .add("max_lr", max_lr_)
       .add("step_size_up", step_size_up_)
@@ -91,8 +93,8 @@ LRRule CyclicLROptions::rule() const {
   std::optional<detail::MomentumSpec> momentum;
   text.add("cycle_momentum", cycle_momentum_);
   if (cycle_momentum_) {
-    detail::check_momenta(kKind, "base_momentum", base_momentum_);
-    detail::check_momenta(kKind, "max_momentum", max_momentum_);
+    detail::check_momenta(kCyclicLR, "base_momentum", base_momentum_);
+    detail::check_momenta(kCyclicLR, "max_momentum", max_momentum_);
     text.add("base_momentum", base_momentum_)
         .add("max_momentum", max_momentum_);
     momentum = detail::MomentumSpec{
@@ -102,7 +104,7 @@ LRRule CyclicLROptions::rule() const {
         momentum_access_};
   }
   return detail::make_affine_rule(
-      {kKind,
+      {kCyclicLR,
        text.str(),
        schedule,
        detail::NamedPerGroup{"base_lr", base_lr_},

@@ -12,26 +12,26 @@
 namespace stepsize {
 namespace {
 
-constexpr char kKind[] = "OneCycleLR";
+constexpr char kOneCycleLR[] = "OneCycleLR";
 
 int64_t steps_of(const OneCycleLROptions& options) {
   using detail::check_option;
   if (options.total_steps()) {
     const int64_t steps = *options.total_steps();
-    check_option(steps > 0, kKind, "total_steps", "> 0", steps);
+    check_option(steps > 0, kOneCycleLR, "total_steps", "> 0", steps);
     return steps;
   }
   TORCH_CHECK(
       options.epochs() && options.steps_per_epoch(),
-      kKind,
+      kOneCycleLR,
       ": total_steps, or both epochs and steps_per_epoch, must be set");
   const int64_t epochs = *options.epochs();
   const int64_t steps = *options.steps_per_epoch();
-  check_option(epochs > 0, kKind, "epochs", "> 0", epochs);
-  check_option(steps > 0, kKind, "steps_per_epoch", "> 0", steps);
+  check_option(epochs > 0, kOneCycleLR, "epochs", "> 0", epochs);
+  check_option(steps > 0, kOneCycleLR, "steps_per_epoch", "> 0", steps);
   check_option(
       steps <= std::numeric_limits<int64_t>::max() / epochs,
-      kKind,
+      kOneCycleLR,
       "steps_per_epoch",
       "such that its product with epochs fits 64 bits",
       steps);
@@ -60,40 +60,40 @@ Schedule curve(const OneCycleOptions& shape, double steps) {
 LRRule OneCycleLROptions::rule() const {
   using detail::check_option;
   const int64_t steps = steps_of(*this);
-  detail::check_rates(kKind, "max_lr", max_lr_);
+  detail::check_rates(kOneCycleLR, "max_lr", max_lr_);
   check_option(
       pct_start_ >= 0 && pct_start_ <= 1,
-      kKind,
+      kOneCycleLR,
       "pct_start",
       "in [0, 1]",
       pct_start_);
   check_option(
       !three_phase_ || pct_start_ <= 0.5,
-      kKind,
+      kOneCycleLR,
       "pct_start",
       "at most 0.5 with three_phase",
       pct_start_);
   check_option(
       std::isfinite(div_factor_) && div_factor_ >= 1,
-      kKind,
+      kOneCycleLR,
       "div_factor",
       "finite and >= 1",
       div_factor_);
   check_option(
       final_div_factor_ > 0,
-      kKind,
+      kOneCycleLR,
       "final_div_factor",
       "> 0",
       final_div_factor_);
   check_option(
       std::isfinite(1 / div_factor_ / final_div_factor_),
-      kKind,
+      kOneCycleLR,
       "final_div_factor",
       "large enough for a last rate in the range of a double",
       final_div_factor_);
 
   const bool is_cosine = anneal_strategy_ == AnnealStrategy::kCosine;
-  detail::OptionText text(kKind);
+  detail::OptionText text(kOneCycleLR);
   text.add("max_lr", max_lr_)
       .add("total_steps", steps)
       .add("pct_start", pct_start_)
@@ -113,8 +113,8 @@ LRRule OneCycleLROptions::rule() const {
   const Schedule schedule = curve(shape, length);
   std::optional<detail::MomentumSpec> momentum;
   if (cycle_momentum_) {
-    detail::check_momenta(kKind, "base_momentum", base_momentum_);
-    detail::check_momenta(kKind, "max_momentum", max_momentum_);
+    detail::check_momenta(kOneCycleLR, "base_momentum", base_momentum_);
+    detail::check_momenta(kOneCycleLR, "max_momentum", max_momentum_);
     text.add("base_momentum", base_momentum_)
         .add("max_momentum", max_momentum_);
     constexpr double kInfinity = std::numeric_limits<double>::infinity();
@@ -126,7 +126,7 @@ LRRule OneCycleLROptions::rule() const {
         momentum_access_};
   }
   return detail::make_affine_rule(
-      {kKind,
+      {kOneCycleLR,
        text.str(),
        schedule,
        std::nullopt,
@@ -142,7 +142,7 @@ OneCycleLR::OneCycleLR(
 void OneCycleLR::extend(int64_t new_length) {
   TORCH_CHECK(
       new_length > last_epoch() + 1,
-      kKind,
+      kOneCycleLR,
       ": extend: new_length must be above ",
       std::to_string(last_epoch() + 1),
       ", the steps already in force, got ",

@@ -15,7 +15,7 @@
 namespace stepsize {
 namespace {
 
-constexpr char kKind[] = "ReduceLROnPlateau";
+constexpr char kReduceLROnPlateau[] = "ReduceLROnPlateau";
 
 double worst(PlateauMode mode) {
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
@@ -27,21 +27,27 @@ double worst(PlateauMode mode) {
 std::string ReduceLROnPlateauOptions::describe() const {
   using detail::check_option;
   check_option(
-      factor_ >= 0 && factor_ < 1, kKind, "factor", "in [0, 1)", factor_);
-  check_option(patience_ >= 0, kKind, "patience", ">= 0", patience_);
-  detail::check_rates(kKind, "threshold", threshold_);
+      factor_ >= 0 && factor_ < 1,
+      kReduceLROnPlateau,
+      "factor",
+      "in [0, 1)",
+      factor_);
+  check_option(
+      patience_ >= 0, kReduceLROnPlateau, "patience", ">= 0", patience_);
+  detail::check_rates(kReduceLROnPlateau, "threshold", threshold_);
   const bool is_min = mode_ == PlateauMode::kMin;
   const bool is_rel = threshold_mode_ == ThresholdMode::kRel;
   check_option(
       !(is_min && is_rel) || threshold_ < 1,
-      kKind,
+      kReduceLROnPlateau,
       "threshold",
       "below 1 where it is relative and the mode is kMin",
       threshold_);
-  check_option(cooldown_ >= 0, kKind, "cooldown", ">= 0", cooldown_);
-  detail::check_rates(kKind, "min_lr", min_lr_);
-  detail::check_rates(kKind, "eps", eps_);
-  return detail::OptionText(kKind)
+  check_option(
+      cooldown_ >= 0, kReduceLROnPlateau, "cooldown", ">= 0", cooldown_);
+  detail::check_rates(kReduceLROnPlateau, "min_lr", min_lr_);
+  detail::check_rates(kReduceLROnPlateau, "eps", eps_);
+  return detail::OptionText(kReduceLROnPlateau)
       .add("mode", is_min ? "min" : "max")
       .add("factor", factor_)
       .add("patience", patience_)
@@ -55,12 +61,12 @@ std::string ReduceLROnPlateauOptions::describe() const {
 
 ReduceLROnPlateau::ReduceLROnPlateau(
     torch::optim::Optimizer& optimizer, const ReduceLROnPlateauOptions& options)
-    : StatefulLR(optimizer, kKind, options.describe()),
+    : StatefulLR(optimizer, kReduceLROnPlateau, options.describe()),
       options_(options),
       best_(worst(options.mode())) {
   if (options_.min_lr().is_list()) {
     detail::check_list_length(
-        kKind,
+        kReduceLROnPlateau,
         "min_lr",
         options_.min_lr().values().size(),
         static_cast<int64_t>(optimizer.param_groups().size()));
@@ -124,16 +130,20 @@ void ReduceLROnPlateau::save_state(
 
 void ReduceLROnPlateau::load_state(
     torch::serialize::InputArchive& archive, const std::vector<double>& lrs) {
-  const double best = detail::read_double(archive, kKind, "best");
+  const double best = detail::read_double(archive, kReduceLROnPlateau, "best");
   const int64_t bad = detail::read_int(
       archive,
-      kKind,
+      kReduceLROnPlateau,
       "num_bad_epochs",
       std::min(options_.patience(), kLastTime));
-  const int64_t cooldown =
-      detail::read_int(archive, kKind, "cooldown_counter", options_.cooldown());
+  const int64_t cooldown = detail::read_int(
+      archive, kReduceLROnPlateau, "cooldown_counter", options_.cooldown());
   detail::check_option(
-      !std::isnan(best), kKind, "'best' of the archive", "a number", best);
+      !std::isnan(best),
+      kReduceLROnPlateau,
+      "'best' of the archive",
+      "a number",
+      best);
   detail::GroupWrites writes(optimizer());
   writes.set_lrs(lrs);
   writes.keep();

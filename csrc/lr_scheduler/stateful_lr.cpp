@@ -11,7 +11,7 @@ namespace stepsize {
 namespace {
 
 constexpr int64_t kFormat = 1;
-constexpr char kFormatKey[] = "stepsize_lr_format";
+constexpr char kSchedulerFormatKey[] = "stepsize_lr_format";
 
 }  // namespace
 
@@ -44,7 +44,7 @@ int64_t StatefulLR::next_epoch() const {
 
 torch::serialize::OutputArchive& operator<<(
     torch::serialize::OutputArchive& archive, const StatefulLR& scheduler) {
-  detail::write_int(archive, kFormatKey, kFormat);
+  detail::write_int(archive, kSchedulerFormatKey, kFormat);
   detail::write_string(archive, "kind", scheduler.kind_);
   detail::write_string(archive, "fingerprint", scheduler.fingerprint_);
   detail::write_int(archive, "last_epoch", scheduler.last_epoch_);
@@ -59,7 +59,7 @@ torch::serialize::InputArchive& operator>>(
   const std::string& kind = scheduler.kind_;
   c10::IValue format;
   TORCH_CHECK(
-      archive.try_read(kFormatKey, format) && format.isInt(),
+      archive.try_read(kSchedulerFormatKey, format) && format.isInt(),
       kind,
       ": the archive holds no scheduler of stepsize");
   TORCH_CHECK(

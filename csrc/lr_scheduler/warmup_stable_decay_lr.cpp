@@ -16,7 +16,7 @@
 namespace stepsize {
 namespace {
 
-constexpr char kKind[] = "WarmupStableDecayLR";
+constexpr char kWarmupStableDecayLR[] = "WarmupStableDecayLR";
 constexpr char kCooldownsKey[] = "cooldowns";
 
 const char* shape_text(CooldownShape shape) {
@@ -38,17 +38,22 @@ const char* shape_text(CooldownShape shape) {
 Schedule schedule_of(const WarmupStableDecayLROptions& options) {
   using detail::check_option;
   const auto check_steps = [](const char* name, int64_t steps) {
-    check_option(steps >= 0, kKind, name, ">= 0", steps);
+    check_option(steps >= 0, kWarmupStableDecayLR, name, ">= 0", steps);
     return static_cast<double>(steps);
   };
   const double up = check_steps("warmup_steps", options.warmup_steps());
   const double stable = check_steps("stable_steps", options.stable_steps());
   const double down = check_steps("decay_steps", options.decay_steps());
   const double floor = options.floor();
-  check_option(floor >= 0 && floor <= 1, kKind, "floor", "in [0, 1]", floor);
+  check_option(
+      floor >= 0 && floor <= 1,
+      kWarmupStableDecayLR,
+      "floor",
+      "in [0, 1]",
+      floor);
   check_option(
       options.cooldown_shape() != CooldownShape::kExponential || floor > 0,
-      kKind,
+      kWarmupStableDecayLR,
       "floor",
       "> 0 with the exponential cooldown_shape",
       floor);
@@ -60,8 +65,8 @@ Schedule schedule_of(const WarmupStableDecayLROptions& options) {
 LRRule WarmupStableDecayLROptions::rule() const {
   const Schedule schedule = schedule_of(*this);
   return detail::make_affine_rule(
-      {kKind,
-       detail::OptionText(kKind)
+      {kWarmupStableDecayLR,
+       detail::OptionText(kWarmupStableDecayLR)
            .add("warmup_steps", warmup_steps_)
            .add("stable_steps", stable_steps_)
            .add("decay_steps", decay_steps_)
@@ -81,7 +86,11 @@ WarmupStableDecayLR::WarmupStableDecayLR(
 
 void WarmupStableDecayLR::begin_cooldown(int64_t steps) {
   detail::check_option(
-      steps > 0, kKind, "the steps of begin_cooldown", "> 0", steps);
+      steps > 0,
+      kWarmupStableDecayLR,
+      "the steps of begin_cooldown",
+      "> 0",
+      steps);
   const double start = rule_time(last_epoch());
   const Cooldown cooldown =
       make_cooldown(start, static_cast<double>(steps), factor_at(start));
@@ -131,8 +140,9 @@ void WarmupStableDecayLR::save_state(
 
 void WarmupStableDecayLR::load_state(
     torch::serialize::InputArchive& archive, const std::vector<double>& lrs) {
-  const auto flat = detail::read_doubles(archive, kKind, kCooldownsKey);
-  detail::check_finite(kKind, kCooldownsKey, flat);
+  const auto flat =
+      detail::read_doubles(archive, kWarmupStableDecayLR, kCooldownsKey);
+  detail::check_finite(kWarmupStableDecayLR, kCooldownsKey, flat);
   std::vector<Cooldown> cooldowns;
   bool valid = flat.size() % 3 == 0;
   for (std::size_t i = 0; valid && i < flat.size(); i += 3) {
@@ -142,7 +152,9 @@ void WarmupStableDecayLR::load_state(
     cooldowns.push_back(make_cooldown(flat[i], flat[i + 1], flat[i + 2]));
   }
   TORCH_CHECK(
-      valid, kKind, ": 'cooldowns' of the archive are no list of cooldowns");
+      valid,
+      kWarmupStableDecayLR,
+      ": 'cooldowns' of the archive are no list of cooldowns");
   RuleLR::load_state(archive, lrs);
   cooldowns_ = std::move(cooldowns);
 }

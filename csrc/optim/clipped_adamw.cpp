@@ -13,19 +13,20 @@
 namespace stepsize {
 namespace {
 
-constexpr char kKind[] = "ClippedAdamW";
+constexpr char kClippedAdamW[] = "ClippedAdamW";
 
 ClipOptions clip_of(const ClippedAdamWOptions& options) {
   return {options.max_norm(), options.norm_type(), options.non_finite()};
 }
 
 void check(const ClippedAdamWOptions& options) {
-  detail::check_not_negative(kKind, "lr", options.lr());
-  detail::check_share(kKind, "beta1", std::get<0>(options.betas()));
-  detail::check_share(kKind, "beta2", std::get<1>(options.betas()));
-  detail::check_not_negative(kKind, "eps", options.eps());
-  detail::check_not_negative(kKind, "weight_decay", options.weight_decay());
-  detail::check_clip_options(kKind, clip_of(options));
+  detail::check_not_negative(kClippedAdamW, "lr", options.lr());
+  detail::check_share(kClippedAdamW, "beta1", std::get<0>(options.betas()));
+  detail::check_share(kClippedAdamW, "beta2", std::get<1>(options.betas()));
+  detail::check_not_negative(kClippedAdamW, "eps", options.eps());
+  detail::check_not_negative(
+      kClippedAdamW, "weight_decay", options.weight_decay());
+  detail::check_clip_options(kClippedAdamW, clip_of(options));
 }
 
 const ClippedAdamWOptions& checked(const ClippedAdamWOptions& options) {
@@ -50,15 +51,16 @@ void ClippedAdamWOptions::serialize(
 }
 
 void ClippedAdamWOptions::serialize(torch::serialize::InputArchive& archive) {
-  ClippedAdamWOptions read(detail::read_double(archive, kKind, "lr"));
-  const double beta1 = detail::read_double(archive, kKind, "beta1");
-  const double beta2 = detail::read_double(archive, kKind, "beta2");
+  ClippedAdamWOptions read(detail::read_double(archive, kClippedAdamW, "lr"));
+  const double beta1 = detail::read_double(archive, kClippedAdamW, "beta1");
+  const double beta2 = detail::read_double(archive, kClippedAdamW, "beta2");
   read.betas(std::make_tuple(beta1, beta2));
-  read.eps(detail::read_double(archive, kKind, "eps"));
-  read.weight_decay(detail::read_double(archive, kKind, "weight_decay"));
-  read.amsgrad(detail::read_int(archive, kKind, "amsgrad", 1) == 1);
-  read.maximize(detail::read_int(archive, kKind, "maximize", 1) == 1);
-  const ClipOptions clip = detail::read_clip_options(archive, kKind);
+  read.eps(detail::read_double(archive, kClippedAdamW, "eps"));
+  read.weight_decay(
+      detail::read_double(archive, kClippedAdamW, "weight_decay"));
+  read.amsgrad(detail::read_int(archive, kClippedAdamW, "amsgrad", 1) == 1);
+  read.maximize(detail::read_int(archive, kClippedAdamW, "maximize", 1) == 1);
+  const ClipOptions clip = detail::read_clip_options(archive, kClippedAdamW);
   read.max_norm(clip.max_norm)
       .norm_type(clip.norm_type)
       .non_finite(clip.non_finite);
@@ -77,7 +79,7 @@ ClippedAdamW::ClippedAdamW(
     const std::vector<torch::optim::OptimizerParamGroup>& groups,
     const ClippedAdamWOptions& defaults)
     : ClippedOptimizer(
-          kKind,
+          kClippedAdamW,
           {"exp_avg", "exp_avg_sq", "max_exp_avg_sq"},
           std::make_unique<ClippedAdamWOptions>(checked(defaults))) {
   add_groups(groups);
@@ -88,7 +90,7 @@ void ClippedAdamW::check_options(
   const auto* own = dynamic_cast<const ClippedAdamWOptions*>(&options);
   TORCH_CHECK(
       own != nullptr,
-      kKind,
+      kClippedAdamW,
       ": the options of a parameter group must be ClippedAdamWOptions");
   check(*own);
 }

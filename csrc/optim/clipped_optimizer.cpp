@@ -148,11 +148,8 @@ void ClippedOptimizer::save_counters(
 
 std::function<void()> ClippedOptimizer::read_counters(
     torch::serialize::InputArchive& archive) {
-  constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
-  const auto clipped =
-      detail::read_int(archive, kind(), "clipped_steps", kMost);
-  const auto skipped =
-      detail::read_int(archive, kind(), "skipped_steps", kMost);
+  const auto clipped = detail::read_int(archive, kind(), "clipped_steps");
+  const auto skipped = detail::read_int(archive, kind(), "skipped_steps");
   const auto norm = detail::read_double(archive, kind(), "last_grad_norm");
   return [this, clipped, skipped, norm] {
     clipped_ = clipped;

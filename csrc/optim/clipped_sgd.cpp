@@ -15,31 +15,32 @@
 namespace stepsize {
 namespace {
 
-constexpr char kKind[] = "ClippedSGD";
+constexpr char kClippedSGD[] = "ClippedSGD";
 
 ClipOptions clip_of(const ClippedSGDOptions& options) {
   return {options.max_norm(), options.norm_type(), options.non_finite()};
 }
 
 void check(const ClippedSGDOptions& options) {
-  detail::check_not_negative(kKind, "lr", options.lr());
-  detail::check_share(kKind, "momentum", options.momentum());
+  detail::check_not_negative(kClippedSGD, "lr", options.lr());
+  detail::check_share(kClippedSGD, "momentum", options.momentum());
   detail::check_option(
       std::isfinite(options.dampening()),
-      kKind,
+      kClippedSGD,
       "dampening",
       "finite",
       options.dampening());
-  detail::check_not_negative(kKind, "weight_decay", options.weight_decay());
+  detail::check_not_negative(
+      kClippedSGD, "weight_decay", options.weight_decay());
   TORCH_CHECK(
       !options.nesterov() ||
           (options.momentum() > 0 && options.dampening() == 0),
-      kKind,
+      kClippedSGD,
       ": nesterov wants momentum > 0 and dampening 0, got momentum ",
       detail::number_text(options.momentum()),
       " and dampening ",
       detail::number_text(options.dampening()));
-  detail::check_clip_options(kKind, clip_of(options));
+  detail::check_clip_options(kClippedSGD, clip_of(options));
 }
 
 // Checked before the base classes take them.
@@ -66,15 +67,15 @@ void ClippedSGDOptions::serialize(
 }
 
 void ClippedSGDOptions::serialize(torch::serialize::InputArchive& archive) {
-  ClippedSGDOptions read(detail::read_double(archive, kKind, "lr"));
-  read.momentum(detail::read_double(archive, kKind, "momentum"));
-  read.dampening(detail::read_double(archive, kKind, "dampening"));
-  read.weight_decay(detail::read_double(archive, kKind, "weight_decay"));
-  read.nesterov(detail::read_int(archive, kKind, "nesterov", 1) == 1);
-  read.maximize(detail::read_int(archive, kKind, "maximize", 1) == 1);
+  ClippedSGDOptions read(detail::read_double(archive, kClippedSGD, "lr"));
+  read.momentum(detail::read_double(archive, kClippedSGD, "momentum"));
+  read.dampening(detail::read_double(archive, kClippedSGD, "dampening"));
+  read.weight_decay(detail::read_double(archive, kClippedSGD, "weight_decay"));
+  read.nesterov(detail::read_int(archive, kClippedSGD, "nesterov", 1) == 1);
+  read.maximize(detail::read_int(archive, kClippedSGD, "maximize", 1) == 1);
   read.decoupled_weight_decay(
-      detail::read_int(archive, kKind, "decoupled_weight_decay", 1) == 1);
-  const ClipOptions clip = detail::read_clip_options(archive, kKind);
+      detail::read_int(archive, kClippedSGD, "decoupled_weight_decay", 1) == 1);
+  const ClipOptions clip = detail::read_clip_options(archive, kClippedSGD);
   read.max_norm(clip.max_norm)
       .norm_type(clip.norm_type)
       .non_finite(clip.non_finite);
@@ -93,7 +94,7 @@ ClippedSGD::ClippedSGD(
     const std::vector<torch::optim::OptimizerParamGroup>& groups,
     const ClippedSGDOptions& defaults)
     : ClippedOptimizer(
-          kKind,
+          kClippedSGD,
           {"momentum_buffer"},
           std::make_unique<ClippedSGDOptions>(checked(defaults))) {
   add_groups(groups);
@@ -104,7 +105,7 @@ void ClippedSGD::check_options(
   const auto* own = dynamic_cast<const ClippedSGDOptions*>(&options);
   TORCH_CHECK(
       own != nullptr,
-      kKind,
+      kClippedSGD,
       ": the options of a parameter group must be ClippedSGDOptions");
   check(*own);
 }

@@ -15,8 +15,8 @@
 namespace stepsize {
 namespace {
 
-constexpr char kKind[] = "GradientNormRollback";
-constexpr char kFormatKey[] = "stepsize_rollback_format";
+constexpr char kGradientNormRollback[] = "GradientNormRollback";
+constexpr char kRollbackFormatKey[] = "stepsize_rollback_format";
 
 // Multiplies the rates, and puts them back when it goes.
 class ScaledRates {
@@ -47,12 +47,12 @@ class ScaledRates {
 torch::optim::Optimizer& checked(torch::optim::Optimizer& optimizer) {
   TORCH_CHECK(
       dynamic_cast<PowerMethodSGD*>(&optimizer) == nullptr,
-      kKind,
+      kGradientNormRollback,
       ": cannot guard PowerMethodSGD: its closure may not call backward(), and "
       "it measures the largest stable rate itself");
   TORCH_CHECK(
       dynamic_cast<RollbackSGD*>(&optimizer) == nullptr,
-      kKind,
+      kGradientNormRollback,
       ": cannot guard RollbackSGD: it takes its steps back itself");
   return optimizer;
 }
@@ -63,7 +63,7 @@ GradientNormRollback::GradientNormRollback(
     torch::optim::Optimizer& optimizer, const RollbackOptions& options)
     : optimizer_(&optimizer),
       engine_(std::make_unique<detail::RollbackEngine>(
-          kKind, checked(optimizer), options)) {}
+          kGradientNormRollback, checked(optimizer), options)) {}
 
 GradientNormRollback::~GradientNormRollback() = default;
 
@@ -95,7 +95,7 @@ void GradientNormRollback::forget_point() { engine_->rule().forget_point(); }
 torch::serialize::OutputArchive& operator<<(
     torch::serialize::OutputArchive& archive,
     const GradientNormRollback& guard) {
-  detail::write_int(archive, kFormatKey, 1);
+  detail::write_int(archive, kRollbackFormatKey, 1);
   detail::write_rollback_options(archive, guard.rule().options());
   guard.engine_->write(archive);
   return archive;
@@ -105,14 +105,15 @@ torch::serialize::InputArchive& operator>>(
     torch::serialize::InputArchive& archive, GradientNormRollback& guard) {
   c10::IValue format;
   TORCH_CHECK(
-      archive.try_read(kFormatKey, format) && format.isInt() &&
+      archive.try_read(kRollbackFormatKey, format) && format.isInt() &&
           format.toInt() == 1,
-      kKind,
+      kGradientNormRollback,
       ": the archive holds no guard of this version of the format");
-  const RollbackOptions saved = detail::read_rollback_options(archive, kKind);
+  const RollbackOptions saved =
+      detail::read_rollback_options(archive, kGradientNormRollback);
   TORCH_CHECK(
       detail::same_rollback_numbers(saved, guard.rule().options()),
-      kKind,
+      kGradientNormRollback,
       ": the archive is of a guard with other options");
   guard.engine_->read(archive)();
   return archive;

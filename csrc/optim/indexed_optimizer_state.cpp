@@ -13,7 +13,7 @@ using torch::serialize::InputArchive;
 using torch::serialize::OutputArchive;
 
 constexpr int64_t kFormat = 1;
-constexpr char kFormatKey[] = "stepsize_optimizer_format";
+constexpr char kOptimizerFormatKey[] = "stepsize_optimizer_format";
 
 std::string group_key(std::size_t group, const std::string& name) {
   return "group" + std::to_string(group) + "_" + name;
@@ -59,7 +59,7 @@ std::function<void()> IndexedOptimizer::read_counters(
 }
 
 void IndexedOptimizer::save(OutputArchive& archive) const {
-  detail::write_int(archive, kFormatKey, kFormat);
+  detail::write_int(archive, kOptimizerFormatKey, kFormat);
   detail::write_string(archive, "kind", kind_);
   detail::write_int(
       archive, "groups", static_cast<int64_t>(param_groups().size()));
@@ -81,7 +81,7 @@ void IndexedOptimizer::save(OutputArchive& archive) const {
 void IndexedOptimizer::load(InputArchive& archive) {
   c10::IValue format;
   TORCH_CHECK(
-      archive.try_read(kFormatKey, format) && format.isInt(),
+      archive.try_read(kOptimizerFormatKey, format) && format.isInt(),
       kind_,
       ": the archive holds no optimizer of stepsize");
   TORCH_CHECK(

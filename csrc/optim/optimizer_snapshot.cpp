@@ -19,7 +19,7 @@ namespace {
 using torch::optim::Optimizer;
 using torch::optim::OptimizerOptions;
 
-constexpr char kKind[] = "OptimizerSnapshot";
+constexpr char kOptimizerSnapshot[] = "OptimizerSnapshot";
 
 }  // namespace
 
@@ -34,7 +34,7 @@ struct OptimizerSnapshot::Parts {
   };
 
   explicit Parts(Optimizer& of)
-      : optimizer(&of), state(detail::state_copy(kKind, of)) {}
+      : optimizer(&of), state(detail::state_copy(kOptimizerSnapshot, of)) {}
 
   void take() {
     const auto& present = optimizer->param_groups();
@@ -57,7 +57,7 @@ struct OptimizerSnapshot::Parts {
     const auto& present = optimizer->param_groups();
     TORCH_CHECK(
         present.size() == groups.size(),
-        kKind,
+        kOptimizerSnapshot,
         ": the optimizer has ",
         std::to_string(present.size()),
         " parameter groups, the snapshot ",
@@ -71,7 +71,7 @@ struct OptimizerSnapshot::Parts {
       }
       TORCH_CHECK(
           same,
-          kKind,
+          kOptimizerSnapshot,
           ": the parameters of group ",
           std::to_string(g),
           " are others than when the snapshot was made");

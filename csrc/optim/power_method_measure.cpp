@@ -22,7 +22,6 @@
 namespace stepsize {
 namespace {
 
-constexpr const char* kKind = detail::kPowerMethodSGD;
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 constexpr char kBackwardText[] =
     ": the closure must not call backward(): it returns the loss with its "
@@ -62,7 +61,7 @@ void check_no_backward(
   }
   TORCH_CHECK(
       changed.empty() || global_norm(changed).item<double>() == 0,
-      kKind,
+      detail::kPowerMethodSGD,
       kBackwardText);
 }
 
@@ -101,7 +100,7 @@ void PowerMethodSGD::evaluate_here(Update& update, const LossClosure& closure) {
   const at::Tensor loss = closure();
   TORCH_CHECK(
       loss.defined() && loss.numel() == 1 && loss.requires_grad(),
-      kKind,
+      detail::kPowerMethodSGD,
       ": the closure must return the loss as a scalar with its graph");
   check_no_backward(update.parameters, marks);
   const auto gradients_of = [&](bool create_graph) {
@@ -126,7 +125,7 @@ void PowerMethodSGD::evaluate_here(Update& update, const LossClosure& closure) {
   } catch (const std::exception& error) {
     TORCH_CHECK(
         std::string(error.what()).find("a second time") == std::string::npos,
-        kKind,
+        detail::kPowerMethodSGD,
         kBackwardText);
     throw;
   }

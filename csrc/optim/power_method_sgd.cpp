@@ -8,7 +8,6 @@
 #include <torch/serialize/archive.h>
 
 #include <cmath>
-#include <limits>
 #include <utility>
 
 #include "csrc/core/archive.h"
@@ -20,7 +19,6 @@
 namespace stepsize {
 namespace {
 
-constexpr const char* kKind = detail::kPowerMethodSGD;
 // Between measurements a gradient this many times as long as usual is cut to
 // that length, and the next update is measured: a spike of curvature would
 // multiply the iterate in every update until then.
@@ -66,7 +64,7 @@ PowerMethodSGD::PowerMethodSGD(
     const std::vector<torch::optim::OptimizerParamGroup>& groups,
     const PowerMethodSGDOptions& defaults)
     : IndexedOptimizer(
-          kKind,
+          detail::kPowerMethodSGD,
           {"momentum_buffer", "power_vector"},
           std::make_unique<PowerMethodSGDOptions>(checked(defaults))),
       tracker_(defaults.tracker()),
@@ -85,7 +83,7 @@ void PowerMethodSGD::check_options(
   const auto* own = dynamic_cast<const PowerMethodSGDOptions*>(&options);
   TORCH_CHECK(
       own != nullptr,
-      kKind,
+      detail::kPowerMethodSGD,
       ": the options of a parameter group must be PowerMethodSGDOptions");
   detail::check_power_method_options(*own);
 }
@@ -97,7 +95,7 @@ void PowerMethodSGD::check_agreement(
       detail::same_measurement(
           static_cast<const PowerMethodSGDOptions&>(first),
           static_cast<const PowerMethodSGDOptions&>(other)),
-      kKind,
+      detail::kPowerMethodSGD,
       ": tracker, start_products, method and seed must be the same in all "
       "parameter groups");
 }
@@ -105,7 +103,7 @@ void PowerMethodSGD::check_agreement(
 double PowerMethodSGD::current_lr(std::size_t group) const {
   TORCH_CHECK(
       group < param_groups().size(),
-      kKind,
+      detail::kPowerMethodSGD,
       ": there is no parameter group ",
       std::to_string(group));
   return group < lrs_.size() ? lrs_[group] : 0.0;
@@ -157,7 +155,7 @@ at::Tensor PowerMethodSGD::step(LossClosure closure) {
       [&] {
         TORCH_CHECK(
             closure != nullptr,
-            kKind,
+            detail::kPowerMethodSGD,
             ": step() wants a closure that returns the loss with its graph");
         check_all_options();
         use_options();
@@ -174,7 +172,9 @@ at::Tensor PowerMethodSGD::step(LossClosure closure) {
     }
   }
   TORCH_CHECK(
-      !update.parameters.empty(), kKind, ": no parameter requires a gradient");
+      !update.parameters.empty(),
+      detail::kPowerMethodSGD,
+      ": no parameter requires a gradient");
   evaluate(update, closure);
   const c10::AutoGradMode no_grad(false);
   const at::Tensor norm = global_norm(update.gradients);
@@ -239,25 +239,30 @@ void PowerMethodSGD::save_counters(
 
 std::function<void()> PowerMethodSGD::read_counters(
     torch::serialize::InputArchive& archive) {
-  constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
   SharpnessTracker tracker(tracker_.options());
-  tracker.restore(detail::read_doubles(archive, kKind, "tracker"));
-  const auto method =
-      static_cast<HessianMethod>(detail::read_int(archive, kKind, "method", 3));
-  auto lrs = detail::read_doubles(archive, kKind, "lrs");
-  const auto last_norm = detail::read_double(archive, kKind, "last_grad_norm");
-  const auto usual_norm = detail::read_double(archive, kKind, "usual_norm");
+  tracker.restore(
+      detail::read_doubles(archive, detail::kPowerMethodSGD, "tracker"));
+  const auto method = static_cast<HessianMethod>(
+      detail::read_int(archive, detail::kPowerMethodSGD, "method", 3));
+  auto lrs = detail::read_doubles(archive, detail::kPowerMethodSGD, "lrs");
+  const auto last_norm =
+      detail::read_double(archive, detail::kPowerMethodSGD, "last_grad_norm");
+  const auto usual_norm =
+      detail::read_double(archive, detail::kPowerMethodSGD, "usual_norm");
   TORCH_CHECK(
       std::isfinite(usual_norm) && usual_norm >= 0,
-      kKind,
+      detail::kPowerMethodSGD,
       ": 'usual_norm' of the archive is no norm");
-  const auto products = detail::read_int(archive, kKind, "products", kMost);
-  const auto skipped = detail::read_int(archive, kKind, "skipped_steps", kMost);
+  const auto products =
+      detail::read_int(archive, detail::kPowerMethodSGD, "products");
+  const auto skipped =
+      detail::read_int(archive, detail::kPowerMethodSGD, "skipped_steps");
   const auto unmeasured =
-      detail::read_int(archive, kKind, "unmeasured_steps", kMost);
+      detail::read_int(archive, detail::kPowerMethodSGD, "unmeasured_steps");
   const auto in_a_row =
-      detail::read_int(archive, kKind, "unmeasured_in_a_row", kMost);
-  const auto reason = detail::read_string(archive, kKind, "fallback_reason");
+      detail::read_int(archive, detail::kPowerMethodSGD, "unmeasured_in_a_row");
+  const auto reason =
+      detail::read_string(archive, detail::kPowerMethodSGD, "fallback_reason");
   return [this,
           tracker,
           method,

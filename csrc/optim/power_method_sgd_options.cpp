@@ -14,26 +14,21 @@
 
 namespace stepsize {
 namespace detail {
-namespace {
-
-constexpr const char* kKind = kPowerMethodSGD;
-
-}  // namespace
-
 void check_power_method_options(const PowerMethodSGDOptions& options) {
-  check_not_negative(kKind, "lr", options.lr());
-  check_share(kKind, "momentum", options.momentum());
+  check_not_negative(detail::kPowerMethodSGD, "lr", options.lr());
+  check_share(detail::kPowerMethodSGD, "momentum", options.momentum());
   TORCH_CHECK(
       !options.nesterov() || options.momentum() > 0,
-      kKind,
+      detail::kPowerMethodSGD,
       ": nesterov wants momentum > 0, got ",
       number_text(options.momentum()));
-  check_momentum_limit(kKind, options.momentum_limit());
-  check_not_negative(kKind, "weight_decay", options.weight_decay());
-  check_tracker_options(kKind, options.tracker());
+  check_momentum_limit(detail::kPowerMethodSGD, options.momentum_limit());
+  check_not_negative(
+      detail::kPowerMethodSGD, "weight_decay", options.weight_decay());
+  check_tracker_options(detail::kPowerMethodSGD, options.tracker());
   check_option(
       options.start_products() >= 1,
-      kKind,
+      detail::kPowerMethodSGD,
       "start_products",
       ">= 1",
       options.start_products());
@@ -41,7 +36,7 @@ void check_power_method_options(const PowerMethodSGDOptions& options) {
   check_option(
       method >= 0 &&
           method <= static_cast<int64_t>(HessianMethod::kCentralDifference),
-      kKind,
+      detail::kPowerMethodSGD,
       "method",
       "an enumerator",
       method);
@@ -92,13 +87,12 @@ void PowerMethodSGDOptions::serialize(
 
 // The buffers belong to a model and stay those of this object.
 void PowerMethodSGDOptions::serialize(torch::serialize::InputArchive& archive) {
-  constexpr const char* kKind = detail::kPowerMethodSGD;
-  constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
   const auto number = [&](const char* key) {
-    return detail::read_double(archive, kKind, key);
+    return detail::read_double(archive, detail::kPowerMethodSGD, key);
   };
-  const auto count = [&](const char* key, int64_t most) {
-    return detail::read_int(archive, kKind, key, most);
+  const auto count = [&](const char* key,
+                         int64_t most = std::numeric_limits<int64_t>::max()) {
+    return detail::read_int(archive, detail::kPowerMethodSGD, key, most);
   };
   PowerMethodSGDOptions read = *this;
   read.lr(number("lr")).momentum(number("momentum"));
@@ -108,20 +102,21 @@ void PowerMethodSGDOptions::serialize(torch::serialize::InputArchive& archive) {
   read.decoupled_weight_decay(count("decoupled_weight_decay", 1) == 1);
   read.tracker()
       .safety(number("safety"))
-      .max_interval(count("max_interval", kMost))
+      .max_interval(count("max_interval"))
       .lr_growth(number("lr_growth"))
       .lr_cap(number("lr_cap"))
       .max_lr(number("max_lr"))
       .decay(number("decay"));
-  read.start_products(count("start_products", kMost));
+  read.start_products(count("start_products"));
   read.method(static_cast<HessianMethod>(count("method", 3)));
-  const auto seed = detail::read_string(archive, kKind, "seed");
+  const auto seed =
+      detail::read_string(archive, detail::kPowerMethodSGD, "seed");
   int64_t value = 0;
   const auto* end = seed.data() + seed.size();
   const auto parsed = std::from_chars(seed.data(), end, value);
   TORCH_CHECK(
       parsed.ec == std::errc() && parsed.ptr == end,
-      kKind,
+      detail::kPowerMethodSGD,
       ": 'seed' of the archive is not an integer");
   read.seed(value);
   detail::check_power_method_options(read);

@@ -22,11 +22,7 @@ RollbackOptions RollbackOptions::seed_rule() {
 }
 
 namespace detail {
-namespace {
-
-constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
-
-}  // namespace
+namespace {}  // namespace
 
 void check_rollback_options(
     const std::string& kind, const RollbackOptions& options) {
@@ -112,15 +108,15 @@ RollbackOptions read_rollback_options(
   RollbackOptions options;
   options.ratio(read_double(archive, kind, "ratio"))
       .factor(read_double(archive, kind, "factor"))
-      .window(read_int(archive, kind, "window", kMost))
+      .window(read_int(archive, kind, "window"))
       .z_score(read_double(archive, kind, "z_score"))
       .gate_decay(read_double(archive, kind, "gate_decay"))
-      .gate_steps(read_int(archive, kind, "gate_steps", kMost))
+      .gate_steps(read_int(archive, kind, "gate_steps"))
       .early_ratio(read_double(archive, kind, "early_ratio"))
-      .patience(read_int(archive, kind, "patience", kMost))
+      .patience(read_int(archive, kind, "patience"))
       .confirm(read_int(archive, kind, "confirm", 1) == 1)
-      .max_in_a_row(read_int(archive, kind, "max_in_a_row", kMost))
-      .recovery_steps(read_int(archive, kind, "recovery_steps", kMost))
+      .max_in_a_row(read_int(archive, kind, "max_in_a_row"))
+      .recovery_steps(read_int(archive, kind, "recovery_steps"))
       .floor(read_double(archive, kind, "floor"));
   check_rollback_options(kind, options);
   return options;
@@ -158,7 +154,7 @@ void write_rollback_state(
 RollbackRule::State read_rollback_state(
     torch::serialize::InputArchive& archive, const std::string& kind) {
   const auto count = [&](const char* key) {
-    return read_int(archive, kind, key, kMost);
+    return read_int(archive, kind, key);
   };
   const auto flag = [&](const char* key) {
     return read_int(archive, kind, key, 1) == 1;

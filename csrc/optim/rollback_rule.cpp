@@ -9,7 +9,7 @@
 namespace stepsize {
 namespace {
 
-constexpr char kKind[] = "RollbackRule";
+constexpr char kRollbackRule[] = "RollbackRule";
 
 // A loss counts at most so many times the mean of those before it.
 constexpr double kMostLoss = 10;
@@ -32,14 +32,14 @@ RollbackRule::RollbackRule(const RollbackOptions& options) {
 }
 
 void RollbackRule::set_options(const RollbackOptions& options) {
-  detail::check_rollback_options(kKind, options);
+  detail::check_rollback_options(kRollbackRule, options);
   options_ = options;
 }
 
 void RollbackRule::set_state(const State& state) {
   const auto check =
       [](bool holds, const char* name, const char* rule, double value) {
-        detail::check_option(holds, kKind, name, rule, value);
+        detail::check_option(holds, kRollbackRule, name, rule, value);
       };
   check(state.scale > 0 && state.scale <= 1, "scale", "in (0, 1]", state.scale);
   check(

@@ -19,27 +19,28 @@
 namespace stepsize {
 namespace {
 
-constexpr char kKind[] = "RollbackSGD";
+constexpr char kRollbackSGD[] = "RollbackSGD";
 
 void check(const RollbackSGDOptions& options) {
-  detail::check_not_negative(kKind, "lr", options.lr());
-  detail::check_share(kKind, "momentum", options.momentum());
+  detail::check_not_negative(kRollbackSGD, "lr", options.lr());
+  detail::check_share(kRollbackSGD, "momentum", options.momentum());
   detail::check_option(
       std::isfinite(options.dampening()),
-      kKind,
+      kRollbackSGD,
       "dampening",
       "finite",
       options.dampening());
-  detail::check_not_negative(kKind, "weight_decay", options.weight_decay());
+  detail::check_not_negative(
+      kRollbackSGD, "weight_decay", options.weight_decay());
   TORCH_CHECK(
       !options.nesterov() ||
           (options.momentum() > 0 && options.dampening() == 0),
-      kKind,
+      kRollbackSGD,
       ": nesterov wants momentum > 0 and dampening 0, got momentum ",
       detail::number_text(options.momentum()),
       " and dampening ",
       detail::number_text(options.dampening()));
-  detail::check_rollback_options(kKind, options.rollback());
+  detail::check_rollback_options(kRollbackSGD, options.rollback());
 }
 
 // Checked before the base classes take them.
@@ -67,12 +68,12 @@ void RollbackSGDOptions::serialize(
 }
 
 void RollbackSGDOptions::serialize(torch::serialize::InputArchive& archive) {
-  RollbackSGDOptions read(detail::read_double(archive, kKind, "lr"));
-  read.momentum(detail::read_double(archive, kKind, "momentum"));
-  read.dampening(detail::read_double(archive, kKind, "dampening"));
-  read.weight_decay(detail::read_double(archive, kKind, "weight_decay"));
-  read.nesterov(detail::read_int(archive, kKind, "nesterov", 1) == 1);
-  read.rollback(detail::read_rollback_options(archive, kKind)
+  RollbackSGDOptions read(detail::read_double(archive, kRollbackSGD, "lr"));
+  read.momentum(detail::read_double(archive, kRollbackSGD, "momentum"));
+  read.dampening(detail::read_double(archive, kRollbackSGD, "dampening"));
+  read.weight_decay(detail::read_double(archive, kRollbackSGD, "weight_decay"));
+  read.nesterov(detail::read_int(archive, kRollbackSGD, "nesterov", 1) == 1);
+  read.rollback(detail::read_rollback_options(archive, kRollbackSGD)
                     .buffers(rollback().buffers()));
   check(read);
   *this = read;
@@ -89,12 +90,12 @@ RollbackSGD::RollbackSGD(
     const std::vector<torch::optim::OptimizerParamGroup>& groups,
     const RollbackSGDOptions& defaults)
     : IndexedOptimizer(
-          kKind,
+          kRollbackSGD,
           {"momentum_buffer"},
           std::make_unique<RollbackSGDOptions>(checked(defaults))) {
   add_groups(groups);
   engine_ = std::make_unique<detail::RollbackEngine>(
-      kKind, *this, own(param_groups().front().options()).rollback());
+      kRollbackSGD, *this, own(param_groups().front().options()).rollback());
   use_options();
 }
 
@@ -105,7 +106,7 @@ void RollbackSGD::check_options(
   const auto* given = dynamic_cast<const RollbackSGDOptions*>(&options);
   TORCH_CHECK(
       given != nullptr,
-      kKind,
+      kRollbackSGD,
       ": the options of a parameter group must be RollbackSGDOptions");
   check(*given);
 }
@@ -116,7 +117,7 @@ void RollbackSGD::check_agreement(
   TORCH_CHECK(
       detail::same_rollback_numbers(
           own(first).rollback(), own(other).rollback()),
-      kKind,
+      kRollbackSGD,
       ": the numbers of rollback must be the same in all parameter groups");
 }
 

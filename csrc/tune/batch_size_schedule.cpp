@@ -14,7 +14,7 @@
 namespace stepsize {
 namespace {
 
-constexpr char kKind[] = "BatchSizeSchedule";
+constexpr char kBatchSizeSchedule[] = "BatchSizeSchedule";
 constexpr int64_t kMostTime = 100'000'000;
 constexpr int64_t kMostBatch = 1'000'000'000;
 
@@ -28,7 +28,7 @@ BatchSizeScheduleOptions checked(BatchSizeScheduleOptions options) {
                         const char* option,
                         const std::string& rule,
                         int64_t value) {
-    detail::check_option(holds, kKind, option, rule, value);
+    detail::check_option(holds, kBatchSizeSchedule, option, rule, value);
   };
   const int64_t base = options.base_batch();
   const int64_t most = options.max_batch();
@@ -63,12 +63,12 @@ double checked_length(const Schedule& schedule) {
   const double length = schedule.length();
   TORCH_CHECK(
       !std::isinf(length),
-      kKind,
+      kBatchSizeSchedule,
       ": the schedule must have an end; cut it with limit(): ",
       schedule.to_string());
   detail::check_option(
       length <= static_cast<double>(kMostTime),
-      kKind,
+      kBatchSizeSchedule,
       "the schedule's length",
       "<= 1e8",
       length);
@@ -120,7 +120,7 @@ struct BatchSizeSchedule::Table {
     }
     TORCH_CHECK(
         high > 0,
-        kKind,
+        kBatchSizeSchedule,
         ": the schedule's factor must be > 0 somewhere: ",
         schedule.to_string());
     const int64_t unit = options.multiple_of();
@@ -222,18 +222,18 @@ BatchSizeSchedule::BatchSizeSchedule(
     : table_(std::make_shared<const Table>(schedule, options)) {}
 
 BatchPlan BatchSizeSchedule::at(double t) const {
-  detail::check_option(t >= 0, kKind, "t", ">= 0", t);
+  detail::check_option(t >= 0, kBatchSizeSchedule, "t", ">= 0", t);
   return table_->at(t);
 }
 
 BatchPlan BatchSizeSchedule::at_update(int64_t n) const {
-  detail::check_option(n >= 0, kKind, "n", ">= 0", n);
+  detail::check_option(n >= 0, kBatchSizeSchedule, "n", ">= 0", n);
   return table_->at_update(n);
 }
 
 double BatchSizeSchedule::lr_factor(double t, int64_t batch) const {
-  detail::check_option(t >= 0, kKind, "t", ">= 0", t);
-  detail::check_option(batch >= 1, kKind, "batch", ">= 1", batch);
+  detail::check_option(t >= 0, kBatchSizeSchedule, "t", ">= 0", t);
+  detail::check_option(batch >= 1, kBatchSizeSchedule, "batch", ">= 1", batch);
   return table_->lr_factor(t, batch);
 }
 

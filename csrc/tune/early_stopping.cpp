@@ -15,9 +15,8 @@
 namespace stepsize {
 namespace {
 
-constexpr char kKind[] = "EarlyStopping";
-constexpr char kFormatKey[] = "stepsize_early_stopping_format";
-constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
+constexpr char kEarlyStopping[] = "EarlyStopping";
+constexpr char kStoppingFormatKey[] = "stepsize_early_stopping_format";
 
 double worst(MetricMode mode) {
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
@@ -32,7 +31,9 @@ std::vector<at::Tensor> weights_of(const torch::nn::Module& module) {
     }
   }
   TORCH_CHECK(
-      !tensors.empty(), kKind, ": the module has no parameters or buffers");
+      !tensors.empty(),
+      kEarlyStopping,
+      ": the module has no parameters or buffers");
   return tensors;
 }
 
@@ -76,21 +77,22 @@ void copy_weights(
 }  // namespace
 
 std::string EarlyStoppingOptions::describe() const {
-  detail::check_option(patience_ >= 0, kKind, "patience", ">= 0", patience_);
+  detail::check_option(
+      patience_ >= 0, kEarlyStopping, "patience", ">= 0", patience_);
   detail::check_option(
       std::isfinite(min_delta_) && min_delta_ >= 0,
-      kKind,
+      kEarlyStopping,
       "min_delta",
       "finite and >= 0",
       min_delta_);
   const bool is_rel = min_delta_mode_ == MinDeltaMode::kRel;
   detail::check_option(
       !is_rel || min_delta_ < 1,
-      kKind,
+      kEarlyStopping,
       "min_delta",
       "below 1 where it is relative",
       min_delta_);
-  return std::string(kKind) +
+  return std::string(kEarlyStopping) +
          "(mode=" + (mode_ == MetricMode::kMin ? "min" : "max") +
          ", patience=" + std::to_string(patience_) +
          ", min_delta=" + detail::number_text(min_delta_) +
@@ -105,11 +107,12 @@ EarlyStopping::EarlyStopping(const EarlyStoppingOptions& options)
 EarlyStopping::EarlyStopping(
     std::vector<at::Tensor> tensors, const EarlyStoppingOptions& options)
     : EarlyStopping(options) {
-  TORCH_CHECK(!tensors.empty(), kKind, ": the list of tensors is empty");
+  TORCH_CHECK(
+      !tensors.empty(), kEarlyStopping, ": the list of tensors is empty");
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     TORCH_CHECK(
         tensors[i].defined(),
-        kKind,
+        kEarlyStopping,
         ": tensors must be defined; number ",
         i,
         " is not");
@@ -149,18 +152,18 @@ bool EarlyStopping::step(double metric) {
 void EarlyStopping::restore_best() const {
   TORCH_CHECK(
       !tensors_.empty(),
-      kKind,
+      kEarlyStopping,
       ": there are no weights to restore: give it a module or tensors");
   TORCH_CHECK(
       best_step_ >= 0,
-      kKind,
+      kEarlyStopping,
       ": there is no best step to restore: none of ",
       std::to_string(steps_),
       " metrics was finite");
   for (std::size_t i = 0; i < tensors_.size(); ++i) {
     TORCH_CHECK(
         is_alike(tensors_[i], best_tensors_[i]),
-        kKind,
+        kEarlyStopping,
         ": tensor ",
         i,
         " has changed its shape or type since the best step: it is ",
@@ -181,7 +184,7 @@ void EarlyStopping::restore_best() const {
 
 torch::serialize::OutputArchive& operator<<(
     torch::serialize::OutputArchive& archive, const EarlyStopping& stopping) {
-  detail::write_int(archive, kFormatKey, 1);
+  detail::write_int(archive, kStoppingFormatKey, 1);
   detail::write_string(archive, "options", stopping.options_.describe());
   detail::write_double(archive, "best", stopping.best_);
   // From 1, so that "none" is no negative number.
@@ -199,39 +202,41 @@ torch::serialize::InputArchive& operator>>(
     torch::serialize::InputArchive& archive, EarlyStopping& stopping) {
   c10::IValue format;
   TORCH_CHECK(
-      archive.try_read(kFormatKey, format) && format.isInt() &&
+      archive.try_read(kStoppingFormatKey, format) && format.isInt() &&
           format.toInt() == 1,
-      kKind,
+      kEarlyStopping,
       ": the archive holds no early stopping of this version of the format");
-  const auto saved = detail::read_string(archive, kKind, "options");
+  const auto saved = detail::read_string(archive, kEarlyStopping, "options");
   TORCH_CHECK(
       saved == stopping.options_.describe(),
-      kKind,
+      kEarlyStopping,
       ": the archive was written with other options: ",
       saved,
       " there, ",
       stopping.options_.describe(),
       " here");
-  const double best = detail::read_double(archive, kKind, "best");
-  const int64_t steps = detail::read_int(archive, kKind, "steps", kMost);
+  const double best = detail::read_double(archive, kEarlyStopping, "best");
+  const int64_t steps = detail::read_int(archive, kEarlyStopping, "steps");
   const int64_t best_count =
-      detail::read_int(archive, kKind, "best_count", steps);
-  const int64_t bad = detail::read_int(archive, kKind, "num_bad_steps", steps);
+      detail::read_int(archive, kEarlyStopping, "best_count", steps);
+  const int64_t bad =
+      detail::read_int(archive, kEarlyStopping, "num_bad_steps", steps);
   const int64_t non_finite =
-      detail::read_int(archive, kKind, "non_finite_steps", steps);
+      detail::read_int(archive, kEarlyStopping, "non_finite_steps", steps);
   const bool has_best = best_count > 0;
   detail::check_option(
       has_best ? std::isfinite(best) : best == worst(stopping.options_.mode()),
-      kKind,
+      kEarlyStopping,
       "'best' of the archive",
       has_best ? "finite" : "infinite before the first best step",
       best);
   const auto count = static_cast<int64_t>(stopping.tensors_.size());
-  const auto weights = detail::read_tensors(archive, kKind, "best_tensors");
+  const auto weights =
+      detail::read_tensors(archive, kEarlyStopping, "best_tensors");
   TORCH_CHECK(
-      detail::read_int(archive, kKind, "weights", kMost) == count &&
+      detail::read_int(archive, kEarlyStopping, "weights") == count &&
           (has_best ? are_alike(weights, stopping.tensors_) : weights.empty()),
-      kKind,
+      kEarlyStopping,
       ": the archive does not fit the weights: their number, shapes or types "
       "are others");
   // Copies of their own, on the weights' devices: the archive's memory is not

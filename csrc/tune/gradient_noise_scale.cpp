@@ -16,7 +16,7 @@
 namespace stepsize {
 namespace {
 
-constexpr char kKind[] = "GradientNoiseScale";
+constexpr char kGradientNoiseScale[] = "GradientNoiseScale";
 
 using Groups = std::vector<std::vector<at::Tensor>>;
 
@@ -30,7 +30,7 @@ Groups parameters_of(const torch::optim::Optimizer& optimizer) {
 
 std::size_t checked_count(int64_t num_groups) {
   detail::check_option(
-      num_groups >= 1, kKind, "num_groups", ">= 1", num_groups);
+      num_groups >= 1, kGradientNoiseScale, "num_groups", ">= 1", num_groups);
   return static_cast<std::size_t>(num_groups);
 }
 
@@ -68,7 +68,7 @@ void copy_gradients(
   }
 }
 
-double square(const at::Tensor& norm) {
+double square_of(const at::Tensor& norm) {
   const double value = norm.item().toDouble();
   return value * value;
 }
@@ -90,13 +90,13 @@ GradientNoiseScale::GradientNoiseScale(
     : options_(options), parameters_(std::move(parameters)), total_(1) {
   detail::check_option(
       options.micro_batch() >= 1,
-      kKind,
+      kGradientNoiseScale,
       "micro_batch",
       ">= 1",
       options.micro_batch());
   detail::check_option(
       options.decay() > 0 && options.decay() <= 1,
-      kKind,
+      kGradientNoiseScale,
       "decay",
       "in (0, 1]",
       options.decay());
@@ -105,7 +105,7 @@ GradientNoiseScale::GradientNoiseScale(
     for (std::size_t j = 0; j < parameters_[i].size(); ++j) {
       TORCH_CHECK(
           parameters_[i][j].defined(),
-          kKind,
+          kGradientNoiseScale,
           ": parameters must be defined; number ",
           j,
           " of group ",
@@ -137,7 +137,7 @@ GradientNoiseScale GradientNoiseScale::of_ranks(
 void GradientNoiseScale::check_gradients() const {
   TORCH_CHECK(
       !parameters_.empty(),
-      kKind,
+      kGradientNoiseScale,
       ": made by of_ranks(), it watches no parameters: use add_ranks()");
   const bool first = examples_.empty();
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
@@ -147,7 +147,7 @@ void GradientNoiseScale::check_gradients() const {
       const auto check = [&](bool holds, const char* rule) {
         TORCH_CHECK(
             holds,
-            kKind,
+            kGradientNoiseScale,
             ": the gradient of parameter ",
             j,
             " of group ",
@@ -180,7 +180,8 @@ void GradientNoiseScale::add_micro_batch() {
 }
 
 void GradientNoiseScale::add_micro_batch(int64_t examples) {
-  detail::check_option(examples >= 1, kKind, "examples", ">= 1", examples);
+  detail::check_option(
+      examples >= 1, kGradientNoiseScale, "examples", ">= 1", examples);
   check_gradients();
   const at::NoGradGuard no_grad;
   const bool first = examples_.empty();
@@ -228,13 +229,13 @@ void GradientNoiseScale::discard_update() {
 bool GradientNoiseScale::finish_update(double factor) {
   detail::check_option(
       std::isfinite(factor) && factor > 0,
-      kKind,
+      kGradientNoiseScale,
       "factor",
       "finite and > 0",
       factor);
   Sums sums = sums_so_far();
   for (std::size_t i = 0; i < norms_.size(); ++i) {
-    sums.whole.push_back(sums.count < 2 ? 0 : square(global_norm(sums_[i])));
+    sums.whole.push_back(sums.count < 2 ? 0 : square_of(global_norm(sums_[i])));
   }
   discard_update();
   return add_update(sums, factor);
@@ -245,7 +246,7 @@ bool GradientNoiseScale::finish_update(Reduction& reduction, double factor) {
   share.failure = reduction.attempt([&] {
     detail::check_option(
         std::isfinite(factor) && factor > 0,
-        kKind,
+        kGradientNoiseScale,
         "factor",
         "finite and > 0",
         factor);
@@ -288,7 +289,8 @@ bool GradientNoiseScale::finish_update(Reduction& reduction, double factor) {
     }
     // The last bit may differ where processors do.
     const double whole =
-        gradients.empty() ? 0 : ranks * ranks * square(global_norm(gradients));
+        gradients.empty() ? 0
+                          : ranks * ranks * square_of(global_norm(gradients));
     sums.whole.push_back(reduction.mean(whole));
   }
   discard_update();
@@ -303,7 +305,7 @@ GradientNoiseScale::Sums GradientNoiseScale::sums_so_far() const {
   }
   for (const auto& norms : norms_) {
     double& parts = sums.parts.emplace_back(0.0);
-    for (const at::Tensor& norm : norms) parts += square(norm);
+    for (const at::Tensor& norm : norms) parts += square_of(norm);
   }
   return sums;
 }
@@ -330,21 +332,21 @@ bool GradientNoiseScale::add_update(const Sums& sums, double factor) {
 bool GradientNoiseScale::add_ranks(const std::vector<RankSquares>& groups) {
   TORCH_CHECK(
       groups.size() == averages_.size(),
-      kKind,
+      kGradientNoiseScale,
       ": ranks must tell of ",
       averages_.size(),
       " groups, got ",
       groups.size());
   TORCH_CHECK(
       examples_.empty(),
-      kKind,
+      kGradientNoiseScale,
       ": ranks in the midst of an update of micro-batches: call "
       "finish_update() or discard_update() first");
   std::vector<NoiseSample> samples;
   for (const RankSquares& group : groups) {
     TORCH_CHECK(
         group.squares.size() == groups.front().squares.size(),
-        kKind,
+        kGradientNoiseScale,
         ": every group must tell of the same number of ranks, got ",
         groups.front().squares.size(),
         " and ",
@@ -374,7 +376,7 @@ bool GradientNoiseScale::add_samples(const std::vector<NoiseSample>& samples) {
 NoiseScale GradientNoiseScale::group(int64_t index) const {
   detail::check_option(
       index >= 0 && index < num_groups(),
-      kKind,
+      kGradientNoiseScale,
       "group",
       "in [0, " + std::to_string(num_groups()) + ")",
       index);

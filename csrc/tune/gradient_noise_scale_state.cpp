@@ -2,7 +2,6 @@
 #include <stepsize/tune/gradient_noise_scale.h>
 #include <torch/serialize/archive.h>
 
-#include <limits>
 #include <string>
 #include <utility>
 
@@ -12,9 +11,8 @@
 namespace stepsize {
 namespace {
 
-constexpr char kKind[] = "GradientNoiseScale";
-constexpr char kFormatKey[] = "stepsize_noise_scale_format";
-constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
+constexpr char kNoiseScaleOwner[] = "GradientNoiseScale";
+constexpr char kNoiseFormatKey[] = "stepsize_noise_scale_format";
 
 using Groups = std::vector<std::vector<at::Tensor>>;
 
@@ -40,17 +38,17 @@ void write_average(
 NoiseScaleAverage::State read_average(
     torch::serialize::InputArchive& archive, const std::string& key) {
   NoiseScaleAverage::State state;
-  state.count = detail::read_int(archive, kKind, key + "_count", kMost);
-  const auto values = detail::read_doubles(archive, kKind, key);
+  state.count = detail::read_int(archive, kNoiseScaleOwner, key + "_count");
+  const auto values = detail::read_doubles(archive, kNoiseScaleOwner, key);
   TORCH_CHECK(
       values.size() == numbers(state).size(),
-      kKind,
+      kNoiseScaleOwner,
       ": '",
       key,
       "' of the archive has ",
       std::to_string(values.size()),
       " numbers");
-  detail::check_finite(kKind, key, values);
+  detail::check_finite(kNoiseScaleOwner, key, values);
   state.weight = values[0];
   state.square_weight = values[1];
   state.mean = {values[2], values[3]};
@@ -68,7 +66,8 @@ std::vector<at::Tensor> read_sums(
     torch::serialize::InputArchive& archive,
     std::size_t group,
     const std::vector<at::Tensor>& parameters) {
-  auto sums = detail::read_tensors(archive, kKind, group_key("sums_", group));
+  auto sums = detail::read_tensors(
+      archive, kNoiseScaleOwner, group_key("sums_", group));
   bool fits = sums.size() == parameters.size();
   for (std::size_t i = 0; fits && i < sums.size(); ++i) {
     if (!sums[i].defined()) continue;
@@ -79,7 +78,7 @@ std::vector<at::Tensor> read_sums(
   }
   TORCH_CHECK(
       fits,
-      kKind,
+      kNoiseScaleOwner,
       ": the archive does not fit the parameters of group ",
       group);
   return sums;
@@ -89,7 +88,7 @@ std::vector<at::Tensor> read_sums(
 
 torch::serialize::OutputArchive& operator<<(
     torch::serialize::OutputArchive& archive, const GradientNoiseScale& noise) {
-  detail::write_int(archive, kFormatKey, 1);
+  detail::write_int(archive, kNoiseFormatKey, 1);
   detail::write_int(archive, "micro_batch", noise.options_.micro_batch());
   detail::write_double(archive, "decay", noise.options_.decay());
   detail::write_int(archive, "num_groups", noise.num_groups());
@@ -121,28 +120,34 @@ torch::serialize::InputArchive& operator>>(
     torch::serialize::InputArchive& archive, GradientNoiseScale& noise) {
   c10::IValue format;
   TORCH_CHECK(
-      archive.try_read(kFormatKey, format) && format.isInt() &&
+      archive.try_read(kNoiseFormatKey, format) && format.isInt() &&
           format.toInt() == 1,
-      kKind,
+      kNoiseScaleOwner,
       ": the archive holds no meter of this version of the format");
   const auto& options = noise.options_;
   TORCH_CHECK(
-      detail::read_int(archive, kKind, "micro_batch", kMost) ==
+      detail::read_int(archive, kNoiseScaleOwner, "micro_batch") ==
               options.micro_batch() &&
-          detail::read_double(archive, kKind, "decay") == options.decay() &&
-          detail::read_int(archive, kKind, "num_groups", kMost) ==
+          detail::read_double(archive, kNoiseScaleOwner, "decay") ==
+              options.decay() &&
+          detail::read_int(archive, kNoiseScaleOwner, "num_groups") ==
               noise.num_groups(),
-      kKind,
+      kNoiseScaleOwner,
       ": the archive is of a meter with other options or groups");
-  const auto examples = detail::read_ints(archive, kKind, "examples");
+  const auto examples =
+      detail::read_ints(archive, kNoiseScaleOwner, "examples");
   for (const int64_t count : examples) {
     detail::check_option(
-        count >= 1, kKind, "'examples' of the archive", ">= 1", count);
+        count >= 1,
+        kNoiseScaleOwner,
+        "'examples' of the archive",
+        ">= 1",
+        count);
   }
   const auto non_finite =
-      detail::read_int(archive, kKind, "non_finite_updates", kMost);
+      detail::read_int(archive, kNoiseScaleOwner, "non_finite_updates");
   const auto too_short =
-      detail::read_int(archive, kKind, "short_updates", kMost);
+      detail::read_int(archive, kNoiseScaleOwner, "short_updates");
   NoiseScaleAverage total = noise.total_;
   total.set_state(read_average(archive, "total"));
   std::vector<NoiseScaleAverage> averages = noise.averages_;
@@ -150,13 +155,18 @@ torch::serialize::InputArchive& operator>>(
   for (std::size_t i = 0; i < averages.size(); ++i) {
     averages[i].set_state(read_average(archive, group_key("group_", i)));
     const auto key = group_key("norms_", i);
-    for (const double norm : detail::read_doubles(archive, kKind, key)) {
+    for (const double norm :
+         detail::read_doubles(archive, kNoiseScaleOwner, key)) {
       norms[i].push_back(at::scalar_tensor(norm, at::kDouble));
     }
     const bool fits =
         noise.parameters_.empty() || norms[i].size() == examples.size();
     TORCH_CHECK(
-        fits, kKind, ": '", key, "' of the archive does not fit its examples");
+        fits,
+        kNoiseScaleOwner,
+        ": '",
+        key,
+        "' of the archive does not fit its examples");
   }
   Groups sums;
   for (std::size_t i = 0; i < noise.parameters_.size(); ++i) {

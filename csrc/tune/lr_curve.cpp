@@ -95,7 +95,7 @@ Window fit_window(
   return fit;
 }
 
-bool is_finite(double value) { return std::isfinite(value); }
+bool is_finite_loss(double value) { return std::isfinite(value); }
 
 // The lowest value, where the search for it ends, and whether it counts.
 void find_floor(const std::vector<double>& losses, detail::LRCurve& curve) {
@@ -164,8 +164,9 @@ LRCurve lr_curve(
   curve.fit = fit_lr_curve(lrs, cut, half_width);
   find_floor(losses, curve);
 
-  const auto first = std::find_if(losses.begin(), losses.end(), is_finite);
-  const auto last = std::find_if(losses.rbegin(), losses.rend(), is_finite);
+  const auto first = std::find_if(losses.begin(), losses.end(), is_finite_loss);
+  const auto last =
+      std::find_if(losses.rbegin(), losses.rend(), is_finite_loss);
   curve.first = static_cast<std::size_t>(first - losses.begin());
   curve.end = static_cast<std::size_t>(losses.rend() - last);
   const auto width = static_cast<std::size_t>(half_width);

@@ -12,7 +12,7 @@ namespace {
 
 // What stands for the fall where the loss has hardly fallen: no noise, and no
 // rounding of a float32 sum, makes the average rise by so much.
-constexpr double kNoises = 4;
+constexpr double kNoisesOfDivergence = 4;
 constexpr double kRounding = 1e-5;
 
 // The average lags behind a rise by up to fifty points. The middle of so many
@@ -41,7 +41,7 @@ bool DivergenceWatch::seen(double loss) {
   const double recent = recent_median();
   if (std::max(latest_, recent) <= best_ + factor_ * fall) return false;
   // A median over all losses, which is seldom asked for.
-  fall = std::max(fall, kNoises * noise_of(losses_));
+  fall = std::max(fall, kNoisesOfDivergence * noise_of(losses_));
   const double limit = best_ + factor_ * fall;
   const bool by_average = latest_ > limit;
   const double height = by_average ? latest_ : recent;

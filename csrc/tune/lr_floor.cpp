@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::size_t kReach = 2;
 constexpr double kRise = 0.1;
-constexpr double kNoises = 2;
+constexpr double kNoisesOfFloor = 2;
 
 // Of five losses around each; the ends have the nearest of such medians. One
 // that is not finite counts as the highest.
@@ -50,7 +50,7 @@ std::size_t floor_end(const std::vector<double>& losses, const LRCurve& curve) {
       losses,
       static_cast<std::size_t>(floor - medians.begin()),
       curve.noise_reach);
-  const double limit = *floor + std::max(kRise * fall, kNoises * noise);
+  const double limit = *floor + std::max(kRise * fall, kNoisesOfFloor * noise);
   const auto above = std::find_if(
       floor, medians.end(), [limit](double loss) { return loss > limit; });
   return static_cast<std::size_t>(above - medians.begin()) - 1;

@@ -1,0 +1,129 @@
+#!/usr/bin/env bash
+# Tests scripts/launch.sh with small programs in the place of the trainer.
+set -uo pipefail
+
+launch=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../scripts" && pwd)/launch.sh
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+failures=0
+
+fail() {
+  printf 'FAILED: %s\n' "$*" >&2
+  failures=$((failures + 1))
+}
+
+# expect_status WHAT EXPECTED ACTUAL
+expect_status() {
+  if (($2 != $3)); then fail "$1: exit status $3, expected $2"; fi
+}
+
+# program TEXT: a program that has its rank in $rank, and writes to files that
+# end in it.
+program() {
+  cat >"$work/program" <<END
+#!/usr/bin/env bash
+while ((\$# > 0)); do
+  case \$1 in
+    --rank) rank=\$2 && shift ;;
+    --world-size) world_size=\$2 && shift ;;
+    --master) master=\$2 && shift ;;
+    *) echo "\$1" >>"$work/arguments.\$rank" ;;
+  esac
+  shift
+done
+cd "$work"
+$1
+END
+  chmod +x "$work/program"
+  rm -f "$work"/*.*
+}
+
+run() { "$launch" --program "$work/program" "$@"; }
+
+wait_for() {
+  local file
+  for file in "$@"; do
+    for ((i = 0; i < 200; ++i)); do
+      if [[ -e $work/$file ]]; then continue 2; fi
+      sleep 0.05
+    done
+    fail "there is no $file after 10 s"
+  done
+}
+
+refuses() {
+  local said=$1 message status=0
+  shift
+  program 'touch started.$rank'
+  message=$(run "$@" 2>&1) || status=$?
+  expect_status "launch.sh $*" 2 "$status"
+  if [[ $message != *"$said"* ]]; then
+    fail "launch.sh $*: '$said' is not in: $message"
+  fi
+  if [[ -e $work/started.0 ]]; then fail "launch.sh $* started all the same"; fi
+}
+
+refuses "-n must be a number of processes, not '0'" -n 0
+refuses "-n must be a number of processes, not 'two'" -n two
+refuses "-n needs a value" -n
+refuses "--grace must be a number of seconds, not '-1'" --grace -1
+refuses "unknown argument '--epochs'" --epochs 3
+refuses "there is no program" --program "$work/none"
+
+program 'echo "$world_size $master $OMP_NUM_THREADS" >ran.$rank'
+OMP_NUM_THREADS=7 run -n 3 --master host:5 -- --epochs 2
+expect_status "three that pass" 0 $?
+for rank in 0 1 2; do
+  if [[ $(cat "$work/ran.$rank") != "3 host:5 7" ]]; then
+    fail "rank $rank got $(cat "$work/ran.$rank")"
+  fi
+  if [[ $(paste -sd' ' "$work/arguments.$rank") != "--epochs 2" ]]; then
+    fail "rank $rank got $(cat "$work/arguments.$rank")"
+  fi
+done
+
+program 'if ((rank == 1)); then exit 5; fi; sleep 0.6; exit 4'
+run -n 2
+expect_status "the first failure" 5 $?
+
+# All end within one look: the one that lost another is not the cause.
+program 'if ((rank == 2)); then exit 6; fi; exit 4'
+run -n 3
+expect_status "the cause among failures at once" 6 $?
+
+program 'trap "touch asked.$rank; exit 0" TERM
+if ((rank == 0)); then exit 3; fi
+while :; do sleep 0.05; done'
+run -n 2 --grace 0
+expect_status "SIGTERM after the grace" 3 $?
+if [[ ! -e $work/asked.1 ]]; then fail "no SIGTERM after the grace"; fi
+
+for signal in TERM INT; do
+  program 'trap "touch asked.$rank; exit 9" TERM INT
+touch ready.$rank
+while :; do sleep 0.05; done'
+  # A job without job control ignores SIGINT.
+  set -m
+  "$launch" --program "$work/program" -n 2 &
+  launched=$!
+  set +m
+  wait_for ready.0 ready.1
+  kill -s "$signal" "$launched"
+  wait "$launched"
+  expect_status "SIG$signal" 9 $?
+  wait_for asked.0 asked.1
+done
+
+# A signal in the middle of the starts reaches those that run, and no more are
+# started.
+program 'trap "touch asked.$rank; exit 9" TERM
+if ((rank == 0)); then kill -s TERM $PPID; fi
+while :; do sleep 0.05; done'
+timeout -s KILL 60 "$launch" --program "$work/program" -n 40
+expect_status "SIGTERM in the middle of the starts" 9 $?
+
+if ((failures > 0)); then
+  echo "$failures failures" >&2
+  exit 1
+fi
+echo "launch.sh: passed"
