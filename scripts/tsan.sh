@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs what is parallel under the thread sanitizer: the kernels on several
 # threads, two threads that train two models, and ranks in threads of one
-# process. Builds no more than these tests, in build/tsan.
+# process that average, train, roll back, and look for their rate. Builds no more than these tests, in build/tsan.
 #
 #   scripts/tsan.sh                         all of them
 #   scripts/tsan.sh hardening               the tests of some rooms
@@ -19,7 +19,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly build=${STEPSIZE_TSAN_BUILD:-build/tsan}
 rooms=("$@")
-if ((${#rooms[@]} == 0)); then rooms=(kernels hardening distributed); fi
+if ((${#rooms[@]} == 0)); then rooms=(kernels hardening distributed optim tune); fi
 
 # The first of the libraries of this name that LLVM has put anywhere.
 find_library() {
@@ -58,6 +58,7 @@ cmake --build "$build" --target "${rooms[@]/%/_test}"
 filter_of() {
   case $1 in
     hardening) echo '*TwoThreads*' ;;
+    optim | tune) echo '*Ranks.*' ;;
     *) echo '*' ;;
   esac
 }
@@ -66,14 +67,22 @@ failed=0
 for room in "${rooms[@]}"; do
   echo "tsan: $room"
   suppressions=$PWD/tests/support/tsan.supp
-  if [[ $room == distributed ]]; then
-    suppressions=$PWD/tests/support/tsan_gloo.supp
-  fi
+  case $room in
+    distributed | optim | tune)
+      suppressions=$PWD/tests/support/tsan_gloo.supp
+      ;;
+  esac
   # A report makes the exit code 66.
-  env TSAN_OPTIONS="suppressions=$suppressions exitcode=66 history_size=4" \
-    LD_PRELOAD="$openmp" OMP_TOOL_LIBRARIES="$archer" \
-    OMP_NUM_THREADS=4 OMP_WAIT_POLICY=PASSIVE KMP_BLOCKTIME=0 \
-    "$build/bin/${room}_test" --gtest_brief=1 \
-    --gtest_filter="$(filter_of "$room")" || failed=1
+  run_test=(
+    env "TSAN_OPTIONS=suppressions=$suppressions exitcode=66 history_size=4"
+    "LD_PRELOAD=$openmp" "OMP_TOOL_LIBRARIES=$archer"
+    OMP_NUM_THREADS=4 OMP_WAIT_POLICY=PASSIVE KMP_BLOCKTIME=0
+    "$build/bin/${room}_test" "--gtest_filter=$(filter_of "$room")"
+  )
+  if [[ $("${run_test[@]}" --gtest_list_tests) != *$'\n  '* ]]; then
+    echo "tsan: $room has no test that is parallel" >&2
+    failed=1
+  fi
+  "${run_test[@]}" --gtest_brief=1 || failed=1
 done
 exit "$failed"

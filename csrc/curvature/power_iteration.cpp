@@ -28,10 +28,10 @@ void check_options(const char* function, const PowerIterationOptions& options) {
 
 // Where a product is not finite the estimate is none.
 void spoil(PowerIterationResult& result) {
-  constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-  result.value = kNaN;
-  result.magnitude = kNaN;
-  result.residual = kNaN;
+  constexpr double none = std::numeric_limits<double>::quiet_NaN();
+  result.value = none;
+  result.magnitude = none;
+  result.residual = none;
   result.status = CurvatureStatus::kNotFinite;
 }
 

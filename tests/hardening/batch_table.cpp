@@ -174,7 +174,7 @@ void add_scaling(OptionTable& table) {
   const auto adam = [](double lr, double beta1, double beta2, double eps) {
     scale_adam({lr, beta1, beta2, eps}, 4, 4);
   };
-  OptionCases(table, "scale_adam", "scale_adam")
+  OptionCases(table, "AdamSettings", "scale_adam")
       .number(
           "lr", kNegative, {0, kHuge}, [=](double v) { adam(v, 0.9, 0.9, 0); })
       .number(

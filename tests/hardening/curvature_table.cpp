@@ -46,7 +46,7 @@ void add_tracker(OptionTable& table) {
       .number(
           "lr_growth",
           {0, -1, kBelowOne, kNaN, -kInfinity},
-          {1, kHuge},
+          {1, kHuge, kInfinity},
           [](double v) { measure_with(Options().lr_growth(v)); })
       .number(
           "lr_cap",

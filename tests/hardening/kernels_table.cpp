@@ -66,7 +66,7 @@ OptionTable kernels_table() {
       .number(
           "dampening",
           kNotFinite,
-          {-kHuge, kHuge},
+          {-kHuge, 0, kHuge},
           setting(&Sgd::dampening, &sgd_with))
       .number(
           "weight_decay",

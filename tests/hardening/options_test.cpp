@@ -3,6 +3,9 @@
 #include <c10/util/Exception.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstdint>
+#include <map>
 #include <set>
 #include <stdexcept>
 #include <string>
@@ -65,6 +68,66 @@ TEST(OptionTable, EveryPublicKnobIsInTheTableOrHasAReasonNotToBe) {
         << name << ", a " << knob.type
         << ", has no row, and no reason says why every value is legal";
   }
+}
+
+// Values of a knob, refused or taken.
+using Tried = std::map<std::string, std::set<std::string>>;
+
+bool is_below_zero(const std::string& value) {
+  return value.size() > 1 && value[0] == '-' && value != "-inf";
+}
+
+bool has_any(
+    const std::set<std::string>& values,
+    bool (*holds)(const std::string& value)) {
+  return std::any_of(values.begin(), values.end(), holds);
+}
+
+// The kinds of values of a type that were not tried.
+std::string missing_kinds(
+    const std::string& type, const std::set<std::string>& values) {
+  std::string missing;
+  const auto need = [&](bool holds, const std::string& kind) {
+    if (!holds) missing += (missing.empty() ? "" : ", ") + kind;
+  };
+  const bool is_real = type.find("double") != std::string::npos;
+  const bool is_count = type.find("int64_t") != std::string::npos;
+  if (is_real) {
+    for (const char* kind : {"nan", "inf", "-inf"}) {
+      need(values.count(kind) == 1, kind);
+    }
+  }
+  if (is_real || is_count) {
+    need(has_any(values, is_below_zero), "a negative number");
+    need(values.count("0") == 1, "0");
+  }
+  if (is_count) {
+    need(values.count(text_of(INT64_MIN)) == 1, text_of(INT64_MIN));
+  }
+  return missing;
+}
+
+TEST(OptionTable, EveryNumberIsTriedAtEachKindOfIllegalValue) {
+  Tried tried;
+  for (const OptionCase& row : whole_table()) {
+    tried[row.owner + "::" + row.knob].insert(row.value);
+  }
+  for (const PublicKnob& knob : public_knobs(STEPSIZE_INCLUDE_DIR)) {
+    if (!why_free(knob).empty()) continue;
+    const std::string name = knob.owner + "::" + knob.name;
+    // Rank 0 would wait for the others.
+    if (name == "ConnectOptions::rank") tried[name].insert("0");
+    EXPECT_EQ(missing_kinds(knob.type, tried[name]), "")
+        << "not tried: " << name << ", a " << knob.type;
+  }
+}
+
+TEST(OptionTable, AKindThatIsMissingIsNamed) {
+  EXPECT_EQ(missing_kinds("double", {"nan", "inf", "-1"}), "-inf, 0");
+  EXPECT_EQ(
+      missing_kinds("std::vector<int64_t>", {"0", "7"}),
+      "a negative number, -9223372036854775808");
+  EXPECT_EQ(missing_kinds("std::string", {}), "");
 }
 
 TEST(OptionTable, NoReasonIsGivenForAKnobThatDoesNotExist) {

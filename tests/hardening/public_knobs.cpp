@@ -68,12 +68,19 @@ std::string without_comments(const std::filesystem::path& path) {
   return text;
 }
 
+// Whether the members of a struct are what a user sets.
+bool has_plain_knobs(const std::string& owner) {
+  static const std::regex name("\\w+(Hyperparameters|Settings)");
+  return std::regex_match(owner, name);
+}
+
 // The classes and structs of a text, each with its body.
 void add_knobs(const std::string& text, std::vector<PublicKnob>& knobs) {
   static const std::regex token(
       R"(\b(?:class|struct)\s+(\w+)\s*(?:final\s*)?[:{])"
       R"(|TORCH_ARG\(\s*(.+?),\s*(\w+)\))"
-      R"(|(\w+Options)& (\w+)\(\s*([^()\s][^()]*?)\s+\w+(?:\s*=[^()]*)?\);)");
+      R"(|(\w+Options)& (\w+)\(\s*([^()\s][^()]*?)\s+\w+(?:\s*=[^()]*)?\);)"
+      R"(|\b(double|int64_t|bool) (\w+)(?: = [^;]*)?;)");
   std::string owner;
   const std::sregex_iterator end;
   for (std::sregex_iterator at(text.begin(), text.end(), token); at != end;
@@ -83,8 +90,10 @@ void add_knobs(const std::string& text, std::vector<PublicKnob>& knobs) {
       owner = match[1];
     } else if (match[2].matched) {
       knobs.push_back({owner, match[3], match[2]});
-    } else if (match[4] == owner) {
+    } else if (match[4].matched && match[4] == owner) {
       knobs.push_back({owner, match[5], match[6]});
+    } else if (match[7].matched && has_plain_knobs(owner)) {
+      knobs.push_back({owner, match[8], match[7]});
     }
   }
 }

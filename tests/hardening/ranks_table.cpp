@@ -2,8 +2,10 @@
 
 #include <stepsize/checkpoint/checkpoint_folder.h>
 #include <stepsize/distributed/average.h>
+#include <stepsize/distributed/broadcast.h>
 #include <stepsize/distributed/connect.h>
 #include <stepsize/distributed/reduction.h>
+#include <torch/nn/modules/linear.h>
 
 #include <cmath>
 #include <functional>
@@ -75,6 +77,19 @@ void add_averages(OptionTable& table) {
   };
   OptionCases(table, "AverageOptions", "average")
       .count("bucket_bytes", kNotCount, {1, kMostCount}, average_with);
+  for (const int64_t root : {int64_t{-1}, int64_t{1}, INT64_MIN, kMostCount}) {
+    const std::string got = "got " + text_of(root);
+    OptionCases(table, "broadcast_state", "broadcast_state")
+        .refuses("root", text_of(root), {"root", got}, [root] {
+          torch::nn::LinearImpl linear(1, 1);
+          Alone alone;
+          broadcast_state(linear, alone, root);
+        });
+    OptionCases(table, "Reduction", "Reduction")
+        .refuses("root", text_of(root), {"root", got}, [root] {
+          Alone().broadcast_text("text", root);
+        });
+  }
   OptionCases(table, "share_weight", "share_weight")
       .count("examples", {-1}, {1, kMostCount}, [](int64_t v) {
         Alone alone;

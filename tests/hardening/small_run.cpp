@@ -8,6 +8,7 @@
 #include <memory>
 #include <sstream>
 
+#include "tests/checkpoint/temporary_folder.h"
 #include "tests/support/archive_bytes.h"
 
 namespace stepsize::test {
@@ -150,6 +151,42 @@ SmallRun guarded_run() {
           }};
 }
 
+SmallRun checkpoint_run() {
+  return {"Checkpoints", [](uint64_t seed) {
+            const TemporaryFolder temporary;
+            Problem problem(seed);
+            ClippedAdamW optimizer(
+                problem.parameters(), ClippedAdamWOptions(0.02));
+            std::vector<torch::Tensor> weights = problem.parameters();
+            int64_t step = 0;
+            Checkpoint checkpoint;
+            // LibTorch's own generator is the other thread's too.
+            checkpoint.random_state(false)
+                .optimizer("optimizer", optimizer)
+                .tensor("first", weights[0])
+                .tensor("second", weights[1])
+                .counter("step", step);
+            CheckpointFolder folder(
+                temporary.path(), CheckpointFolderOptions().keep_last(2));
+            Trace trace;
+            while (step < kSteps) {
+              const torch::Tensor loss =
+                  optimizer.step([&] { return problem.loss_and_gradient(); });
+              ++step;
+              if (step % 3 == 0) {
+                folder.save(step, checkpoint, loss.item<double>());
+              }
+              trace.add(loss);
+            }
+            trace.add(static_cast<double>(folder.paths().size()));
+            load_checkpoint(folder.best().value(), checkpoint);
+            trace.add(static_cast<double>(step));
+            trace.add_all(weights);
+            trace.add(as_tensor(saved(optimizer)));
+            return trace.take();
+          }};
+}
+
 SmallRun curvature_run() {
   return {"CurvatureLR", [](uint64_t seed) {
             Problem problem(seed);
@@ -224,6 +261,7 @@ std::vector<SmallRun> small_runs() {
           RollbackSGDOptions(3).momentum(0.5),
           scheduled_by<CyclicLR>(CyclicLROptions(0.5, 3.0).step_size_up(7))),
       guarded_run(),
+      checkpoint_run(),
       curvature_run(),
       range_test_run()};
 }
