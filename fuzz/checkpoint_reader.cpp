@@ -1,5 +1,5 @@
-// The reader of checkpoints, up to the archives. The last byte of the input
-// says what the rest is:
+// The reader of checkpoints, up to what they are loaded into (checkpoint_load
+// has that). The last byte of the input says what the rest is:
 //
 // - the head alone, of a file of any length;
 // - a whole file, as it came;
@@ -27,12 +27,14 @@
 #include "csrc/checkpoint/index.h"
 #include "csrc/checkpoint/tensors.h"
 #include "csrc/core/archive.h"
+#include "fuzz/checkpoint_bytes.h"
 #include "fuzz/memory_file.h"
 #include "fuzz/require.h"
 
 namespace {
 
 using stepsize::CheckpointInfo;
+using stepsize::fuzz::checkpoint_bytes;
 using stepsize::fuzz::require;
 using torch::serialize::InputArchive;
 using torch::serialize::OutputArchive;
@@ -54,19 +56,6 @@ void read_head(FuzzedDataProvider& input) {
       "sizes that do not add up");
   const std::string again = stepsize::detail::checkpoint_head_bytes(head);
   require(bytes.compare(0, again.size(), again) == 0, "another head");
-}
-
-// A file: head, index and data, all of whose checksums are right.
-std::string file_of(const std::string& index, const std::string& data) {
-  stepsize::detail::CheckpointHead head;
-  head.format = stepsize::detail::kCheckpointFormat;
-  head.index_size = index.size();
-  head.data_size = data.size();
-  head.index_crc =
-      stepsize::detail::checkpoint_crc(0, index.data(), index.size());
-  head.data_crc = stepsize::detail::checkpoint_crc(0, data.data(), data.size());
-  head.torch_version = "1.13.1";
-  return stepsize::detail::checkpoint_head_bytes(head) + index + data;
 }
 
 // Whether the file was read; it is whole then.
@@ -108,11 +97,26 @@ std::vector<int64_t> numbers(FuzzedDataProvider& input) {
   return values;
 }
 
+std::vector<torch::Tensor> tensors(FuzzedDataProvider& input) {
+  std::vector<torch::Tensor> values(input.ConsumeIntegralInRange<size_t>(0, 3));
+  for (torch::Tensor& value : values) {
+    const auto size = input.ConsumeIntegralInRange<int64_t>(-1, 3);
+    if (size >= 0) {
+      value = torch::ones(
+          {size, 2}, input.ConsumeBool() ? torch::kFloat : torch::kLong);
+    }
+  }
+  return values;
+}
+
 // A list of any kind, or none.
 void write_any(
     OutputArchive& archive, const char* key, FuzzedDataProvider& input) {
-  switch (input.ConsumeIntegralInRange(0, 4)) {
+  switch (input.ConsumeIntegralInRange(0, 5)) {
     case 0:
+      break;
+    case 5:
+      stepsize::detail::write_tensors(archive, key, tensors(input));
       break;
     case 1:
       stepsize::detail::write_ints(archive, key, numbers(input));
@@ -175,7 +179,7 @@ void read_made_up(FuzzedDataProvider& input) {
         if (input.ConsumeBool()) return;
         write_any(archive, "tensors", input);
       });
-  read_file(file_of(index, data));
+  read_file(checkpoint_bytes(index, data));
 }
 
 std::string small_checkpoint() {
@@ -187,7 +191,7 @@ std::string small_checkpoint() {
   info.numbers["best"] = 0.5;
   info.texts["note"] = "a note";
   info.step = 7;
-  return file_of(
+  return checkpoint_bytes(
       stepsize::detail::index_bytes(info),
       stepsize::detail::archive_bytes([](OutputArchive& archive) {
         stepsize::detail::write_tensors(archive, "tensors", {});

@@ -9,6 +9,7 @@ writes its own.
 
 import gzip
 import pathlib
+import random
 import struct
 import sys
 from typing import Dict, Sequence
@@ -61,12 +62,19 @@ def cifar_seeds() -> Dict[str, bytes]:
     }
 
 
+def checkpoint_edits() -> Dict[str, bytes]:
+    """What the archives of a checkpoint are edited by: any bytes will do."""
+    draw = random.Random(1)
+    return {f"edits-{n}": draw.randbytes(32 * 2**n) for n in range(6)}
+
+
 def main(out: pathlib.Path) -> None:
     """Writes every seed."""
     targets = {
         "idx_reader": idx_seeds(),
         "cifar_reader": cifar_seeds(),
         "gzip_file": gzip_seeds(),
+        "checkpoint_load": checkpoint_edits(),
     }
     for target, seeds in targets.items():
         folder = out / target

@@ -251,7 +251,7 @@ double share_weight(int64_t examples, Reduction& reduction) {
     TORCH_CHECK(
         shares[rank] >= 0,
         "share_weight: examples must be >= 0, got ",
-        shares[rank],
+        static_cast<int64_t>(shares[rank]),
         " on rank ",
         rank);
     all += shares[rank];

@@ -25,19 +25,22 @@ namespace {
 
 using testing::HasSubstr;
 
+// By assignment too where LibTorch's own class can, as from 2.14 on.
 template <typename T>
-constexpr bool kCanMoveOnce =
+constexpr bool kMoves =
     std::is_move_constructible_v<T> && !std::is_copy_constructible_v<T> &&
-    !std::is_move_assignable_v<T> && !std::is_copy_assignable_v<T>;
+    !std::is_copy_assignable_v<T> &&
+    std::is_move_assignable_v<T> ==
+        std::is_move_assignable_v<torch::optim::Optimizer>;
 
 template <typename T>
 constexpr bool kStaysPut =
     !std::is_move_constructible_v<T> && !std::is_copy_constructible_v<T> &&
     !std::is_move_assignable_v<T> && !std::is_copy_assignable_v<T>;
 
-static_assert(kCanMoveOnce<ClippedSGD>);
-static_assert(kCanMoveOnce<ClippedAdamW>);
-static_assert(kCanMoveOnce<PowerMethodSGD>);
+static_assert(kMoves<ClippedSGD>);
+static_assert(kMoves<ClippedAdamW>);
+static_assert(kMoves<PowerMethodSGD>);
 // These, or others, hold references to them.
 static_assert(kStaysPut<RollbackSGD>);
 static_assert(kStaysPut<GradientNormRollback>);
@@ -72,6 +75,17 @@ void expect_goes_on_after_a_move(const Options& options) {
   for (int i = 0; i < 7; ++i) {
     step(unmoved, unmoved_w);
     step(after, moved_w);
+  }
+  if constexpr (std::is_move_assignable_v<Optimizer>) {
+    Optimizer another({leaf({9})}, options);
+    step(another, leaf({9}));
+    another = std::move(after);
+    for (int i = 0; i < 7; ++i) {
+      step(unmoved, unmoved_w);
+      step(another, moved_w);
+    }
+    EXPECT_EQ(saved(another), saved(unmoved));
+    after = std::move(another);
   }
   EXPECT_TRUE(torch::equal(unmoved_w, moved_w));
   EXPECT_EQ(saved(after), saved(unmoved));

@@ -12,8 +12,9 @@ struct PublicKnob {
   std::string type;   ///< "double"
 };
 
-/// Every TORCH_ARG, every setter "Owner& name(Type" of options, and every number
-/// of a struct of settings or hyperparameters, in the headers below a folder.
+/// Every TORCH_ARG, every setter "Owner& name(Type" of options, and every
+/// number of a struct of settings or hyperparameters, in the headers below a
+/// folder.
 std::vector<PublicKnob> public_knobs(const std::string& include_folder);
 
 /// Why every value of a knob is legal; empty where some are not.

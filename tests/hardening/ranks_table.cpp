@@ -91,7 +91,7 @@ void add_averages(OptionTable& table) {
         });
   }
   OptionCases(table, "share_weight", "share_weight")
-      .count("examples", {-1}, {1, kMostCount}, [](int64_t v) {
+      .count("examples", {-1, INT64_MIN}, {1, kMostCount}, [](int64_t v) {
         Alone alone;
         share_weight(v, alone);
       });

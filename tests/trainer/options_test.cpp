@@ -262,7 +262,8 @@ TEST(ParseCommandLine, HelpShowsCommandsAndSchedules) {
   }
   std::istringstream lines(help);
   for (std::string line; std::getline(lines, line);) {
-    EXPECT_LE(line.size(), 79U) << line;
+    // Newer versions of CLI11 leave a space where they break a line.
+    EXPECT_LE(line.find_last_not_of(' ') + 1, 79U) << line;
   }
 }
 

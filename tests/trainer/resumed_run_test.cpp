@@ -194,6 +194,33 @@ TEST_F(ResumedRunTest, StopsInGoodOrderAndGoesOn) {
   }
 }
 
+TEST_F(ResumedRunTest, CanBeMadeLongerTwiceAndKilledInBetween) {
+  ASSERT_EQ(
+      train("--no-lr-check --checkpoint-every 3 --schedule 'cosine to .1'")
+          .status,
+      0);
+  auto outcome = start(to_resume(out()) + "--epochs 3");
+  ASSERT_EQ(outcome.status, 0) << outcome.err;
+  const auto killed = folder_ / "killed";
+  fs::copy(out(), killed, fs::copy_options::recursive);
+  outcome = start(to_resume(out()) + "--epochs 5");
+  ASSERT_EQ(outcome.status, 0) << outcome.err;
+  // 4 updates an epoch, each in its row.
+  std::vector<std::string> updates;
+  for (int update = 1; update <= 20; ++update) {
+    updates.push_back(std::to_string(update));
+  }
+  EXPECT_EQ(column(out() / "steps.csv", "step"), updates);
+  outcome =
+      start_and_signal(to_resume(killed) + "--epochs 5", killed, 16, SIGKILL);
+  EXPECT_EQ(outcome.status, 128 + SIGKILL) << outcome.err;
+  // Nobody says again how long it is to be.
+  outcome = start(to_resume(killed));
+  ASSERT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_EQ(read_text(killed / "steps.csv"), read_text(out() / "steps.csv"));
+  EXPECT_EQ(timeless(killed / "log.csv"), timeless(out() / "log.csv"));
+}
+
 TEST_F(ResumedRunTest, ChecksOptionsDataAndLog) {
   ASSERT_EQ(train("--no-lr-check --checkpoint-every 3").status, 0);
   EXPECT_THAT(

@@ -108,7 +108,9 @@ struct Extras {
   EarlyStopping* early_stopping = nullptr;
   std::int64_t pause_every = 0;
   std::size_t stop_after = 1000;  // updates
+  std::size_t stop_in_test = 0;   // at this batch of the first test, from 1
   bool rolls_back = false;
+  TrainingState state = {};  // to go on from
 };
 
 Heard train_pixels(
@@ -130,7 +132,8 @@ Heard train_pixels(
   auto train_images = pixel_source(extras.batch_size);
   auto test_images = pixel_source(4);
   PhaseTimer timer;
-  TrainingState state;
+  TrainingState state = extras.state;
+  std::size_t asked_in_test = 0;
   TrainingListener listener;
   listener.on_step = [&](const StepResult& r) { heard.steps.push_back(r); };
   listener.on_epoch = [&](const EpochResult& r) { heard.epochs.push_back(r); };
@@ -138,6 +141,9 @@ Heard train_pixels(
     heard.pauses.push_back({state.step, heard.steps.size(), test_loss});
   };
   listener.should_stop = [&] {
+    if (extras.stop_in_test > 0 && !model.is_training()) {
+      return ++asked_in_test == extras.stop_in_test;
+    }
     return heard.steps.size() == extras.stop_after;
   };
   heard.end = train(
@@ -364,19 +370,30 @@ TEST(Train, StopsAfterTheUpdateAndPausesFirst) {
 }
 
 TEST(Train, LeavesTheTestThatIsStoppedForLater) {
-  PixelModel model;
   Extras extras;
   extras.epochs = 1;
-  // All of the epoch: what is asked next is asked in the test.
-  extras.stop_after = 2;
-  bool in_test = false;
-  auto test_images = pixel_source(4);
-  EXPECT_FALSE(evaluate(model, test_images, [&] { return in_test = true; }));
-  EXPECT_TRUE(in_test);
+  PixelModel whole_model;
+  const auto whole = train_pixels(whole_model, 0.5, constant(), extras);
+  PixelModel model;
+  extras.stop_in_test = 1;
   const auto heard = train_pixels(model, 0.5, constant(), extras);
+  EXPECT_EQ(heard.end, TrainingEnd::kStopped);
+  EXPECT_EQ(heard.steps.size(), 2U);
   EXPECT_TRUE(heard.epochs.empty());
+  ASSERT_FALSE(heard.pauses.empty());
+  EXPECT_EQ(heard.pauses.back().step, 2);
+  EXPECT_FALSE(heard.pauses.back().test_loss.has_value());
   EXPECT_EQ(heard.state.images, 4);
-  EXPECT_EQ(heard.state.epoch, 1);
+  EXPECT_TRUE(model.is_training());
+  // Only the test is left.
+  extras.stop_in_test = 0;
+  extras.state = heard.state;
+  const auto later = train_pixels(model, 0.5, constant(), extras);
+  EXPECT_EQ(later.end, TrainingEnd::kFinished);
+  EXPECT_TRUE(later.steps.empty());
+  ASSERT_EQ(later.epochs.size(), 1U);
+  EXPECT_EQ(later.epochs[0].test_loss, whole.epochs[0].test_loss);
+  EXPECT_EQ(later.epochs[0].train_loss, whole.epochs[0].train_loss);
 }
 
 TEST(Progress, KeepsTheBarWithin79Columns) {
