@@ -20,10 +20,10 @@ int64_t any_int(FuzzedDataProvider& input) {
                              : input.ConsumeIntegral<int64_t>();
 }
 
+// LibTorch writes none that is undefined.
 torch::Tensor any_tensor(FuzzedDataProvider& input) {
   constexpr at::ScalarType kTypes[] = {
       at::kFloat, at::kDouble, at::kLong, at::kByte, at::kBool, at::kHalf};
-  if (input.ConsumeProbability<float>() < 0.1F) return {};
   std::vector<int64_t> sizes(input.ConsumeIntegralInRange<std::size_t>(0, 3));
   for (int64_t& size : sizes) {
     size = input.ConsumeIntegralInRange<int64_t>(0, 3);
@@ -43,7 +43,10 @@ std::string other(const std::string& value, FuzzedDataProvider& input) {
 }
 torch::Tensor other(const torch::Tensor& value, FuzzedDataProvider& input) {
   if (value.defined() && input.ConsumeBool()) {
-    return torch::full_like(value, input.ConsumeFloatingPoint<float>());
+    const bool is_real = at::isFloatingType(value.scalar_type());
+    return is_real
+               ? torch::full_like(value, input.ConsumeFloatingPoint<float>())
+               : torch::full_like(value, input.ConsumeIntegralInRange(0, 1));
   }
   return any_tensor(input);
 }
