@@ -243,8 +243,8 @@ void CheckpointFolder::leave_course() {
   if (!present.empty() && present.back().step > *loaded_) {
     if (loaded_best_) name_too(best_path(path_), file_path(path_, *loaded_));
     for (const Found& found : present) {
-      if (found.step > *loaded_)
-        detail::remove_file(kCheckpointFolder, found.path);
+      if (found.step <= *loaded_) continue;
+      detail::remove_file(kCheckpointFolder, found.path);
     }
     detail::flush_names(path_);
   }

@@ -13,8 +13,6 @@
 #include <stepsize/tune/gradient_noise_scale.h>
 #include <torch/torch.h>
 
-#include <optional>
-
 #include "tests/lr_scheduler/support/classes.h"
 #include "tests/lr_scheduler/support/spec.h"
 #include "tests/support/archive_bytes.h"
@@ -42,6 +40,9 @@ namespace {
 
 using torch::optim::Optimizer;
 using torch::optim::OptimizerParamGroup;
+
+// A rate by which steps are taken back before half of the run.
+constexpr double kTooFast = 3;
 
 template <typename Class, typename Options>
 std::unique_ptr<Optimizer> made(
@@ -94,7 +95,10 @@ std::unique_ptr<Optimizer> optimizer_of(
         PowerMethodSGDOptions());
   }
   if (name == "RollbackSGD") {
-    return made<RollbackSGD>(lists, RollbackSGDOptions(0.05).momentum(0.9));
+    return made<RollbackSGD>(lists, RollbackSGDOptions(kTooFast).momentum(0.9));
+  }
+  if (name == "too fast SGD") {
+    return made<SGD>(lists, SGDOptions(kTooFast).momentum(0.9));
   }
   return made<SGD>(
       lists, SGDOptions(0.05).momentum(0.9).weight_decay(1e-3).nesterov(true));
@@ -125,6 +129,7 @@ std::vector<TrainingRow> training_rows() {
     rows.push_back({"SGD", companion});
   }
   rows.push_back({"Adam", "guard"});
+  rows.push_back({"too fast SGD", "guard"});
   return rows;
 }
 
@@ -260,6 +265,16 @@ Checkpoint TrainingRun::checkpoint() {
       .text("note", parts.note)
       .tensor("curve", parts.curve);
   return checkpoint;
+}
+
+std::optional<int64_t> TrainingRun::rollbacks() const {
+  if (parts_->row.optimizer == "RollbackSGD") {
+    return static_cast<const RollbackSGD&>(*parts_->optimizer).rollbacks();
+  }
+  if (parts_->row.optimizer == "too fast SGD") {
+    return parts_->guard->rollbacks();
+  }
+  return std::nullopt;
 }
 
 std::string TrainingRun::state() {

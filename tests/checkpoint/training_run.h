@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,8 @@ class TrainingRun {
   /// All that decides how it goes on, bit for bit: weights, buffers, rates, the
   /// optimizer's state, its companion's, counters, random state.
   std::string state();
+  /// So far, where the rate is one that must be taken back.
+  std::optional<int64_t> rollbacks() const;
   const std::vector<double>& losses() const { return losses_; }
 
  private:

@@ -131,6 +131,72 @@ SmallRun run(
           }};
 }
 
+// Each of LibTorch's other optimizers under other schedulers, so that every
+// class of scheduler steps in one run or another.
+template <typename Optimizer, typename Options>
+SmallRun run_of_libtorch(
+    const std::string& name,
+    const Options& options,
+    const std::vector<MakeScheduler>& makers) {
+  return {name, [=](uint64_t seed) {
+            Trace trace;
+            for (const MakeScheduler& make_scheduler : makers) {
+              Problem problem(seed);
+              Optimizer optimizer(problem.parameters(), options);
+              const auto scheduler = make_scheduler(optimizer);
+              for (int step = 0; step < kSteps; ++step) {
+                trace.add(optimizer.step(
+                    [&] { return problem.loss_and_gradient(); }));
+                static_cast<torch::optim::LRScheduler&>(*scheduler).step();
+                problem.draw_noise();
+                trace.add(optimizer.param_groups()[0].options().get_lr());
+              }
+              trace.add(as_tensor(saved(*scheduler)));
+              trace.add_all(problem.parameters());
+            }
+            return trace.take();
+          }};
+}
+
+std::vector<SmallRun> runs_of_libtorch() {
+  using namespace torch::optim;
+  const auto halved = [](double epoch) { return epoch < 9 ? 1.0 : 0.5; };
+  return {
+      run_of_libtorch<RMSprop>(
+          "RMSprop",
+          RMSpropOptions(0.01).momentum(0.5).centered(true),
+          {scheduled_by<StepLR>(StepLROptions(7)),
+           scheduled_by<MultiStepLR>(MultiStepLROptions({5, 9})),
+           scheduled_by<ConstantLR>(ConstantLROptions().total_iters(6)),
+           scheduled_by<LinearLR>(LinearLROptions().total_iters(9)),
+           scheduled_by<ExponentialLR>(ExponentialLROptions(0.9))}),
+      run_of_libtorch<Adagrad>(
+          "Adagrad",
+          AdagradOptions(0.05).lr_decay(0.01),
+          {scheduled_by<PolynomialLR>(PolynomialLROptions().total_iters(20)),
+           scheduled_by<CosineAnnealingLR>(CosineAnnealingLROptions(15)),
+           scheduled_by<CosineAnnealingWarmRestarts>(
+               CosineAnnealingWarmRestartsOptions(6)),
+           scheduled_by<SWALR>(SWALROptions(0.01)),
+           scheduled_by<LinearWarmupLR>(LinearWarmupLROptions(5))}),
+      run_of_libtorch<AdamW>(
+          "AdamW",
+          AdamWOptions(0.01).amsgrad(true),
+          {scheduled_by<WarmupCosineLR>(WarmupCosineLROptions(4, 20)),
+           scheduled_by<InverseTimeLR>(InverseTimeLROptions(0.5)),
+           scheduled_by<InverseSqrtLR>(InverseSqrtLROptions(5)),
+           scheduled_by<WarmupStableDecayLR>(
+               WarmupStableDecayLROptions(4, 8, 8)),
+           scheduled_by<LambdaLR>(LambdaLROptions(halved))}),
+      run_of_libtorch<LBFGS>(
+          "LBFGS",
+          LBFGSOptions(0.1).max_iter(3).history_size(4),
+          {scheduled_by<MultiplicativeLR>(MultiplicativeLROptions(halved)),
+           scheduled_by<ChainedScheduler>(ChainedSchedulerOptions(
+               {LinearLROptions().total_iters(5),
+                ExponentialLROptions(0.9)}))})};
+}
+
 SmallRun guarded_run() {
   return {"GradientNormRollback", [](uint64_t seed) {
             Problem problem(seed);
@@ -241,7 +307,7 @@ SmallRun range_test_run() {
 
 std::vector<SmallRun> small_runs() {
   using Sequence = SequentialLROptions;
-  return {
+  std::vector<SmallRun> runs = {
       run<ClippedSGD>(
           "ClippedSGD",
           ClippedSGDOptions(0.05).momentum(0.9).max_norm(0.5),
@@ -264,6 +330,8 @@ std::vector<SmallRun> small_runs() {
       checkpoint_run(),
       curvature_run(),
       range_test_run()};
+  for (const SmallRun& other : runs_of_libtorch()) runs.push_back(other);
+  return runs;
 }
 
 }  // namespace stepsize::test
