@@ -15,8 +15,8 @@
 #                      --rank R and --master HOST:PORT
 #
 # Rank 0 writes to the terminal, the others say nothing but errors. Ctrl-C and
-# SIGTERM are passed on to all. The exit status is that of the process that
-# failed first, or 0.
+# SIGTERM are passed on to all. The exit status is 0, or that of the process
+# that failed first; one that has lost another (4) gives way to the one it lost.
 set -uo pipefail
 
 die() {
@@ -53,6 +53,7 @@ fi
 if [[ ! $grace =~ ^[0-9]+$ ]]; then
   die "--grace must be a number of seconds, not '$grace'"
 fi
+grace=$((10#$grace))
 if [[ -z $program ]]; then
   root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
   program=$root/build/release/bin/stepsize-train
@@ -103,45 +104,43 @@ done
 set +m
 # One command, so that a signal comes before both or after both.
 early=$asked starting=0
-if [[ -n $early ]]; then signal_all "$early"; fi
+if [[ -n $early ]]; then
+  signal_all "$early"
+  if ((${#processes[@]} == 0)); then exit $((128 + $(kill -l "$early"))); fi
+fi
 
 # Waits a moment without a process of its own, so that signals come through.
 exec {nothing}<> <(:)
 pause() { read -r -t 0.2 -u "$nothing"; }
 
-# failure_of STATUS...: the failure among processes that ended within one pause,
-# or 0. The trainer exits with 4 where it has lost another process: that one is
-# the cause.
-failure_of() {
-  local status failure=0
-  for status in "$@"; do
-    if ((failure == 0 || (failure == 4 && status != 0))); then
-      failure=$status
-    fi
-  done
-  printf '%s\n' "$failure"
-}
-
+# note_end STATUS: keeps the first failure. The trainer exits with 4 where it
+# has lost another process, whose own status is the cause, also where it comes
+# later; not so that of a process which was told to end.
 first_failure=0
 terminate_at=""
 kill_at=""
+note_end() {
+  if (($1 == 0)); then return; fi
+  if ((first_failure == 0)); then
+    first_failure=$1
+    terminate_at=$((SECONDS + grace))
+  elif ((first_failure == 4)) && [[ -z $kill_at ]]; then
+    first_failure=$1
+  fi
+}
+
 while ((${#processes[@]} > 0)); do
   pause
   left=()
-  ended=()
   for process in "${processes[@]}"; do
     if kill -0 "$process" 2>/dev/null; then
       left+=("$process")
     else
       wait "$process" 2>/dev/null
-      ended+=($?)
+      note_end $?
     fi
   done
   processes=(${left[@]+"${left[@]}"})
-  if ((first_failure == 0)); then
-    first_failure=$(failure_of ${ended[@]+"${ended[@]}"})
-    if ((first_failure != 0)); then terminate_at=$((SECONDS + grace)); fi
-  fi
   if [[ -n $terminate_at ]] && ((SECONDS >= terminate_at)); then
     signal_all TERM
     terminate_at=""

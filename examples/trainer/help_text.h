@@ -53,6 +53,7 @@ The same seed gives the same log on a CPU, images_per_second aside, as long
 as --threads stays the same.
 
 Exit status: 0 done, 1 something given cannot be used, 2 the command line
-is wrong, 3 the loss diverged, 130 ended by Ctrl-C, 143 by SIGTERM.)";
+is wrong, 3 the loss diverged, 4 another process was lost, 130 ended by
+Ctrl-C, 143 by SIGTERM.)";
 
 }  // namespace stepsize::trainer

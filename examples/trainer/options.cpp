@@ -417,6 +417,22 @@ void fill_defaults(TrainOptions& options, const Open& open) {
   check_rate_and_batch(options, open);
 }
 
+// They would say nothing where a process does not know that it is one of
+// several.
+void check_alone(const OptionValues& given) {
+  if (given.count("--world-size") > 0) {
+    return;
+  }
+  for (const auto* flag : {"--rank", "--master", "--timeout"}) {
+    if (given.count(flag) > 0) {
+      throw CLI::ValidationError(
+          flag,
+          "wants --world-size, the number of processes; scripts/launch.sh "
+          "gives it");
+    }
+  }
+}
+
 OptionValues given_options(const CLI::App& app) {
   OptionValues given;
   for (const auto* option : app.get_options()) {
@@ -452,6 +468,7 @@ CommandLine parse_command_line(int argc, const char* const* argv) {
   try {
     app.parse(argc, argv);
     result.given = given_options(app);
+    check_alone(result.given);
     if (result.resume && result.options.lr_find) {
       throw CLI::ValidationError(
           "--resume", "is of no use with --lr-find, which trains nothing");

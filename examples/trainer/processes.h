@@ -40,9 +40,6 @@ class LastRows {
   void add(const StepResult& result);
   void add(const EpochResult& result);
 
-  /// Where the log would be.
-  const LogPlace& place() const { return place_; }
-
   /// Opens the log that rank 0 has left and adds the rows that are missing.
   /// Throws std::runtime_error where more are missing than were kept.
   RunLog complete(

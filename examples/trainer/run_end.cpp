@@ -108,7 +108,9 @@ int report_lost_rank(
       message += std::string(". The run could not be saved: ") + failure.what();
     }
   }
-  if (const auto path = checkpoints.newest()) {
+  // Of more than two, what one that may not write finds is not the last word.
+  const bool knows_newest = options.rank == 0 || options.world_size == 2;
+  if (const auto path = checkpoints.newest(); path && knows_newest) {
     message += (saved ? "\nsaved in " : "\nthe last checkpoint: ") + *path +
                "\nto go on: " + resume_command(options);
   }

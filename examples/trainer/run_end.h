@@ -22,7 +22,7 @@ void draw_what_there_is(const RunLog& log, std::ostream& err);
 
 // How a run has ended, for a person; each returns the exit status.
 
-/// By a signal, after what was saved.
+/// By a signal. `what`: how far the run came (" after update 74 of 141").
 int report_stop(
     const TrainOptions& options,
     const std::string& what,
@@ -41,7 +41,9 @@ int report_divergence(
     std::ostream& err);
 
 /// By the loss of another process. `save` saves what all had done, false where
-/// checkpoints.error() says why not; null where this process may not write.
+/// checkpoints.error() says why not; null where this process may not write. Of
+/// more than two such a one does not speak of checkpoints: another may be about
+/// to save one.
 int report_lost_rank(
     const TrainOptions& options,
     const RankLostError& error,

@@ -33,7 +33,8 @@ class LogWatch {
 class TrainingRun {
  public:
   /// Makes updater and scheduler, loads what a run that goes on has saved, and
-  /// opens the log. Throws where any of it cannot be, on all processes.
+  /// opens the log. Where loading or opening throws on one process, it throws
+  /// on all. Set-up and console must live as long as this does.
   TrainingRun(const RunSetup& setup, const Console& console);
   TrainingRun(const TrainingRun&) = delete;
   TrainingRun& operator=(const TrainingRun&) = delete;

@@ -18,10 +18,11 @@ expect_status() {
 }
 
 # program TEXT: a program that has its rank in $rank, and writes to files that
-# end in it.
+# end in it. It lives for ten seconds at most by "hang".
 program() {
   cat >"$work/program" <<END
 #!/usr/bin/env bash
+hang() { for ((i = 0; i < 200; ++i)); do sleep 0.05; done; }
 while ((\$# > 0)); do
   case \$1 in
     --rank) rank=\$2 && shift ;;
@@ -86,22 +87,51 @@ program 'if ((rank == 1)); then exit 5; fi; sleep 0.6; exit 4'
 run -n 2
 expect_status "the first failure" 5 $?
 
-# All end within one look: the one that lost another is not the cause.
+# The one that lost another is not the cause, within one look and later.
 program 'if ((rank == 2)); then exit 6; fi; exit 4'
 run -n 3
 expect_status "the cause among failures at once" 6 $?
+program 'if ((rank == 0)); then exit 4; fi; sleep 0.7; exit 7'
+run -n 2
+expect_status "a cause that takes its time" 7 $?
+program 'if ((rank == 0)); then exit 4; fi
+trap "exit 143" TERM
+hang'
+run -n 2 --grace 0
+expect_status "a process that was told to end" 4 $?
+
+# The processors are shared out.
+program 'echo "$OMP_NUM_THREADS" >threads.$rank'
+cores=$(getconf _NPROCESSORS_ONLN)
+for count in 1 2; do
+  env -u OMP_NUM_THREADS "$launch" --program "$work/program" -n "$count"
+  if [[ $(cat "$work/threads.0") != $((cores > count ? cores / count : 1)) ]]
+  then
+    fail "$count on $cores processors got $(cat "$work/threads.0") threads each"
+  fi
+done
 
 program 'trap "touch asked.$rank; exit 0" TERM
 if ((rank == 0)); then exit 3; fi
-while :; do sleep 0.05; done'
+hang'
 run -n 2 --grace 0
 expect_status "SIGTERM after the grace" 3 $?
 if [[ ! -e $work/asked.1 ]]; then fail "no SIGTERM after the grace"; fi
 
-for signal in TERM INT; do
-  program 'trap "touch asked.$rank; exit 9" TERM INT
+# A process that does not listen is killed.
+program 'if ((rank == 0)); then exit 3; fi
+trap "" TERM
+echo $$ >number.$rank
+for ((i = 0; i < 600; ++i)); do sleep 0.05; done
+touch survived.$rank'
+run -n 2 --grace 0
+expect_status "SIGKILL after SIGTERM" 3 $?
+if [[ -e $work/survived.1 ]]; then fail "no SIGKILL after SIGTERM"; fi
+
+for signal in TERM INT HUP; do
+  program 'trap "touch asked.$rank; exit 9" TERM INT HUP
 touch ready.$rank
-while :; do sleep 0.05; done'
+hang'
   # A job without job control ignores SIGINT.
   set -m
   "$launch" --program "$work/program" -n 2 &
@@ -115,12 +145,16 @@ while :; do sleep 0.05; done'
 done
 
 # A signal in the middle of the starts reaches those that run, and no more are
-# started.
-program 'trap "touch asked.$rank; exit 9" TERM
+# started. Each says so before it can miss the signal.
+program 'touch started.$rank
+trap "touch asked.$rank; exit 143" TERM
 if ((rank == 0)); then kill -s TERM $PPID; fi
-while :; do sleep 0.05; done'
-timeout -s KILL 60 "$launch" --program "$work/program" -n 40
-expect_status "SIGTERM in the middle of the starts" 9 $?
+hang'
+timeout -s KILL 60 "$launch" --program "$work/program" -n 400
+expect_status "SIGTERM in the middle of the starts" 143 $?
+started=("$work"/started.*)
+if ((${#started[@]} >= 400)); then fail "all were started after SIGTERM"; fi
+if [[ ! -e $work/asked.0 ]]; then fail "the signal did not reach rank 0"; fi
 
 if ((failures > 0)); then
   echo "$failures failures" >&2

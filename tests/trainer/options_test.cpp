@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <optional>
 #include <regex>
 #include <sstream>
@@ -234,6 +235,20 @@ TEST(ParseCommandLine, RefusesFoldersWithoutAName) {
   EXPECT_THAT(refusal({"--data-dir", ""}), HasSubstr("--data-dir"));
 }
 
+TEST(ParseCommandLine, RefusesOptionsOfSeveralProcessesWithoutTheirNumber) {
+  for (const auto* option :
+       {"--rank=0", "--rank=1", "--master=127.0.0.1:2900", "--timeout=5"}) {
+    EXPECT_THAT(
+        refusal({option}),
+        AllOf(
+            HasSubstr(std::string(option, std::strchr(option, '='))),
+            HasSubstr("wants --world-size")));
+    EXPECT_THAT(refusal({"--resume", option}), HasSubstr("--world-size"));
+    // As the script starts one process.
+    EXPECT_FALSE(parse({"--world-size", "1", option}).exit_status);
+  }
+}
+
 TEST(ParseCommandLine, RefusesUnknownNames) {
   EXPECT_THAT(refusal({"--dataset", "mnist"}), HasSubstr("mnist"));
   EXPECT_THAT(refusal({"--model", "vgg"}), HasSubstr("vgg"));
@@ -260,6 +275,12 @@ TEST(ParseCommandLine, HelpShowsCommandsAndSchedules) {
         "log.csv"}) {
     EXPECT_THAT(help, HasSubstr(part));
   }
+  // However the lines are broken.
+  EXPECT_THAT(
+      std::regex_replace(help, std::regex("\\s+"), " "),
+      HasSubstr("Exit status: 0 done, 1 something given cannot be used, 2 the "
+                "command line is wrong, 3 the loss diverged, 4 another process "
+                "was lost, 130 ended by Ctrl-C, 143 by SIGTERM."));
   std::istringstream lines(help);
   for (std::string line; std::getline(lines, line);) {
     // Newer versions of CLI11 leave a space where they break a line.
