@@ -3,6 +3,7 @@
 #
 #   scripts/configure.sh PRESET
 #
+# STEPSIZE_WARNINGS_AS_ERRORS=ON in the environment sets the option of that name.
 # CMake remembers the LibTorch that it found. When the environment names another
 # one than at the last time, or none any more, everything is found anew.
 set -euo pipefail
@@ -16,6 +17,9 @@ if [[ -e $named ]]; then before=$(<"$named"); fi
 
 arguments=(--preset "$preset")
 if [[ $torch_dir != "$before" ]]; then arguments+=(--fresh); fi
+if [[ -n ${STEPSIZE_WARNINGS_AS_ERRORS:-} ]]; then
+  arguments+=("-DSTEPSIZE_WARNINGS_AS_ERRORS=$STEPSIZE_WARNINGS_AS_ERRORS")
+fi
 if [[ -n $torch_dir ]]; then arguments+=("-DTorch_DIR=$torch_dir"); fi
 cmake "${arguments[@]}"
 printf '%s\n' "$torch_dir" >"$named"

@@ -107,6 +107,8 @@ run() {
 }
 
 export OMP_NUM_THREADS=1
+# Files that are synced to a disk take their time.
+if [[ -z ${TMPDIR:-} && -w /dev/shm ]]; then export TMPDIR=/dev/shm; fi
 failed=0
 for ((i = 0; i < ${#targets[@]}; i += 2)); do
   pids=()

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Runs what is parallel under the thread sanitizer: the kernels on several
-# threads, two threads that train two models, and ranks in threads of one
-# process that average, train, roll back, and look for their rate. Builds no more than these tests, in build/tsan.
+# Runs what is parallel under the thread sanitizer: the kernels, the gathering
+# of images on several threads, two threads that train two models, and ranks in
+# threads of one process that average, train, roll back, and look for their
+# rate. Builds no more than these tests, in build/tsan.
 #
 #   scripts/tsan.sh                         all of them
 #   scripts/tsan.sh hardening               the tests of some rooms
@@ -10,8 +11,8 @@
 # library that the sanitizer cannot see into either: each parallel loop would be
 # a race. So LLVM's OpenMP library takes that one's place, which tells the
 # sanitizer by way of Archer where threads meet (scripts/setup.sh --for tsan
-# installs both). tests/support/tsan.supp and tsan_gloo.supp say what is left out
-# besides.
+# installs both). tests/support/tsan.supp and tsan_gloo.supp say what is left
+# out besides.
 #
 # STEPSIZE_TSAN_BUILD names another build folder.
 set -euo pipefail
@@ -19,7 +20,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly build=${STEPSIZE_TSAN_BUILD:-build/tsan}
 rooms=("$@")
-if ((${#rooms[@]} == 0)); then rooms=(kernels hardening distributed optim tune); fi
+if ((${#rooms[@]} == 0)); then
+  rooms=(kernels hardening distributed optim tune trainer)
+fi
 
 # The first of the libraries of this name that LLVM has put anywhere.
 find_library() {
@@ -47,7 +50,7 @@ if ! cmake -S . -B "$build" ${generator[@]+"${generator[@]}"} \
   -DCMAKE_BUILD_TYPE=RelWithDebInfo \
   "-DCMAKE_CXX_FLAGS=-fsanitize=thread -fno-omit-frame-pointer" \
   "-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 -g1" \
-  -DSTEPSIZE_BUILD_EXAMPLES=OFF -DSTEPSIZE_BUILD_BENCHMARKS=OFF \
+  -DSTEPSIZE_BUILD_BENCHMARKS=OFF \
   >out/tsan-configure.log 2>&1; then
   cat out/tsan-configure.log >&2
   exit 1
@@ -59,6 +62,7 @@ filter_of() {
   case $1 in
     hardening) echo '*TwoThreads*' ;;
     optim | tune) echo '*Ranks.*' ;;
+    trainer) echo '*Gather*' ;;
     *) echo '*' ;;
   esac
 }
@@ -79,7 +83,10 @@ for room in "${rooms[@]}"; do
     OMP_NUM_THREADS=4 OMP_WAIT_POLICY=PASSIVE KMP_BLOCKTIME=0
     "$build/bin/${room}_test" "--gtest_filter=$(filter_of "$room")"
   )
-  if [[ $("${run_test[@]}" --gtest_list_tests) != *$'\n  '* ]]; then
+  if ! tests=$("${run_test[@]}" --gtest_list_tests); then
+    echo "tsan: the tests of $room do not start" >&2
+    failed=1
+  elif [[ $tests != *$'\n  '* ]]; then
     echo "tsan: $room has no test that is parallel" >&2
     failed=1
   fi

@@ -26,10 +26,10 @@ void check_options(const SpectralDensityOptions& options) {
   check_option(
       options.steps() >= 1, kSpectralDensity, "steps", ">= 1", options.steps());
   check_option(
-      options.points() >= 2,
+      options.points() >= 2 && options.points() <= 10'000'000,
       kSpectralDensity,
       "points",
-      ">= 2",
+      "in [2, 1e7]",
       options.points());
   check_option(
       options.width() > 0 && options.width() <= 1,

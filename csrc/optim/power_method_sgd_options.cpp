@@ -14,21 +14,21 @@
 
 namespace stepsize {
 namespace detail {
+
 void check_power_method_options(const PowerMethodSGDOptions& options) {
-  check_not_negative(detail::kPowerMethodSGD, "lr", options.lr());
-  check_share(detail::kPowerMethodSGD, "momentum", options.momentum());
+  check_not_negative(kPowerMethodSGD, "lr", options.lr());
+  check_share(kPowerMethodSGD, "momentum", options.momentum());
   TORCH_CHECK(
       !options.nesterov() || options.momentum() > 0,
-      detail::kPowerMethodSGD,
+      kPowerMethodSGD,
       ": nesterov wants momentum > 0, got ",
       number_text(options.momentum()));
-  check_momentum_limit(detail::kPowerMethodSGD, options.momentum_limit());
-  check_not_negative(
-      detail::kPowerMethodSGD, "weight_decay", options.weight_decay());
-  check_tracker_options(detail::kPowerMethodSGD, options.tracker());
+  check_momentum_limit(kPowerMethodSGD, options.momentum_limit());
+  check_not_negative(kPowerMethodSGD, "weight_decay", options.weight_decay());
+  check_tracker_options(kPowerMethodSGD, options.tracker());
   check_option(
       options.start_products() >= 1,
-      detail::kPowerMethodSGD,
+      kPowerMethodSGD,
       "start_products",
       ">= 1",
       options.start_products());
@@ -36,7 +36,7 @@ void check_power_method_options(const PowerMethodSGDOptions& options) {
   check_option(
       method >= 0 &&
           method <= static_cast<int64_t>(HessianMethod::kCentralDifference),
-      detail::kPowerMethodSGD,
+      kPowerMethodSGD,
       "method",
       "an enumerator",
       method);

@@ -22,8 +22,6 @@ RollbackOptions RollbackOptions::seed_rule() {
 }
 
 namespace detail {
-namespace {}  // namespace
-
 void check_rollback_options(
     const std::string& kind, const RollbackOptions& options) {
   const auto over_one = [&kind](const char* option, double value) {

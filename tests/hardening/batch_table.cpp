@@ -51,6 +51,12 @@ void add_schedule(OptionTable& table) {
       .count("base_batch", {9}, {16}, [](int64_t v) {
         plan_with(Options(v, 64).multiple_of(8));
       });
+  OptionCases(table, "BatchSizeScheduleOptions", "BatchSizeSchedule")
+      .refuses(
+          "base_batch",
+          text_of(kMostCount),
+          {"base_batch", text_of(kMostCount)},
+          [] { plan_with(Options(kMostCount, 64)); });
   const BatchSizeSchedule fine(cosine(20, 0.01), Options(8, 64));
   OptionCases(table, "BatchSizeSchedule", "BatchSizeSchedule")
       .number(

@@ -104,6 +104,11 @@ void add_iterations(OptionTable& table) {
           {1, 3, 100},
           [run](int64_t v) { run(LanczosOptions().k(v)); })
       .count(
+          "k",
+          {},
+          {kMostCount},
+          [run](int64_t v) { run(LanczosOptions().k(v).max_iterations(v)); })
+      .count(
           "max_iterations",
           {1, 0, -1, INT64_MIN},
           {2, kMostCount},
@@ -157,7 +162,7 @@ void add_samples(OptionTable& table) {
           [density, few](int64_t v) { density(few().steps(v)); })
       .count(
           "points",
-          {1, 0, -1, INT64_MIN},
+          {1, 0, -1, INT64_MIN, 10'000'001, kMostCount},
           {2},
           [density, few](int64_t v) { density(few().points(v)); })
       .number(

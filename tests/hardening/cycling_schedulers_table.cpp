@@ -72,6 +72,10 @@ void add_cyclic(OptionTable& table) {
   cases.number("scale_fn", kNegative, {0, 1}, [use](double v) {
     use(Options(0.1, 1).scale_fn([v](double) { return v; }));
   });
+  cases.refuses(
+      "scale_fn", text_of(kHuge), {"parameter group 0", "t = 1"}, [use] {
+        use(Options(0.1, 1).scale_fn([](double) { return kHuge; }));
+      });
 }
 
 void add_one_cycle(OptionTable& table) {

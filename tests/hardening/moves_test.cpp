@@ -77,8 +77,9 @@ void expect_goes_on_after_a_move(const Options& options) {
     step(after, moved_w);
   }
   if constexpr (std::is_move_assignable_v<Optimizer>) {
-    Optimizer another({leaf({9})}, options);
-    step(another, leaf({9}));
+    const torch::Tensor other_w = leaf({9});
+    Optimizer another({other_w}, options);
+    step(another, other_w);
     another = std::move(after);
     for (int i = 0; i < 7; ++i) {
       step(unmoved, unmoved_w);

@@ -91,7 +91,7 @@ void add_clipped_sgd(OptionTable& table) {
   cases.number(
       "max_norm",
       {0, -1, kNaN, -kInfinity},
-      {kSmallest, kInfinity},
+      {kSmallest, kHuge, kInfinity},
       [](double v) {
         step_with<ClippedSGD>(ClippedSGDOptions(0.1).max_norm(v));
       });
@@ -150,7 +150,7 @@ void add_clipped_adamw(OptionTable& table) {
       .number(
           "max_norm",
           {0, -1, kNaN, -kInfinity},
-          {kSmallest, kInfinity},
+          {kSmallest, kHuge, kInfinity},
           [step](double v) { step(Options().max_norm(v)); })
       .number("lr", kNegative, {}, [](double v) {
         add_group_with<ClippedAdamW>(Options(), Options(v));

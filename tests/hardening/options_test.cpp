@@ -4,14 +4,18 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <set>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 
 #include "tests/hardening/option_table.h"
 #include "tests/hardening/public_knobs.h"
+#include "tests/support/numbers.h"
 
 namespace stepsize::test {
 namespace {
@@ -27,6 +31,8 @@ std::string refusal_of(const OptionCase& row) {
   } catch (const c10::Error& error) {
     return error.what_without_backtrace();
   } catch (const std::invalid_argument& error) {
+    return error.what();
+  } catch (const std::domain_error& error) {
     return error.what();
   }
   return {};
@@ -73,14 +79,16 @@ TEST(OptionTable, EveryPublicKnobIsInTheTableOrHasAReasonNotToBe) {
 // Values of a knob, refused or taken.
 using Tried = std::map<std::string, std::set<std::string>>;
 
-bool is_below_zero(const std::string& value) {
-  return value.size() > 1 && value[0] == '-' && value != "-inf";
-}
-
-bool has_any(
+bool has_number(
     const std::set<std::string>& values,
-    bool (*holds)(const std::string& value)) {
-  return std::any_of(values.begin(), values.end(), holds);
+    const std::function<bool(double)>& holds) {
+  return std::any_of(
+      values.begin(), values.end(), [&](const std::string& text) {
+        double value = 0;
+        const char* const end = text.data() + text.size();
+        const auto parsed = std::from_chars(text.data(), end, value);
+        return parsed.ec == std::errc() && parsed.ptr == end && holds(value);
+      });
 }
 
 // The kinds of values of a type that were not tried.
@@ -90,24 +98,41 @@ std::string missing_kinds(
   const auto need = [&](bool holds, const std::string& kind) {
     if (!holds) missing += (missing.empty() ? "" : ", ") + kind;
   };
-  const bool is_real = type.find("double") != std::string::npos;
+  const bool is_list = type == "PerGroup";
+  const bool is_real = is_list || type.find("double") != std::string::npos;
   const bool is_count = type.find("int64_t") != std::string::npos;
+  const auto least = static_cast<double>(INT64_MIN);
   if (is_real) {
     for (const char* kind : {"nan", "inf", "-inf"}) {
       need(values.count(kind) == 1, kind);
     }
   }
   if (is_real || is_count) {
-    need(has_any(values, is_below_zero), "a negative number");
+    need(
+        has_number(
+            values, [&](double v) { return v < 0 && (is_real || v > least); }),
+        "a negative number");
     need(values.count("0") == 1, "0");
   }
   if (is_count) {
-    need(values.count(text_of(INT64_MIN)) == 1, text_of(INT64_MIN));
+    for (const int64_t end : {INT64_MIN, INT64_MAX}) {
+      need(values.count(text_of(end)) == 1, text_of(end));
+    }
+  }
+  if (is_real) {
+    need(
+        has_number(values, [](double v) { return v > 1e300 && v < kInfinity; }),
+        "a huge one");
+  }
+  if (is_list) {
+    for (const char* kind : {"1 entries", "3 entries"}) {
+      need(values.count(kind) == 1, kind);
+    }
   }
   return missing;
 }
 
-TEST(OptionTable, EveryNumberIsTriedAtEachKindOfIllegalValue) {
+TEST(OptionTable, EveryNumberIsTriedAtEachKindOfValue) {
   Tried tried;
   for (const OptionCase& row : whole_table()) {
     tried[row.owner + "::" + row.knob].insert(row.value);
@@ -117,16 +142,30 @@ TEST(OptionTable, EveryNumberIsTriedAtEachKindOfIllegalValue) {
     const std::string name = knob.owner + "::" + knob.name;
     // Rank 0 would wait for the others.
     if (name == "ConnectOptions::rank") tried[name].insert("0");
+    // So much work would be done.
+    for (const char* work :
+         {"HutchinsonOptions::samples",
+          "LRRangeTestOptions::accumulation_steps",
+          "LRRangeTestOptions::num_iterations",
+          "PowerMethodSGDOptions::start_products",
+          "SpectralDensityOptions::samples"}) {
+      if (name == work) tried[name].insert(text_of(INT64_MAX));
+    }
     EXPECT_EQ(missing_kinds(knob.type, tried[name]), "")
         << "not tried: " << name << ", a " << knob.type;
   }
 }
 
 TEST(OptionTable, AKindThatIsMissingIsNamed) {
-  EXPECT_EQ(missing_kinds("double", {"nan", "inf", "-1"}), "-inf, 0");
   EXPECT_EQ(
-      missing_kinds("std::vector<int64_t>", {"0", "7"}),
-      "a negative number, -9223372036854775808");
+      missing_kinds("double", {"nan", "inf", "-1"}), "-inf, 0, a huge one");
+  EXPECT_EQ(
+      missing_kinds("std::vector<int64_t>", {"0", "-0", "7"}),
+      "a negative number, -9223372036854775808, 9223372036854775807");
+  EXPECT_EQ(
+      missing_kinds(
+          "PerGroup", {"nan", "inf", "-inf", "-2.5e-1", "0", "1 entries"}),
+      "a huge one, 3 entries");
   EXPECT_EQ(missing_kinds("std::string", {}), "");
 }
 

@@ -52,6 +52,20 @@ void add_decays(OptionTable& table) {
       .number("gamma", kNotPositive, {kSmallest, 1}, [](double v) {
         follow(ExponentialLROptions(v));
       });
+  // These grow, and are refused where they have grown past any number.
+  const auto refuse_huge = [&](const char* owner, const auto& with) {
+    OptionCases(table, owner, "Schedule")
+        .refuses("gamma", text_of(kHuge), {"factor", "too large"}, [with] {
+          follow(with(kHuge));
+        });
+  };
+  refuse_huge(
+      "StepLROptions", [](double v) { return StepLROptions(1).gamma(v); });
+  refuse_huge("MultiStepLROptions", [](double v) {
+    return MultiStepLROptions({1, 2}).gamma(v);
+  });
+  refuse_huge(
+      "ExponentialLROptions", [](double v) { return ExponentialLROptions(v); });
   OptionCases(table, "InverseTimeLROptions", "InverseTimeLR")
       .number(
           "decay_rate",

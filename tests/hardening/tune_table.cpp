@@ -86,6 +86,9 @@ void add_range_test(OptionTable& table) {
       .number("group_ratios", kNegative, {0, kHuge}, [](double v) {
         sweep(few().group_ratios({1, v}));
       });
+  cases.refuses("start_lr", text_of(kHuge), {"start_lr", text_of(kHuge)}, [] {
+    sweep(few().start_lr(kHuge));
+  });
   for (const std::size_t size : {1U, 3U}) {
     const auto text = "got " + std::to_string(size);
     cases.refuses("group_ratios", text, {"group_ratios", text}, [size] {

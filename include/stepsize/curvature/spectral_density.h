@@ -19,7 +19,7 @@ class SpectralDensityOptions {
   TORCH_ARG(int64_t, samples) = 10;
   /// Lanczos steps a sample, a product and a kept vector each; >= 1.
   TORCH_ARG(int64_t, steps) = 90;
-  /// Points of the grid; >= 2.
+  /// Points of the grid; in [2, 1e7].
   TORCH_ARG(int64_t, points) = 1000;
   /// Standard deviation of the Gaussian that each eigenvalue is smeared into,
   /// relative to the distance of the largest from the smallest node; in
