@@ -48,19 +48,21 @@ std::shared_ptr<Reduction> connect(const ConnectOptions& options) {
     return reduction ? reduction : detail::gloo_reduction(store, options);
   } catch (const std::exception&) {
     const std::string text = detail::text_of(std::current_exception());
-    TORCH_CHECK(
-        false,
-        detail::kConnect,
-        ": rank ",
-        options.rank(),
-        " of ",
-        options.world_size(),
-        " has not met the others at ",
-        options.master(),
-        " within ",
-        detail::number_text(options.timeout_seconds()),
-        " s: ",
-        text.substr(0, text.find('\n')));
+    // Unlike TORCH_CHECK(false) this is known to every compiler not to return.
+    C10_THROW_ERROR(
+        Error,
+        c10::str(
+            detail::kConnect,
+            ": rank ",
+            options.rank(),
+            " of ",
+            options.world_size(),
+            " has not met the others at ",
+            options.master(),
+            " within ",
+            detail::number_text(options.timeout_seconds()),
+            " s: ",
+            text.substr(0, text.find('\n'))));
   }
 }
 
