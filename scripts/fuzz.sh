@@ -4,6 +4,8 @@
 #
 #   scripts/fuzz.sh                           every target, a minute each
 #   scripts/fuzz.sh --seconds 600 schedule_text
+#   scripts/fuzz.sh --seed 1                  the same inputs each time, as far
+#                                             as the time goes
 #
 # A line a target says how many inputs it ran and what it found. Exit code 1:
 # there is a finding; the input lies in out/fuzz/findings. Run it again with
@@ -21,16 +23,17 @@ readonly all=(
 readonly build=${STEPSIZE_FUZZ_BUILD:-build/fuzz}
 readonly out=out/fuzz
 seconds=60
+seed=0  # another each time
 targets=()
 
 while (($# > 0)); do
   case $1 in
-    --seconds)
-      seconds=${2:-}
-      if [[ ! $seconds =~ ^[1-9][0-9]*$ ]]; then
-        echo "fuzz: --seconds takes a whole number >= 1, got '$seconds'" >&2
+    --seconds | --seed)
+      if [[ ! ${2:-} =~ ^[1-9][0-9]*$ ]]; then
+        echo "fuzz: $1 takes a whole number >= 1, got '${2:-}'" >&2
         exit 2
       fi
+      if [[ $1 == --seconds ]]; then seconds=$2; else seed=$2; fi
       shift 2
       ;;
     *)
@@ -83,7 +86,7 @@ run() {
   mkdir -p "$findings" "$corpus" "$out/seeds/$target"
   local folders=("$corpus" "$out/seeds/$target")
   local options=(
-    -max_total_time="$seconds" -timeout=20 -rss_limit_mb=4096
+    -seed="$seed" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=4096
     -max_len="$(most_bytes "$target")" -print_final_stats=1
     -artifact_prefix="$findings/$target-"
   )
