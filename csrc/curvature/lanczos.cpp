@@ -98,10 +98,10 @@ LanczosResult lanczos(const LinearOperator& op, const LanczosOptions& options) {
   while (!done && process.steps() < options.max_iterations()) {
     const Step step = process.step();
     if (step == Step::kNotFinite) {
-      constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+      constexpr double none = std::numeric_limits<double>::quiet_NaN();
       result.iterations = process.steps();
-      result.values.assign(count, kNaN);
-      result.residuals.assign(count, kNaN);
+      result.values.assign(count, none);
+      result.residuals.assign(count, none);
       result.status = CurvatureStatus::kNotFinite;
       return result;
     }
