@@ -1,6 +1,7 @@
 #include "csrc/tune/lr_conclusion.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -8,6 +9,7 @@
 #include <vector>
 
 #include "csrc/tune/lr_curve.h"
+#include "csrc/tune/lr_range_options.h"
 
 namespace stepsize::detail {
 namespace {
@@ -20,14 +22,20 @@ bool ended_by_itself(LRRangeStatus status) {
 // Why there is no suggestion, and what to do.
 std::string why_none(
     const LRCurve& curve,
-    LRRangeStatus status,
+    const LRRangeTestResult& result,
     const LRRangeTestOptions& options) {
+  const LRRangeStatus status = result.status;
   // Twice that is to be a number, too.
   constexpr int64_t kMost = std::numeric_limits<int64_t>::max() / 2;
-  const int64_t least = std::min(options.half_width(), kMost - 2) + 2;
+  const int64_t least = std::min(half_width_of(options), kMost - 2) + 2;
   if (options.num_iterations() < least) {
     return "too few points for a suggestion, which takes " +
            std::to_string(least) + " at least: raise num_iterations";
+  }
+  if (result.losses.size() == 1 && !std::isfinite(result.losses[0]) &&
+      !options.validation()) {
+    return "that was before the first update: look at the parameters, the "
+           "model and its data";
   }
   // A window's width: whatever the noise, so few points are no curve.
   const bool early = static_cast<int64_t>(curve.end - curve.first) <= 2 * least;
@@ -36,6 +44,10 @@ std::string why_none(
   }
   if (curve.falls) {
     return "the loss was lowest at the first rates: lower start_lr";
+  }
+  if (curve.is_flat) {
+    return "no rate changed the loss by more than rounding: raise end_lr, or "
+           "look whether the loss depends on the parameters";
   }
   if (status == LRRangeStatus::kStopped) {
     return "the loss had not fallen by then";
@@ -70,18 +82,17 @@ void add_other_rules(LRRangeTestResult& result) {
 }  // namespace
 
 void conclude(LRRangeTestResult& result, const LRRangeTestOptions& options) {
-  const LRCurve curve =
-      lr_curve(result.lrs, result.losses, options.half_width());
+  const int64_t half_width = half_width_of(options);
+  const LRCurve curve = lr_curve(result.lrs, result.losses, half_width);
   result.smoothed = curve.fit.values;
   result.averaged = averaged_losses(result.losses, options.smoothing());
-  result.suggestions =
-      suggest_lr(result.lrs, result.losses, options.half_width());
+  result.suggestions = suggest_lr(result.lrs, result.losses, half_width);
   const bool finished = result.status == LRRangeStatus::kFinished;
   if (finished) result.reason = "all rates were tried";
   result.still_falling =
       curve.falls_to_the_end && !ended_by_itself(result.status);
   if (!curve.suggests) {
-    result.reason += "; " + why_none(curve, result.status, options);
+    result.reason += "; " + why_none(curve, result, options);
   } else if (result.still_falling) {
     result.reason +=
         finished ? "; the loss was still falling at the largest: raise end_lr"

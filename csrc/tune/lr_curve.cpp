@@ -19,9 +19,12 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 // Losses are cut off this many times the noise above the start: lower, and the
 // cut would bend the start itself.
 constexpr double kHeadroom = 3;
-// A fit through some ten points errs by a third of the noise; a fall of twice
-// the noise is none that chance makes.
-constexpr double kRealFall = 2;
+// How many standard errors the lowest value has to be below the start. It is
+// the lowest of some ten windows that share no point, so that two or three mean
+// nothing: with 3.5, seven in a thousand curves of noise alone pass.
+constexpr double kSignificant = 3.5;
+// Sums and averages round more than once.
+constexpr double kRoundings = 4;
 
 // A dip of less than this share of the whole fall is on the way down: no rise
 // behind it ends the curve.
@@ -35,6 +38,8 @@ struct Window {
   double value = kNaN;
   double slope = kNaN;
   double slope_error = kNaN;
+  // The variance of `value` over that of one loss.
+  double value_variance = kNaN;
 };
 
 Window fit_window(
@@ -64,7 +69,7 @@ Window fit_window(
   if (count == 0) return {};
   const double mean_x = sum_x / sum;
   const double mean_y = sum_y / sum;
-  if (count == 1) return {mean_y, 0, kInfinity};
+  if (count == 1) return {mean_y, 0, kInfinity, 1};
   double sxx = 0;
   double sxy = 0;
   double w2 = 0;
@@ -81,10 +86,13 @@ Window fit_window(
   Window fit;
   fit.slope = sxy / sxx;
   fit.value = mean_y + fit.slope * (x[at] - mean_x);
+  fit.value_variance = 0;
   double squares = 0;
   for (std::size_t j = first; j <= last; ++j) {
     const double w = weight(j);
     if (w == 0) continue;
+    const double share = w / sum + w * (x[j] - mean_x) * (x[at] - mean_x) / sxx;
+    fit.value_variance += share * share;
     const double r = y[j] - mean_y - fit.slope * (x[j] - mean_x);
     squares += w * r * r;
   }
@@ -95,29 +103,133 @@ Window fit_window(
   return fit;
 }
 
+std::vector<Window> fit_windows(
+    const char* function,
+    const std::vector<double>& lrs,
+    const std::vector<double>& losses,
+    int64_t half_width) {
+  detail::check_lr_curve(function, lrs, losses);
+  detail::check_option(
+      half_width >= 1, function, "half_width", ">= 1", half_width);
+  std::vector<double> x;
+  x.reserve(lrs.size());
+  for (const double lr : lrs) x.push_back(std::log(lr));
+  std::vector<Window> windows;
+  windows.reserve(x.size());
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    windows.push_back(
+        fit_window(x, losses, i, static_cast<std::size_t>(half_width)));
+  }
+  return windows;
+}
+
+LRCurveFit curve_of(const std::vector<Window>& windows) {
+  LRCurveFit fit;
+  for (const Window& window : windows) {
+    fit.values.push_back(window.value);
+    fit.slopes.push_back(window.slope);
+    fit.slope_errors.push_back(window.slope_error);
+  }
+  return fit;
+}
+
 bool is_finite_loss(double value) { return std::isfinite(value); }
 
+// The points before the lowest that its value is held against, and by how many
+// standard errors it is below their mean.
+struct Fall {
+  double start = kNaN;
+  double errors = -kInfinity;
+};
+
+// Few points at the start know nothing of a fall that begins at once, and many
+// have the smaller error: of four numbers of points, the one that shows most.
+Fall fall_to(
+    std::size_t lowest,
+    double value,
+    double variance,
+    double noise,
+    const std::vector<double>& losses,
+    std::size_t half_width) {
+  Fall best;
+  const std::size_t few = detail::start_points(losses.size());
+  half_width = std::min(half_width, losses.size());
+  for (const std::size_t count :
+       {few, half_width + 1, 2 * half_width + 1, 4 * half_width + 2}) {
+    // The window of the lowest value shares no point with these.
+    if (count > few && count + half_width > lowest) break;
+    double sum = 0;
+    double finite = 0;
+    for (std::size_t i = 0; i < std::min(count, losses.size()); ++i) {
+      if (!std::isfinite(losses[i])) continue;
+      sum += losses[i];
+      ++finite;
+    }
+    if (finite == 0) continue;
+    const double mean = sum / finite;
+    const double error = noise * std::sqrt(1 / finite + variance);
+    const double errors = error > 0       ? (mean - value) / error
+                          : mean == value ? 0
+                          : mean > value  ? kInfinity
+                                          : -kInfinity;
+    if (errors > best.errors) best = {mean, errors};
+  }
+  return best;
+}
+
 // The lowest value, where the search for it ends, and whether it counts.
-void find_floor(const std::vector<double>& losses, detail::LRCurve& curve) {
+void find_floor(
+    const std::vector<double>& losses,
+    const std::vector<double>& cut,
+    const std::vector<double>& variances,
+    std::size_t half_width,
+    detail::LRCurve& curve) {
   const auto& values = curve.fit.values;
+  const double resolution = detail::resolution_of(losses);
+  const double rounding = kRoundings * resolution;
   double bottom = kInfinity;
   for (const double value : values) bottom = std::min(bottom, value);
-  const double least = kPartOfSpan * (curve.start - bottom);
   double lowest = kInfinity;
-  double counts = kInfinity;
+  double noise = 0;
   for (std::size_t i = 0; i < values.size(); ++i) {
     curve.risen = i + 1;
     if (values[i] < lowest) {
       lowest = values[i];
       curve.lowest = i;
-      counts = kRealFall * detail::noise_up_to(losses, i, curve.noise_reach);
+      // Rounding to a step spreads as twelve parts of its square.
+      noise = std::hypot(
+          detail::noise_up_to(losses, i, curve.noise_reach),
+          resolution / std::sqrt(12.0));
+      const Fall fall =
+          fall_to(i, lowest, variances[i], noise, cut, half_width);
+      curve.falls =
+          fall.errors > kSignificant && fall.start - lowest > rounding;
+      if (std::isfinite(fall.start)) curve.start = fall.start;
+      curve.lowest_error = noise * std::sqrt(variances[i]);
     }
     const double fall = curve.start - lowest;
-    curve.falls = fall > counts;
-    if (curve.falls && fall > least && values[i] - lowest > kRisen * fall) {
+    if (curve.falls && fall > kPartOfSpan * (curve.start - bottom) &&
+        values[i] - lowest > kRisen * fall) {
       break;
     }
   }
+  const double limit = lowest + curve.lowest_error;
+  curve.floor_first = curve.floor_last = curve.lowest;
+  while (curve.floor_last + 1 < curve.risen &&
+         values[curve.floor_last + 1] <= limit) {
+    ++curve.floor_last;
+  }
+  while (curve.floor_first > 0 && values[curve.floor_first - 1] <= limit) {
+    --curve.floor_first;
+  }
+  double least = kInfinity;
+  double most = -kInfinity;
+  for (const double loss : losses) {
+    if (!std::isfinite(loss)) continue;
+    least = std::min(least, loss);
+    most = std::max(most, loss);
+  }
+  curve.is_flat = most - least <= rounding;
 }
 
 }  // namespace
@@ -161,15 +273,20 @@ LRCurve lr_curve(
       if (std::isfinite(loss)) loss = std::min(loss, top);
     }
   }
-  curve.fit = fit_lr_curve(lrs, cut, half_width);
-  find_floor(losses, curve);
+  const auto windows = fit_windows("fit_lr_curve", lrs, cut, half_width);
+  curve.fit = curve_of(windows);
+  std::vector<double> variances;
+  for (const Window& window : windows) {
+    variances.push_back(window.value_variance);
+  }
+  const auto width = static_cast<std::size_t>(half_width);
+  find_floor(losses, cut, variances, width, curve);
 
   const auto first = std::find_if(losses.begin(), losses.end(), is_finite_loss);
   const auto last =
       std::find_if(losses.rbegin(), losses.rend(), is_finite_loss);
   curve.first = static_cast<std::size_t>(first - losses.begin());
   curve.end = static_cast<std::size_t>(losses.rend() - last);
-  const auto width = static_cast<std::size_t>(half_width);
   curve.suggests = curve.falls && curve.lowest > curve.first + width;
   curve.falls_to_the_end =
       curve.suggests && curve.lowest + width + 1 >= curve.end;
@@ -182,21 +299,7 @@ LRCurveFit fit_lr_curve(
     const std::vector<double>& lrs,
     const std::vector<double>& losses,
     int64_t half_width) {
-  detail::check_lr_curve("fit_lr_curve", lrs, losses);
-  detail::check_option(
-      half_width >= 1, "fit_lr_curve", "half_width", ">= 1", half_width);
-  std::vector<double> x;
-  x.reserve(lrs.size());
-  for (const double lr : lrs) x.push_back(std::log(lr));
-  LRCurveFit fit;
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    const Window window =
-        fit_window(x, losses, i, static_cast<std::size_t>(half_width));
-    fit.values.push_back(window.value);
-    fit.slopes.push_back(window.slope);
-    fit.slope_errors.push_back(window.slope_error);
-  }
-  return fit;
+  return curve_of(fit_windows("fit_lr_curve", lrs, losses, half_width));
 }
 
 }  // namespace stepsize

@@ -12,8 +12,10 @@ namespace stepsize::detail {
 struct LRCurve {
   /// Of the losses cut off at the start's height.
   LRCurveFit fit;
-  /// The height that the losses start from.
+  /// The height that the losses start from, and the standard error of a fitted
+  /// value at the lowest point.
   double start = 0;
+  double lowest_error = 0;
   /// The first index of a finite loss, and one past the last.
   std::size_t first = 0;
   std::size_t end = 0;
@@ -21,10 +23,17 @@ struct LRCurve {
   std::size_t lowest = 0;
   /// One past the last index before that rise.
   std::size_t risen = 0;
+  /// The points around the lowest whose value is within a standard error of it:
+  /// any of them may be the lowest.
+  std::size_t floor_first = 0;
+  std::size_t floor_last = 0;
   /// How many points a local noise is taken from.
   std::size_t noise_reach = 0;
-  /// Whether the lowest value is below the start by more than the noise.
+  /// Whether the lowest value is below the start by more than noise and
+  /// rounding explain.
   bool falls = false;
+  /// Whether no loss differs from another by more than rounding.
+  bool is_flat = false;
   /// Whether it is also more than half a window behind the first loss: a fall
   /// over fewer points is the fit's end effect as well as a fall.
   bool suggests = false;

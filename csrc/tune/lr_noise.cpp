@@ -55,6 +55,24 @@ double noise_up_to(
   return std::max(noise_of(first_finite(losses, reach)), noise_of(local));
 }
 
+double resolution_of(const std::vector<double>& losses) {
+  constexpr int kDigits = std::numeric_limits<double>::digits;
+  double largest = 0;
+  int lowest_bit = std::numeric_limits<int>::max();
+  for (const double loss : losses) {
+    if (!std::isfinite(loss) || loss == 0) continue;
+    largest = std::max(largest, std::abs(loss));
+    int exponent = 0;
+    const double mantissa = std::frexp(std::abs(loss), &exponent);
+    auto digits = static_cast<std::uint64_t>(std::ldexp(mantissa, kDigits));
+    int zeros = 0;
+    for (; digits % 2 == 0; digits /= 2) ++zeros;
+    lowest_bit = std::min(lowest_bit, exponent - kDigits + zeros);
+  }
+  if (largest == 0) return 0;
+  return std::min(std::ldexp(1.0, lowest_bit), std::ldexp(largest, -8));
+}
+
 std::size_t start_points(std::size_t planned) {
   return std::max<std::size_t>(3, planned / 20);
 }

@@ -26,6 +26,13 @@ std::size_t noise_reach(int64_t half_width);
 double noise_up_to(
     const std::vector<double>& losses, std::size_t at, std::size_t reach);
 
+/// The step between neighbouring numbers among the losses: the largest power of
+/// two that divides all of them. A loss in bfloat16 or float32 comes in steps
+/// that are coarser than a double's, and less than some of them is rounding. At
+/// most a 256th of the largest loss, the step of bfloat16, for whole numbers
+/// are no rounding. 0 where no loss is finite.
+double resolution_of(const std::vector<double>& losses);
+
 /// The height that a curve starts from: the median of its first finite points,
 /// a twentieth of all `planned` ones and three at least.
 double start_height(const std::vector<double>& losses, std::size_t planned);

@@ -40,7 +40,7 @@ void check_lr_range_options(
       "in [0, 1)",
       options.smoothing());
   check(options.divergence() > 0, "divergence", "> 0", options.divergence());
-  check(options.half_width() >= 1, "half_width", ">= 1", options.half_width());
+  check(options.half_width() >= 0, "half_width", ">= 0", options.half_width());
 
   const auto& ratios = options.group_ratios();
   if (ratios.empty()) return;
@@ -58,6 +58,13 @@ void check_lr_range_options(
         "finite and >= 0",
         ratio);
   }
+}
+
+int64_t half_width_of(const LRRangeTestOptions& options) {
+  constexpr int64_t kLeast = 10;
+  constexpr int64_t kPart = 20;
+  if (options.half_width() > 0) return options.half_width();
+  return std::max(kLeast, options.num_iterations() / kPart);
 }
 
 double swept_lr(const LRRangeTestOptions& options, int64_t iteration) {

@@ -15,6 +15,9 @@ void check_lr_range_options(
     const LRRangeTestOptions& options,
     const torch::optim::Optimizer& optimizer);
 
+/// Points to either side in the fit, with what 0 stands for.
+int64_t half_width_of(const LRRangeTestOptions& options);
+
 /// The rate of an iteration; both ends are exact.
 double swept_lr(const LRRangeTestOptions& options, int64_t iteration);
 

@@ -1,6 +1,7 @@
 #include <stepsize/tune/lr_range_result.h>
 
 #include <c10/util/Exception.h>
+#include <stepsize/schedule/ramp.h>
 #include <torch/optim/optimizer.h>
 
 #include <cmath>
@@ -32,15 +33,21 @@ const char* to_string(LRRangeStatus status) {
 }
 
 double LRRangeTestResult::suggestion() const {
+  return suggestion(constant(), 1);
+}
+
+double LRRangeTestResult::suggestion(
+    const Schedule& schedule, int64_t updates) const {
+  const auto found = suggestions.for_schedule(schedule, updates);
   TORCH_CHECK(
-      suggestions.suggested.has_value(),
+      found.has_value(),
       kResult,
       ": there is no suggestion; status ",
       to_string(status),
       " (",
       reason,
       ")");
-  return *suggestions.suggested;
+  return *found;
 }
 
 std::optional<double> LRRangeTestResult::optional_suggestion() const {

@@ -3,19 +3,73 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <vector>
 
+#include "csrc/core/check.h"
 #include "csrc/tune/lr_curve.h"
-#include "csrc/tune/lr_floor.h"
 
 namespace stepsize {
 namespace {
 
-// The fall has begun where a tenth of it is done.
+// The fall has begun where a tenth of it is done, and is all but done where
+// nine tenths are.
 constexpr double kBegun = 0.1;
+constexpr double kDone = 0.9;
 // A slope within this many standard errors of the steepest may be it.
 constexpr double kBand = 2;
 
+// A factor counts as high from this share of the highest on, and a schedule
+// warms up where it starts below that one.
+constexpr double kHigh = 0.9;
+constexpr double kLowStart = 0.5;
+// A schedule is looked at in so many places, or at every update of a shorter
+// run.
+constexpr int64_t kMostPlaces = 10000;
+
+std::vector<double> factors_of(const Schedule& schedule, int64_t updates) {
+  const int64_t places = std::min(updates, kMostPlaces);
+  std::vector<double> factors;
+  factors.reserve(static_cast<std::size_t>(places));
+  for (int64_t i = 0; i < places; ++i) {
+    const double share = static_cast<double>(i) / static_cast<double>(places);
+    factors.push_back(
+        schedule(std::floor(share * static_cast<double>(updates))));
+  }
+  return factors;
+}
+
+// How far the rate goes from `peak` towards `suggested`.
+double weight_of_constant(const std::vector<double>& factors, double highest) {
+  if (factors.front() > kLowStart * highest) return 1;
+  const auto high =
+      std::count_if(factors.begin(), factors.end(), [highest](double factor) {
+        return factor >= kHigh * highest;
+      });
+  const double share =
+      static_cast<double>(high) / static_cast<double>(factors.size());
+  return share * share;
+}
+
 }  // namespace
+
+std::optional<double> LRSuggestions::for_schedule(
+    const Schedule& schedule, int64_t updates) const {
+  constexpr char kName[] = "LRSuggestions::for_schedule";
+  detail::check_option(updates >= 1, kName, "updates", ">= 1", updates);
+  const auto factors = factors_of(schedule, updates);
+  const double highest = *std::max_element(factors.begin(), factors.end());
+  detail::check_option(
+      std::isfinite(highest) && highest > 0,
+      kName,
+      "the schedule's highest factor",
+      "finite and > 0",
+      highest);
+  if (!suggested) return std::nullopt;
+  const double weight = weight_of_constant(factors, highest);
+  // Of a constant schedule exactly what `suggested` is.
+  if (weight == 1 || !peak) return *suggested / highest;
+  return *peak * std::pow(*suggested / *peak, weight) / highest;
+}
 
 LRSuggestions suggest_lr(
     const std::vector<double>& lrs,
@@ -55,8 +109,12 @@ LRSuggestions suggest_lr(
   found.steepest_high = lrs[to];
   found.low = lrs[begun];
   found.maximal = lrs[curve.lowest];
-  found.peak = lrs[std::max(curve.lowest, detail::floor_end(losses, curve))];
-  found.suggested = std::sqrt(lrs[steepest] * lrs[curve.lowest]);
+  found.peak = std::sqrt(lrs[curve.floor_first] * lrs[curve.floor_last]);
+  std::size_t done = 0;
+  const double enough_fall =
+      curve.start - kDone * (curve.start - values[curve.lowest]);
+  while (done < curve.floor_first && !(values[done] <= enough_fall)) ++done;
+  found.suggested = std::sqrt(lrs[done] * *found.peak);
   return found;
 }
 

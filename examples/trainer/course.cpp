@@ -13,16 +13,6 @@
 namespace stepsize::trainer {
 namespace {
 
-// At a thousand times of a run.
-bool rises_and_falls(const Schedule& schedule, double length) {
-  constexpr int kTimes = 1000;
-  double highest = 0;
-  for (int i = 0; i <= kTimes; ++i) {
-    highest = std::max(highest, schedule(length * i / kTimes));
-  }
-  return schedule(0) < highest / 2 && schedule(length) < highest / 2;
-}
-
 Course growing_course(std::shared_ptr<GrowingBatches> growing) {
   Course course;
   course.text = growing->to_string();
@@ -87,7 +77,6 @@ Course plan_course(
     course.updates = options.epochs * updates;
     course.micro_batches = [k = options.accumulate](std::int64_t) { return k; };
   }
-  course.has_peak = rises_and_falls(schedule, context.run_length);
   return course;
 }
 

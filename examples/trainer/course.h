@@ -22,9 +22,6 @@ struct Course {
   /// For a person.
   std::string text;
   std::int64_t updates = 0;
-  /// Whether the schedule rises to its highest factor and falls from there to
-  /// less than half of it, so that it can go as high as the loss bears.
-  bool has_peak = false;
   /// Micro-batches of update n.
   std::function<std::int64_t(std::int64_t)> micro_batches;
   /// Where the batch grows: what `factor` and `micro_batches` go by.

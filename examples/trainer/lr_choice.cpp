@@ -68,7 +68,10 @@ void report_range_test(
   line("steepest", found.steepest, "it falls fastest");
   line("suggested", found.suggested, "for a constant rate");
   line("maximal", found.maximal, "it is lowest");
-  line("peak", found.peak, "for a schedule that warms up and decays");
+  line(
+      "peak",
+      found.peak,
+      "for a schedule that is near its peak for a short time");
 }
 
 }  // namespace
@@ -147,11 +150,10 @@ std::optional<double> choose_lr(
     }
     TORCH_CHECK(
         result.optional_suggestion(),
-        "--lr auto found no rate: the loss never fell by more than its noise (",
+        "--lr auto found no rate: ",
         result.reason,
-        "). Try a larger --batch-size or --accumulate, or name a rate");
-    return course.has_peak ? result.suggestions.peak
-                           : result.suggestions.suggested;
+        ". Try a larger --batch-size or --accumulate, or name a rate");
+    return result.suggestion(course.factor, course.updates);
   }
   constexpr std::int64_t kUpdates = 30;
   const bool asked_for = options.lr_given || options.base_batch_size > 0;

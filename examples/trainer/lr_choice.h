@@ -22,8 +22,8 @@ OptimizerSettings optimizer_settings(
 
 /// What the schedule of a run is to multiply: the rate that was asked for,
 /// scaled to the batch, or the one that a range test on images of `source`
-/// suggests, for a schedule with a peak or for another. Nothing where the range
-/// test is all that is wanted, or where `should_stop` ended it. The test leaves
+/// suggests for the run's schedule. Nothing where the range test is all that is
+/// wanted, or where `should_stop` ended it. The test leaves
 /// lr_range.csv and lr_range.svg in the run's folder, of process 0, and says to
 /// `out` what it found; an asked-for rate that is likely to diverge is warned
 /// of on `err`. Throws c10::Error where the test suggests nothing.

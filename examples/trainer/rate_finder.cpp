@@ -62,9 +62,9 @@ LRRangeTestResult find_rate(
     BatchSource& source,
     std::int64_t accumulate,
     const RangeProgress& progress) {
-  constexpr double kFirst = 1e-6;
+  constexpr double kFirst = 1e-5;
   constexpr double kLast = 10;
-  constexpr std::int64_t kUpdates = 100;
+  constexpr std::int64_t kUpdates = 300;
   auto from = settings;
   from.lr = kFirst;
   return range_test(

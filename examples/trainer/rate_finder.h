@@ -18,7 +18,7 @@ using RangeProgress =
 
 /// A range test of the model on images of `source`, which it takes in order,
 /// epoch after epoch: updates of `accumulate` micro-batches each by a new
-/// optimizer with these settings, at rates from 1e-6 to 10, or to settings.lr
+/// optimizer with these settings, at rates from 1e-5 to 10, or to settings.lr
 /// where that is higher. The model is as
 /// before afterwards; the source is not. With rollback-sgd the test is made
 /// with plain SGD: it is to find where steps go wrong. Throws c10::Error for

@@ -80,8 +80,8 @@ void add_range_test(OptionTable& table) {
           [](double v) { sweep(few().divergence(v)); })
       .count(
           "half_width",
-          kNotCount,
-          {1, kMostCount},
+          {-1, INT64_MIN},
+          {0, 1, kMostCount},
           [](int64_t v) { sweep(few().half_width(v)); })
       .number("group_ratios", kNegative, {0, kHuge}, [](double v) {
         sweep(few().group_ratios({1, v}));

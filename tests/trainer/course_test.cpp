@@ -143,21 +143,6 @@ TEST(StretchCourse, CountsTheUpdatesOfAPlainCourse) {
   EXPECT_EQ(course.updates, 20);
 }
 
-TEST(PlanCourse, KnowsAScheduleWithAPeak) {
-  TrainOptions options;
-  options.epochs = 4;
-  std::ostringstream err;
-  const auto has_peak = [&](const char* schedule) {
-    options.schedule = schedule;
-    return plan_course(options, 1000, err).has_peak;
-  };
-  EXPECT_TRUE(has_peak("warmup 10% > cosine 90%"));
-  EXPECT_TRUE(has_peak("one_cycle"));
-  EXPECT_FALSE(has_peak("constant"));
-  EXPECT_FALSE(has_peak("cosine"));
-  EXPECT_FALSE(has_peak("warmup 10% > constant"));
-}
-
 TEST(FitToData, LeavesNoBatchLargerThanTheData) {
   TrainOptions options;
   options.batch_size = 16;

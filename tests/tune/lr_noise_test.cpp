@@ -56,6 +56,16 @@ TEST(LRNoise, IsThatOfTheStartOrOfWhatLiesBehind) {
   EXPECT_GT(noise_up_to(losses, 110, 21), 300);
 }
 
+TEST(LRNoise, KnowsTheStepOfTheNumbers) {
+  using detail::resolution_of;
+  EXPECT_EQ(resolution_of({1.5F, 2.25F, test::kNaN}), std::ldexp(2.25, -8));
+  EXPECT_EQ(resolution_of({1.0F / 3, 2}), std::ldexp(1.0, -25));
+  EXPECT_EQ(resolution_of({1.0 / 3}), std::ldexp(1.0, -54));
+  EXPECT_EQ(resolution_of({std::ldexp(3.0, -1070)}), std::ldexp(3.0, -1078));
+  EXPECT_EQ(resolution_of({0, 0}), 0);
+  EXPECT_EQ(resolution_of({}), 0);
+}
+
 TEST(SuggestLR, NoiseInProportionToTheLossDoesNotPinTheFirstRates) {
   std::vector<double> steepest;
   for (std::uint64_t seed = 0; seed < 200; ++seed) {

@@ -22,10 +22,14 @@ using test::UnitBowl;
 using torch::optim::SGD;
 using torch::optim::SGDOptions;
 
+// The numbers of points below are of so many rates.
+LRRangeTestOptions hundred() {
+  return LRRangeTestOptions().num_iterations(100);
+}
+
 TEST(LRRangeEnd, StopsOnDivergence) {
   UnitBowl bowl;
-  const auto result =
-      bowl.test(LRRangeTestOptions().start_lr(0.01).end_lr(1e3));
+  const auto result = bowl.test(hundred().start_lr(0.01).end_lr(1e3));
   EXPECT_EQ(result.status, LRRangeStatus::kDiverged);
   EXPECT_LT(result.lrs.size(), 100u);
   // The loss rises for rates above 2.
@@ -38,7 +42,7 @@ TEST(LRRangeEnd, StopsOnDivergence) {
 
 TEST(LRRangeEnd, StopsAlikeWhereTheLossIsNegative) {
   UnitBowl bowl;
-  const auto options = LRRangeTestOptions().start_lr(0.01).end_lr(1e3);
+  const auto options = hundred().start_lr(0.01).end_lr(1e3);
   const auto plain = bowl.test(options);
   const auto lowered = lr_range_test(
       {bowl.w}, bowl.optimizer, [&] { return bowl() - 1000; }, options);
@@ -49,16 +53,15 @@ TEST(LRRangeEnd, StopsAlikeWhereTheLossIsNegative) {
 
 TEST(LRRangeEnd, InfiniteFactorTurnsTheDivergenceOff) {
   UnitBowl bowl;
-  const auto result =
-      bowl.test(LRRangeTestOptions().start_lr(0.01).end_lr(10).divergence(
-          test::kInfinity));
+  const auto result = bowl.test(
+      hundred().start_lr(0.01).end_lr(10).divergence(test::kInfinity));
   EXPECT_EQ(result.status, LRRangeStatus::kFinished);
   EXPECT_EQ(result.lrs.size(), 100u);
 }
 
 TEST(LRRangeEnd, ALossThatOnlyRisesHasDivergedWithoutASuggestion) {
   UnitBowl bowl;
-  const auto result = bowl.test(LRRangeTestOptions().start_lr(3).end_lr(10));
+  const auto result = bowl.test(hundred().start_lr(3).end_lr(10));
   EXPECT_EQ(result.status, LRRangeStatus::kDiverged);
   EXPECT_LT(result.lrs.size(), 10u);
   EXPECT_FALSE(result.optional_suggestion());
@@ -71,16 +74,53 @@ TEST(LRRangeEnd, ALossThatStaysHasNoDescent) {
   auto w = leaf({1});
   SGD optimizer({w}, SGDOptions(0.1));
   torch::manual_seed(3);
-  const auto result = lr_range_test({w}, optimizer, [&] {
-    auto loss = (w * 0 + torch::randn({1})).sum();
-    loss.backward();
-    return loss;
-  });
+  const auto result = lr_range_test(
+      {w},
+      optimizer,
+      [&] {
+        auto loss = (w * 0 + torch::randn({1})).sum();
+        loss.backward();
+        return loss;
+      },
+      hundred());
   EXPECT_EQ(result.status, LRRangeStatus::kNoDescent);
   EXPECT_EQ(result.lrs.size(), 100u);
   const auto text = test::message_of([&] { result.suggestion(); });
   EXPECT_NE(text.find("status no descent"), std::string::npos) << text;
   EXPECT_NE(text.find("raise end_lr or num_iter"), std::string::npos) << text;
+}
+
+TEST(LRRangeEnd, ALossThatIsAlwaysTheSameHasNoDescent) {
+  for (const auto type : {torch::kFloat, torch::kDouble, torch::kBFloat16}) {
+    auto w = leaf({1}).to(type).detach().requires_grad_();
+    SGD optimizer({w}, SGDOptions(0.1));
+    const auto result = lr_range_test({w}, optimizer, [&] {
+      auto loss = (w * 0).sum() + 2.1807734966278076;
+      loss.backward();
+      return loss;
+    });
+    EXPECT_EQ(result.status, LRRangeStatus::kNoDescent);
+    EXPECT_FALSE(result.optional_suggestion());
+    EXPECT_EQ(
+        result.reason,
+        "all rates were tried; no rate changed the loss by more than rounding: "
+        "raise end_lr, or look whether the loss depends on the parameters");
+  }
+}
+
+TEST(LRRangeEnd, SaysThatTheFirstLossWasBadBeforeAnyUpdate) {
+  auto w = leaf({kNaN});
+  SGD optimizer({w}, SGDOptions(0.1));
+  const auto result = lr_range_test({w}, optimizer, [&] {
+    auto loss = w.square().sum();
+    loss.backward();
+    return loss;
+  });
+  EXPECT_EQ(result.status, LRRangeStatus::kNonFinite);
+  EXPECT_EQ(
+      result.reason,
+      "the loss was nan, at rate 1e-07; that was before the first update: look "
+      "at the parameters, the model and its data");
 }
 
 TEST(LRRangeEnd, StopsAtTheFirstLossThatIsNotFinite) {
@@ -101,11 +141,15 @@ LRRangeTestResult with_losses(const Value& value) {
   auto w = leaf({1});
   SGD optimizer({w}, SGDOptions(0.1));
   int call = 0;
-  return lr_range_test({w}, optimizer, [&] {
-    auto loss = (w * 0).sum() + value(call++);
-    loss.backward();
-    return loss;
-  });
+  return lr_range_test(
+      {w},
+      optimizer,
+      [&] {
+        auto loss = (w * 0).sum() + value(call++);
+        loss.backward();
+        return loss;
+      },
+      hundred());
 }
 
 TEST(LRRangeEnd, AStepUpStopsItBeforeTheAverageKnows) {
@@ -128,9 +172,10 @@ TEST(LRRangeEnd, SaysInShortNumbersWhereItEnded) {
   // 10^(-7 + 8 * 50 / 99) = 0.00109698...
   EXPECT_EQ(
       result.reason,
-      "the loss was nan, at rate 0.001097; the loss had not fallen before by "
-      "more than its noise: raise num_iterations, or average more data in an "
-      "iteration");
+      "the loss was nan, at rate 0.001097; no rate changed the loss by more "
+      "than "
+      "rounding: raise end_lr, or look whether the loss depends on the "
+      "parameters");
 }
 
 TEST(LRRangeEnd, AFallAtTheFirstRatesAsksForALowerStart) {

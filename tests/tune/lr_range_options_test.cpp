@@ -42,7 +42,7 @@ TEST(LRRangeTestOptions, EachIsRefusedOutOfItsRange) {
       {Options().smoothing(kNaN), "smoothing must be in [0, 1), got nan"},
       {Options().divergence(0), "divergence must be > 0, got 0"},
       {Options().divergence(kNaN), "divergence must be > 0, got nan"},
-      {Options().half_width(0), "half_width must be >= 1, got 0"},
+      {Options().half_width(-1), "half_width must be >= 0, got -1"},
       {Options().group_ratios({1, 1}),
        "group_ratios must be one a parameter group (1), got 2"},
       {Options().group_ratios({2}), "group_ratios[0] must be 1, got 2"},

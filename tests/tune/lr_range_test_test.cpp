@@ -24,11 +24,12 @@ TEST(LRRangeTest, SweepsBothWaysFromEndToEndExactly) {
   UnitBowl bowl;
   const auto options = LRRangeTestOptions().start_lr(1e-5).end_lr(0.1);
   const auto result = bowl.test(options);
-  ASSERT_EQ(result.lrs.size(), 100u);
+  ASSERT_EQ(result.lrs.size(), 400u);
   EXPECT_EQ(result.lrs.front(), 1e-5);
   EXPECT_EQ(result.lrs.back(), 0.1);
-  for (std::size_t i = 1; i < 100; ++i) {
-    EXPECT_NEAR(std::log10(result.lrs[i] / result.lrs[i - 1]), 4.0 / 99, 1e-12);
+  for (std::size_t i = 1; i < 400; ++i) {
+    EXPECT_NEAR(
+        std::log10(result.lrs[i] / result.lrs[i - 1]), 4.0 / 399, 1e-12);
   }
   auto linear = options;
   linear.num_iterations(7).spacing(LRSpacing::kLinear);

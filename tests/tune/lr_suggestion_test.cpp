@@ -1,6 +1,10 @@
 #include <stepsize/tune/lr_suggestion.h>
 
+#include <c10/util/BFloat16.h>
+#include <c10/util/Half.h>
 #include <gtest/gtest.h>
+#include <stepsize/schedule/ramp.h>
+#include <stepsize/schedule/recipe.h>
 
 #include <algorithm>
 #include <cmath>
@@ -111,38 +115,50 @@ TEST(SuggestLR, KnowsTheFloorAndTheBeginningOfTheFall) {
   // A tenth of a logistic fall is done ln 9 widths before its middle; the
   // window, whose deviation is .36 decades, widens that.
   EXPECT_NEAR(std::log10(*found.low), -3 - 0.35 * std::log(9.0), 0.25);
-  EXPECT_DOUBLE_EQ(
-      *found.suggested, std::sqrt(*found.steepest * *found.maximal));
+  // Nine tenths are done ln 9 widths behind the middle.
+  const double done = -3 + 0.35 * std::log(9.0);
+  EXPECT_NEAR(std::log10(*found.suggested), (done - 1.3) / 2, 0.25);
+  // Without noise nothing but the lowest rate may be the lowest.
+  EXPECT_DOUBLE_EQ(*found.peak, *found.maximal);
 }
 
-TEST(SuggestLR, KnowsWhereTheLossLeavesItsFloor) {
-  // The curve has fallen by 1.5 and rises as 1.5 (l + 1)^2: by a tenth of that
-  // at l = -1 + sqrt(0.1).
+TEST(SuggestLR, PeakIsTheMiddleOfTheFloor) {
+  // Noise leaves some rates around the lowest in question.
   const LRPoints smooth = crafted_curve(0, 0.0);
-  const auto exact = suggest_lr(smooth.lrs, smooth.losses);
-  EXPECT_NEAR(std::log10(*exact.peak), -1 + std::sqrt(0.1), 0.09);
-  // By twice the noise, which is more than a tenth.
+  const double lowest =
+      std::log10(*suggest_lr(smooth.lrs, smooth.losses).maximal);
   std::vector<double> found;
+  std::vector<double> maximal;
   for (std::uint64_t seed = 0; seed < 200; ++seed) {
     const LRPoints curve = crafted_curve(seed, 0.1);
-    found.push_back(std::log10(*suggest_lr(curve.lrs, curve.losses).peak));
+    const auto suggestions = suggest_lr(curve.lrs, curve.losses);
+    found.push_back(std::log10(*suggestions.peak));
+    maximal.push_back(std::log10(*suggestions.maximal));
   }
-  EXPECT_NEAR(quantile(found, 0.5), -1 + std::sqrt(0.2 / 1.5), 0.15);
-  EXPECT_LT(quantile(found, 0.75) - quantile(found, 0.25), 0.25);
+  EXPECT_NEAR(quantile(found, 0.5), lowest, 0.15);
+  const auto spread = [](const std::vector<double>& values) {
+    return quantile(values, 0.75) - quantile(values, 0.25);
+  };
+  EXPECT_LT(spread(found), 0.25);
+  // It is the steadier of the two.
+  EXPECT_LT(spread(found), spread(maximal));
 }
 
-TEST(SuggestLR, TakesTheLastRateBeforeAStepUpForThePeak) {
+TEST(SuggestLR, PeakOfALevelFloorIsItsMiddle) {
   LRPoints curve = crafted_curve(0, 0.0);
   for (std::size_t i = 0; i < 100; ++i) {
     curve.losses[i] = i < 50 ? 2 : (i < 80 ? 1 : 3);
   }
-  EXPECT_EQ(*suggest_lr(curve.lrs, curve.losses).peak, curve.lrs[79]);
-  // One wild loss is no step.
-  curve.losses[70] = 9;
-  EXPECT_EQ(*suggest_lr(curve.lrs, curve.losses).peak, curve.lrs[79]);
-  // A loss that stays low to the end is good for the last rate.
+  // Windows of ten points to either side lie within the floor from 60 to 69.
+  const auto middle = [&](std::size_t from, std::size_t to) {
+    return std::sqrt(curve.lrs[from] * curve.lrs[to]);
+  };
+  const auto step = suggest_lr(curve.lrs, curve.losses);
+  EXPECT_NEAR(std::log10(*step.peak), std::log10(middle(60, 69)), 0.1);
+  // A loss that stays low to the end.
   for (std::size_t i = 50; i < 100; ++i) curve.losses[i] = 1;
-  EXPECT_EQ(*suggest_lr(curve.lrs, curve.losses).peak, curve.lrs[99]);
+  const auto level = suggest_lr(curve.lrs, curve.losses);
+  EXPECT_NEAR(std::log10(*level.peak), std::log10(middle(60, 99)), 0.1);
 }
 
 TEST(SuggestLR, DivergenceDoesNotMatter) {
@@ -189,13 +205,129 @@ TEST(SuggestLR, SaysNothingWithoutAFall) {
     for (double& loss : curve.losses) loss = normal(generator);
     claims += suggest_lr(curve.lrs, curve.losses).suggested.has_value();
   }
-  // Two in a hundred.
-  EXPECT_LE(claims, 40);
+  // Seven in a thousand, and three deviations.
+  EXPECT_LE(claims, 14 + 11);
   const std::vector<double> lrs{1, 2, 3, 4};
   EXPECT_FALSE(suggest_lr(lrs, {1, 2, 3, 4}).suggested);
   EXPECT_FALSE(suggest_lr(lrs, {1, 1, 1, 1}).suggested);
   EXPECT_FALSE(suggest_lr(lrs, {kNaN, kNaN, kNaN, kNaN}).suggested);
   EXPECT_FALSE(suggest_lr({}, {}).suggested);
+}
+
+// 4.81 falls to 4.57 and rises again, with noise of 0.094 a loss: what a
+// hundred classes gave at batch 64. The mean of nine losses is seven standard
+// errors below the start's.
+TEST(SuggestLR, SeesAFallOfManyStandardErrors) {
+  int found = 0;
+  for (std::uint64_t seed = 0; seed < 200; ++seed) {
+    LRPoints curve = crafted_curve(seed, 0.094 * 1.5 / 0.24);
+    for (double& loss : curve.losses) loss = 4.81 + (loss - 2.3) * 0.24 / 1.5;
+    found += suggest_lr(curve.lrs, curve.losses).suggested.has_value();
+  }
+  EXPECT_GE(found, 190);
+}
+
+TEST(SuggestLR, ALossThatIsAlwaysTheSameSuggestsNone) {
+  const std::vector<double> lrs = crafted_curve(0, 0.0).lrs;
+  for (const double loss : {2.1807734966278076, 1.5, 0.1, 0.0, -3.7, 1e-300}) {
+    const std::vector<double> losses(lrs.size(), loss);
+    EXPECT_FALSE(suggest_lr(lrs, losses).suggested) << loss;
+  }
+}
+
+// As in type T, up to four steps of which are rounding.
+template <typename T>
+std::vector<double> rounded(std::vector<double> losses) {
+  for (double& loss : losses) {
+    loss = static_cast<double>(T(static_cast<float>(loss)));
+  }
+  return losses;
+}
+
+TEST(SuggestLR, AStepOfRoundingIsNoFall) {
+  const LRPoints curve = crafted_curve(0, 0.0);
+  std::vector<double> single(100, 1.5);
+  std::vector<double> brain(100, 1.5);
+  for (std::size_t i = 50; i < 100; ++i) {
+    single[i] = static_cast<double>(std::nextafter(1.5F, 0.0F));
+    brain[i] = 1.5 - std::ldexp(1.0, -7);
+  }
+  EXPECT_FALSE(suggest_lr(curve.lrs, single).suggested);
+  EXPECT_FALSE(suggest_lr(curve.lrs, brain).suggested);
+  // Steps of bfloat16 to and fro, as a frozen network has.
+  std::mt19937_64 generator(7);
+  std::normal_distribution<double> normal(2.3, 0.02);
+  int claims = 0;
+  for (int draw = 0; draw < 500; ++draw) {
+    std::vector<double> losses(100);
+    for (double& loss : losses) loss = normal(generator);
+    claims += suggest_lr(curve.lrs, rounded<at::BFloat16>(losses))
+                  .suggested.has_value();
+  }
+  EXPECT_LE(claims, 4 + 6);
+}
+
+TEST(SuggestLR, RoundingHidesNoRealFall) {
+  const LRPoints curve = crafted_curve(4, 0.02);
+  const auto exact = suggest_lr(curve.lrs, curve.losses);
+  const auto near = [&](const LRSuggestions& found) {
+    ASSERT_TRUE(found.suggested);
+    EXPECT_NEAR(std::log10(*found.suggested / *exact.suggested), 0, 0.1);
+    EXPECT_NEAR(std::log10(*found.steepest / *exact.steepest), 0, 0.1);
+  };
+  near(suggest_lr(curve.lrs, rounded<float>(curve.losses)));
+  near(suggest_lr(curve.lrs, rounded<at::Half>(curve.losses)));
+  near(suggest_lr(curve.lrs, rounded<at::BFloat16>(curve.losses)));
+  // Nor does it matter how small a smooth fall is.
+  const LRPoints smooth = crafted_curve(0, 0.0);
+  std::vector<double> small = smooth.losses;
+  for (double& loss : small) loss = 1 + 1e-9 * loss;
+  EXPECT_TRUE(suggest_lr(smooth.lrs, small).suggested);
+}
+
+LRSuggestions two_rates() {
+  LRSuggestions found;
+  found.suggested = 0.01;
+  found.peak = 0.04;
+  return found;
+}
+
+TEST(ForSchedule, GoesByTheTimeNearThePeak) {
+  const LRSuggestions found = two_rates();
+  EXPECT_EQ(found.for_schedule(constant(), 1000), 0.01);
+  // A run that starts at its highest rate.
+  EXPECT_EQ(found.for_schedule(cosine(1000), 1000), 0.01);
+  // Up in 100 updates, down in a line in 900: a tenth of either is high.
+  const auto triangle = warmup(100, WarmupShape::kLinear, 0).then(linear(900));
+  EXPECT_NEAR(
+      *found.for_schedule(triangle, 1000),
+      0.04 * std::pow(0.25, 0.1 * 0.1),
+      0.04 * 0.001);
+  // 0.1 of a warm-up of 50, a level of 750 and 0.1 of a decay of 200.
+  EXPECT_NEAR(
+      *found.for_schedule(warmup_stable_decay(50, 750, 200), 1000),
+      0.04 * std::pow(0.25, 0.775 * 0.775),
+      0.04 * 0.003);
+}
+
+TEST(ForSchedule, GivesTheBaseThatTheFactorsMultiply) {
+  const LRSuggestions found = two_rates();
+  const auto high = warmup(500).then(constant(1).limit(500)) * constant(4);
+  const auto low = warmup(500).then(constant(1).limit(500));
+  EXPECT_DOUBLE_EQ(
+      4 * *found.for_schedule(high, 1000), *found.for_schedule(low, 1000));
+}
+
+TEST(ForSchedule, RefusesARunWithoutARate) {
+  const LRSuggestions found = two_rates();
+  EXPECT_FALSE(LRSuggestions().for_schedule(constant(), 10));
+  EXPECT_EQ(
+      message_of([&] { found.for_schedule(constant(), 0); }),
+      "LRSuggestions::for_schedule: updates must be >= 1, got 0");
+  EXPECT_EQ(
+      message_of([&] { found.for_schedule(constant(0), 10); }),
+      "LRSuggestions::for_schedule: the schedule's highest factor must be "
+      "finite and > 0, got 0");
 }
 
 TEST(AveragedLosses, FirstValuesByHand) {

@@ -3,6 +3,7 @@
 #include <stepsize/report/line_plot.h>
 #include <stepsize/report/svg.h>
 #include <stepsize/report/terminal_plot.h>
+#include <stepsize/schedule/schedule.h>
 #include <stepsize/tune/lr_suggestion.h>
 
 #include <cstdint>
@@ -68,15 +69,19 @@ struct LRRangeTestResult {
   /// The rate to train with, of the first group. Throws c10::Error, which says
   /// why and what to do, where there is none.
   double suggestion() const;
-  /// The same, or nothing.
+  /// The base rate for so many updates with a schedule, as
+  /// LRSuggestions::for_schedule() says. Throws c10::Error as suggestion() and
+  /// for_schedule() do.
+  double suggestion(const Schedule& schedule, int64_t updates) const;
+  /// suggestion(), or nothing.
   std::optional<double> optional_suggestion() const;
   /// Sets the rates of an optimizer: suggestion() for the first group, the
   /// others by group_ratios. Before a scheduler is made, which takes the rates
   /// that it finds for its base. Throws c10::Error, and changes nothing, where
   /// there is no suggestion or the optimizer has another number of groups.
   void apply(torch::optim::Optimizer& optimizer) const;
-  /// The same with a rate of your choice, `*suggestions.peak` for one, which
-  /// must be finite and > 0.
+  /// The same with a rate of your choice, suggestion(schedule, updates) for
+  /// one, which must be finite and > 0.
   void apply(torch::optim::Optimizer& optimizer, double lr) const;
 
   /// Loss over rate: raw points, smooth curve, marks at the suggestions.

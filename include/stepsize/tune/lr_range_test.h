@@ -42,8 +42,9 @@ class LRRangeTestOptions {
   /// 0 < start_lr < end_lr. The range is fastai's.
   TORCH_ARG(double, start_lr) = 1e-7;
   TORCH_ARG(double, end_lr) = 10;
-  /// Rates to try, one update each; >= 2. Some 12 a decade.
-  TORCH_ARG(int64_t, num_iterations) = 100;
+  /// Rates to try, one update each; >= 2. Fifty a decade: with fewer the noise
+  /// of the losses decides (docs/tuning.md has what 100 and 200 are good for).
+  TORCH_ARG(int64_t, num_iterations) = 400;
   TORCH_ARG(LRSpacing, spacing) = LRSpacing::kExponential;
   /// What the closure does.
   TORCH_ARG(LRClosure, closure) = LRClosure::kCallsBackward;
@@ -68,10 +69,10 @@ class LRRangeTestOptions {
   /// start as the best was below. Where the loss has hardly fallen, four times
   /// the noise of the losses stands for the fall.
   TORCH_ARG(double, divergence) = 2;
-  /// Points to either side in the fit of the smooth curve; >= 1. A suggestion
-  /// takes half_width + 2 iterations at the least, and a good one five times as
-  /// many.
-  TORCH_ARG(int64_t, half_width) = 10;
+  /// Points to either side in the fit of the smooth curve; >= 1, or 0 for a
+  /// twentieth of num_iterations and ten at the least. A suggestion takes
+  /// half_width + 2 iterations at the least, and a good one ten times as many.
+  TORCH_ARG(int64_t, half_width) = 0;
   /// Tensors that the closures write to besides the parameters: buffers, where
   /// there is no module that names them. They are put back too.
   TORCH_ARG(TensorVector, buffers);
@@ -98,7 +99,7 @@ class LRRangeTestOptions {
 };
 
 /// The learning rate range test (Smith, Cyclical Learning Rates for Training
-/// Neural Networks, 2017, section 3.3): trains for a hundred updates, with a
+/// Neural Networks, 2017, section 3.3): trains for some hundred updates, with a
 /// larger rate in each, and tells from the losses which rate to train with.
 ///
 ///     auto result = lr_range_test(*model, optimizer, [&] {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <stepsize/schedule/schedule.h>
+
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -32,22 +34,21 @@ LRCurveFit fit_lr_curve(
     int64_t half_width = 10);
 
 /// What a range test's curve says of the rate, each value a learning rate. All
-/// are empty where the loss never falls by more than its noise, and where it is
-/// lowest at one of the first half_width + 1 points.
+/// are empty where the loss never falls by more than noise and rounding, and
+/// where it is lowest at one of the first half_width + 1 points.
 struct LRSuggestions {
-  /// The constant rate to train with: the geometric mean of `steepest` and
-  /// `maximal`. The first alone is often too low, as the loss of a hundred
-  /// updates is not that of a run; a share of the second is too high where the
-  /// curve has a wide floor.
+  /// The constant rate to train with: the geometric mean of the rate where nine
+  /// tenths of the fall are done and of `peak`.
   std::optional<double> suggested;
   /// Where the loss has begun to fall: by a tenth of its whole fall.
   std::optional<double> low;
   /// Where the smooth curve is lowest, before it rises by half of its fall. A
   /// larger rate did not lower the loss.
   std::optional<double> maximal;
-  /// The last rate before the loss leaves its floor: the peak of a schedule
-  /// that warms up to it and decays, as cosine and one-cycle do. Such a run
-  /// passes the rates on its way, which a constant rate may not bear.
+  /// The middle, in ln lr, of the curve's floor: of the rates around `maximal`
+  /// whose value is within a standard error of the lowest. The highest rate of
+  /// a schedule that warms up and is near its peak for a small part of the run,
+  /// as cosine and one-cycle are.
   std::optional<double> peak;
   /// Where the smooth curve falls most steeply in ln lr.
   std::optional<double> steepest;
@@ -55,22 +56,32 @@ struct LRSuggestions {
   /// the steepest slope: about 95 % confidence for the noise of the losses.
   std::optional<double> steepest_low;
   std::optional<double> steepest_high;
+
+  /// The base rate for a run of `updates` updates with a schedule: the one by
+  /// which the schedule's highest factor h gives the rate suggested^w
+  /// peak^(1-w). w = q^2, q being the share of the updates whose factor is at
+  /// least 0.9 h; w = 1 where the first factor is above h / 2, as a run without
+  /// a warm-up meets the highest rate with the weights it starts from. So
+  /// constant() gives `suggested`, and a cosine with a warm-up nearly `peak`.
+  /// Measured: docs/tuning.md. Empty where there are no suggestions. Throws
+  /// c10::Error unless updates >= 1 and a factor of the run is > 0.
+  std::optional<double> for_schedule(
+      const Schedule& schedule, int64_t updates) const;
 };
 
 /// The suggestions from rates and raw losses.
 ///
 /// The losses are cut off three times their noise above the height that they
 /// start from, so that a divergence does not reach into its neighbours, and
-/// fitted by fit_lr_curve(). The steepest point is looked for up to the lowest
-/// one. A fall of less than twice the noise is none. The noise is that of
-/// second differences, in which a straight fall is nothing: the larger of that
-/// of the first points and that of those before the one in question, for it
-/// often falls with the loss.
+/// fitted by fit_lr_curve(). The lowest value counts as a fall where it is 3.5
+/// standard errors below the mean of the first points, which seven in a
+/// thousand curves of noise alone reach, and by more than four steps of the
+/// numbers that the losses are (those of bfloat16 or float32, where all are
+/// such). The noise is that of second differences, in which a straight fall is
+/// nothing: the larger of that of the first points and that of those before the
+/// lowest.
 ///
-/// So it takes half_width + 2 points at the least. Where the smooth curve is
-/// lowest near the end of the points, a larger rate may do better.
-///
-/// Throws as fit_lr_curve() does.
+/// It takes half_width + 2 points at the least. Throws as fit_lr_curve() does.
 LRSuggestions suggest_lr(
     const std::vector<double>& lrs,
     const std::vector<double>& losses,
