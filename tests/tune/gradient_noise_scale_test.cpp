@@ -142,7 +142,7 @@ TEST(GradientNoiseScale, FindsTheSameInEveryType) {
             " micro-batches of " + std::to_string(micro_batch));
         EXPECT_NEAR(found.value, kTruth, 4 * found.standard_error);
         // Without the correction the worst of them, bfloat16 and 16 of 64, is
-        // 0.0265.
+        // 0.025.
         EXPECT_NEAR(found.value, kTruth, 0.25 * kTruth);
         if (type == torch::kDouble || type == torch::kFloat) {
           EXPECT_LT(found.standard_error, 0.005 * kTruth);
