@@ -67,11 +67,19 @@ TensorVector FiniteDifference::gradient_at(
     const Replay& replay, const TensorVector& v, const at::Tensor& alpha) {
   LentValues values(parameters_);
   for (std::size_t i = 0; i < v.size(); ++i) {
+    const at::ScalarType type = v[i].scalar_type();
+    if (type == at::kHalf || type == at::kBFloat16) {
+      // alpha in the type of v would be another length than the quotient is
+      // divided by.
+      const at::Tensor wide = v[i].to(at::kFloat);
+      moved_[i].copy_(at::addcmul(
+          values.originals()[i].to(at::kFloat),
+          wide,
+          alpha.to(wide.device(), at::kFloat)));
+      continue;
+    }
     at::addcmul_out(
-        moved_[i],
-        values.originals()[i],
-        v[i],
-        alpha.to(v[i].device(), v[i].scalar_type()));
+        moved_[i], values.originals()[i], v[i], alpha.to(v[i].device(), type));
   }
   values.lend(moved_);
   TensorVector gradients = replay.evaluate(Replay::Graph::kNone).gradients;

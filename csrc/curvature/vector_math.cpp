@@ -219,6 +219,11 @@ TensorVector difference_quotient(
           b[i].data_ptr<double>(),
           1 / divisor.item<double>(),
           a[i].numel());
+    } else if (type == at::kHalf || type == at::kBFloat16) {
+      // A divisor of half precision would be off by its own rounding, and may
+      // be beyond the range of the type.
+      const at::Tensor wide = a[i].to(at::kFloat);
+      a[i] = wide.sub(b[i]).div_(as(divisor, wide)).to(type);
     } else {
       a[i] = a[i].sub(b[i]).div_(as(divisor, a[i]));
     }

@@ -39,23 +39,30 @@ void check_adam_numbers(const AdamHyperparameters& h) {
   detail::check_not_negative("adam_step", "weight_decay", h.weight_decay);
 }
 
-/// The numbers of each step that parameters are at: mostly one and the same.
+/// The numbers of each step that parameters are at, mostly one and the same,
+/// and of both types that steps are computed in.
 class NumbersByStep {
  public:
   NumbersByStep(const AdamHyperparameters& h) : h_(h) {}
 
-  size_t index_of(int64_t step) {
-    for (size_t i = steps_.size(); i > 0; --i) {
-      if (steps_[i - 1] == step) return i - 1;
+  size_t index_of(int64_t step, bool is_double) {
+    size_t i = steps_.size();
+    while (i > 0 && steps_[i - 1] != step) --i;
+    if (i == 0) {
+      steps_.push_back(step);
+      numbers_.resize(numbers_.size() + 2, numbers_at(step));
+      i = steps_.size();
     }
-    steps_.push_back(step);
-    numbers_.push_back(numbers_at(step));
-    return steps_.size() - 1;
+    return 2 * (i - 1) + (is_double ? 1 : 0);
   }
 
-  void set_scale(double scale) {
-    for (detail::AdamNumbers& numbers : numbers_) {
-      numbers.scale = h_.maximize ? -scale : scale;
+  void set_scale(const detail::Scale& scale) {
+    const detail::Scale scales[2] = {
+        scale.for_type(false), scale.for_type(true)};
+    for (size_t i = 0; i < numbers_.size(); ++i) {
+      const detail::Scale& own = scales[i % 2];
+      numbers_[i].coarse = own.coarse;
+      numbers_[i].scale = h_.maximize ? -own.fine : own.fine;
     }
   }
 
@@ -73,6 +80,7 @@ class NumbersByStep {
     numbers.eps = h_.eps;
     numbers.decay = decoupled ? 0.0 : h_.weight_decay;
     numbers.keep = decoupled ? 1.0 - h_.lr * h_.weight_decay : 1.0;
+    numbers.coarse = 1.0;
     numbers.scale = 1.0;
     numbers.step_size = correction.step_size;
     numbers.inverse_root = correction.inverse_root;
@@ -149,7 +157,7 @@ void adam_step(
         operands,
         i,
         {table.adam[detail::format_of(operands)][coupled][amsgrad],
-         numbers.index_of(steps[i])});
+         numbers.index_of(steps[i], params[i].scalar_type() == at::kDouble)});
   }
 
   for (const detail::DeviceList& list : elsewhere.lists()) {
@@ -161,9 +169,8 @@ void adam_step(
         detail::fused_route_of(list));
   }
   if (cpu.empty()) return;
-  const double scale =
-      grad_scale.defined() ? grad_scale.item().toDouble() : 1.0;
-  if (!detail::is_usable_scale(scale)) return;
+  const detail::Scale scale = detail::read_scale(grad_scale);
+  if (!scale.is_usable()) return;
   numbers.set_scale(scale);
   cpu.run(
       [&](const AdamSlot& slot,

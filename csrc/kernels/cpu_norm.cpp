@@ -120,31 +120,32 @@ class Arrays {
 // notice that.
 constexpr double kSmallestSafeSum = 0x1p-960;
 
-double two_norm(Arrays& arrays, const LoopTable& table) {
+WideNorm two_norm(Arrays& arrays, const LoopTable& table) {
   const double sum = arrays.sum_squares(table);
   const bool in_range = std::isfinite(sum) && sum >= kSmallestSafeSum;
   // The squares of all other types fit a double: the smallest is 2^-298.
   if (in_range || std::isnan(sum) || !arrays.has_float64()) {
-    return std::sqrt(sum);
+    return {std::sqrt(sum)};
   }
   // As in J. L. Blue, A Portable Fortran Program to Find the Euclidean Norm of
   // a Vector, 1978, but with the one scale that the largest element asks for: a
-  // power of two, so that it rounds nothing.
+  // power of two, so that it rounds nothing, and a normal number, which stays
+  // what it is where the CPU flushes the others to 0.
   const double largest = arrays.max_abs(table);
-  if (!std::isfinite(largest) || largest == 0.0) return largest;
-  const int exponent = std::max(std::ilogb(largest), -1000);
+  if (!std::isfinite(largest) || largest == 0.0) return {largest};
+  const int exponent = std::clamp(std::ilogb(largest), -1000, 1000);
   const double scaled =
       arrays.scaled_sum_squares(table, std::ldexp(1.0, -exponent));
-  return std::ldexp(std::sqrt(scaled), exponent);
+  return {std::sqrt(scaled), std::ldexp(1.0, exponent)};
 }
 
 }  // namespace
 
-double cpu_norm(const std::vector<at::Tensor>& tensors, NormType type) {
+WideNorm cpu_norm(const std::vector<at::Tensor>& tensors, NormType type) {
   Arrays arrays(tensors);
   const LoopTable& table = loops();
-  return type == NormType::kTwo ? two_norm(arrays, table)
-                                : arrays.max_abs(table);
+  if (type == NormType::kTwo) return two_norm(arrays, table);
+  return {arrays.max_abs(table)};
 }
 
 }  // namespace stepsize::detail

@@ -42,6 +42,7 @@ struct SGDNumbers {
   double undamped;  ///< 1 - dampening
   double decay;     ///< of the gradient's side, 0 where it is decoupled
   double keep;      ///< factor of the parameter: 1 - lr * decoupled decay
+  double coarse;    ///< factor of the gradient, before `scale`: see Scale
   double scale;     ///< factor of the gradient, its sign for maximize included
 };
 
@@ -58,6 +59,7 @@ struct AdamNumbers {
   double eps;
   double decay;
   double keep;
+  double coarse;
   double scale;
   double step_size;     ///< lr / (1 - beta1^t)
   double inverse_root;  ///< 1 / sqrt(1 - beta2^t)

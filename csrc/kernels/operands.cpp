@@ -219,10 +219,12 @@ void check_length(
 void check_scale(const char* function, const at::Tensor& grad_scale) {
   if (!grad_scale.defined()) return;
   TORCH_CHECK(
-      grad_scale.dim() == 0,
+      grad_scale.dim() == 0 ||
+          (grad_scale.dim() == 1 && grad_scale.numel() == 2),
       function,
       ": grad_scale must be 0-dim, got shape ",
-      grad_scale.sizes());
+      grad_scale.sizes(),
+      " (or two factors, of shape [2])");
   TORCH_CHECK(
       at::isFloatingType(grad_scale.scalar_type()),
       function,
@@ -230,8 +232,33 @@ void check_scale(const char* function, const at::Tensor& grad_scale) {
       grad_scale.scalar_type());
 }
 
-bool is_usable_scale(double scale) {
-  return std::abs(scale) <= std::numeric_limits<float>::max();
+bool Scale::is_usable() const {
+  return std::abs(fine * coarse) <= std::numeric_limits<float>::max();
+}
+
+Scale Scale::for_type(bool is_double) const {
+  const double smallest = is_double ? std::numeric_limits<double>::min()
+                                    : std::numeric_limits<float>::min();
+  const double product = fine * coarse;
+  if (std::abs(product) >= smallest || fine == 0 || coarse == 0) {
+    return {product};
+  }
+  // The digits of the one and the exponents of both: the product itself may
+  // have lost digits.
+  const int fine_exponent = std::ilogb(fine);
+  const int coarse_exponent = std::ilogb(coarse);
+  const double digits =
+      std::scalbn(fine, -fine_exponent) * std::scalbn(coarse, -coarse_exponent);
+  const int exponent = fine_exponent + coarse_exponent;
+  const int halvings = std::min(-exponent, is_double ? 1000 : 120);
+  return {std::scalbn(digits, exponent + halvings), std::ldexp(1.0, -halvings)};
+}
+
+Scale read_scale(const at::Tensor& grad_scale) {
+  if (!grad_scale.defined()) return {};
+  if (grad_scale.dim() == 0) return {grad_scale.item().toDouble()};
+  const at::Tensor factors = grad_scale.cpu();
+  return {factors[0].item().toDouble(), factors[1].item().toDouble()};
 }
 
 int element_type(at::ScalarType type) {

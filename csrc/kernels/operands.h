@@ -39,12 +39,26 @@ void check_not_negative(const char* function, const char* name, double value);
 void check_length(
     const char* function, const char* list, size_t length, size_t expected);
 
-/// Throws unless the scale is undefined or 0-dim of a floating type.
+/// Throws unless the scale is undefined, or 0-dim or two factors of a floating
+/// type.
 void check_scale(const char* function, const at::Tensor& grad_scale);
 
-/// Whether a scale can be used: finite also in float32, which most steps are
-/// computed in.
-bool is_usable_scale(double scale);
+/// A factor of the gradients, coarse * fine, as a step multiplies it in: first
+/// the one, then the other. The product may be no number of the type that the
+/// step is computed in; both factors are.
+struct Scale {
+  double fine = 1;
+  double coarse = 1;  ///< a power of two; 1 where the product is normal
+
+  /// Whether it can be used: finite also in float32, which most steps are
+  /// computed in.
+  bool is_usable() const;
+  /// In factors that are normal numbers of float64, or of float32.
+  Scale for_type(bool is_double) const;
+};
+
+/// Reads a checked scale, for which the host waits; 1 where it is undefined.
+Scale read_scale(const at::Tensor& grad_scale);
 
 /// How checked operands are stored.
 Format format_of(const Operands& operands);

@@ -8,6 +8,8 @@
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
 
+#include <limits>
+
 #include "csrc/kernels/aten_ops.h"
 #include "csrc/kernels/device_lists.h"
 
@@ -18,7 +20,23 @@ ScaleGate::ScaleGate(const at::Tensor& scale, at::Device device) {
   // A host that does not wait for a copy to itself reads what was there before.
   scale_ = scale.to(device, /*non_blocking=*/!device.is_cpu());
   // Finite also in float32, which most steps are computed in.
-  finite_ = at::isfinite(scale_.to(at::kFloat));
+  finite_ =
+      at::isfinite((scale_.dim() == 0 ? scale_ : scale_.prod()).to(at::kFloat));
+}
+
+std::vector<at::Tensor> ScaleGate::factors(at::ScalarType type) const {
+  if (scale_.dim() == 0) return {scale_.to(type)};
+  const at::Tensor fine = scale_[0];
+  const at::Tensor coarse = scale_[1];
+  if (type == at::kDouble) return {coarse, fine};
+  // Digits that a float32 would not have below its smallest normal number are
+  // kept by a power of two apart.
+  constexpr double kShare = 0x1p-100;
+  const at::Tensor product = fine.mul(coarse);
+  const at::Tensor small = product.abs().lt(std::numeric_limits<float>::min());
+  const at::Tensor one = at::full({}, 1.0, product.options());
+  const at::Tensor share = at::where(small, one.mul(kShare), one);
+  return {share.to(type), product.div(share).to(type)};
 }
 
 at::Tensor ScaleGate::choose(
@@ -38,17 +56,22 @@ std::vector<at::Tensor> ScaleGate::gradients(
   }
   // The factor is 0 where it is not finite; but Inf * 0 is NaN.
   const at::Tensor zero = at::zeros({}, result.front().options());
-  const at::Tensor factor =
-      at::where(finite_, scale_.to(type), zero).mul(negated ? -1.0 : 1.0);
   for (at::Tensor& grad : result) grad = at::where(finite_, grad, zero);
-  multiply_each_(result, factor);
+  double sign = negated ? -1.0 : 1.0;
+  for (const at::Tensor& factor : factors(type)) {
+    multiply_each_(result, at::where(finite_, factor, zero).mul(sign));
+    sign = 1.0;
+  }
   return result;
 }
 
 std::vector<at::Tensor> ScaleGate::for_fused(
     const std::vector<at::Tensor>& grads) const {
   if (!scale_.defined()) return grads;
-  return multiply_each(grads, scale_.to(grads.front().scalar_type()));
+  const std::vector<at::Tensor> all = factors(grads.front().scalar_type());
+  std::vector<at::Tensor> result = multiply_each(grads, all.front());
+  if (all.size() > 1) multiply_each_(result, all.back());
+  return result;
 }
 
 std::vector<at::Tensor> ScaleGate::times(

@@ -12,7 +12,8 @@ namespace stepsize::detail {
 /// change nothing.
 class ScaleGate {
  public:
-  /// `scale`: undefined for none, or 0-dim; it is moved to `device`.
+  /// `scale`: undefined for none, 0-dim, or two factors, each of which costs a
+  /// pass; it is moved to `device`.
   ScaleGate(const at::Tensor& scale, at::Device device);
 
   /// Gradients times the scale, or minus that, in the type `type`. They may be
@@ -44,6 +45,8 @@ class ScaleGate {
   at::Tensor found_inf() const;
 
  private:
+  /// The scale's factors for gradients of a type, one or two.
+  std::vector<at::Tensor> factors(at::ScalarType type) const;
   /// value or idle, 0-dim, of the type of `like`.
   at::Tensor choose(const at::Tensor& like, double value, double idle) const;
 

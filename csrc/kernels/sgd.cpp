@@ -44,7 +44,8 @@ detail::MomentumMode mode_of(const SGDHyperparameters& h, bool first) {
   return first ? detail::kFirst : detail::kNext;
 }
 
-detail::SGDNumbers numbers_of(const SGDHyperparameters& h, double scale) {
+detail::SGDNumbers numbers_of(
+    const SGDHyperparameters& h, const detail::Scale& scale) {
   const bool decoupled = h.decoupled_weight_decay;
   return {
       h.lr,
@@ -52,11 +53,13 @@ detail::SGDNumbers numbers_of(const SGDHyperparameters& h, double scale) {
       1.0 - h.dampening,
       decoupled ? 0.0 : h.weight_decay,
       decoupled ? 1.0 - h.lr * h.weight_decay : 1.0,
-      h.maximize ? -scale : scale};
+      scale.coarse,
+      h.maximize ? -scale.fine : scale.fine};
 }
 
 struct SGDSlot {
   detail::SGDLoop loop;
+  bool is_double;
 };
 
 }  // namespace
@@ -109,7 +112,8 @@ void sgd_step(
         operands,
         i,
         {table.sgd[detail::format_of(operands)][mode_of(hyperparameters, first)]
-                  [coupled]});
+                  [coupled],
+         params[i].scalar_type() == at::kDouble});
   }
 
   for (const detail::DeviceList& list : elsewhere.lists()) {
@@ -121,16 +125,21 @@ void sgd_step(
         detail::fused_route_of(list));
   }
   if (cpu.empty()) return;
-  const double scale =
-      grad_scale.defined() ? grad_scale.item().toDouble() : 1.0;
-  if (!detail::is_usable_scale(scale)) return;
-  const detail::SGDNumbers numbers = numbers_of(hyperparameters, scale);
+  const detail::Scale scale = detail::read_scale(grad_scale);
+  if (!scale.is_usable()) return;
+  const detail::SGDNumbers numbers[2] = {
+      numbers_of(hyperparameters, scale.for_type(false)),
+      numbers_of(hyperparameters, scale.for_type(true))};
   cpu.run(
       [&](const SGDSlot& slot,
           void* const* arrays,
           int64_t begin,
           int64_t end) {
-        slot.loop({arrays[0], arrays[1], arrays[2]}, begin, end, numbers);
+        slot.loop(
+            {arrays[0], arrays[1], arrays[2]},
+            begin,
+            end,
+            numbers[slot.is_double ? 1 : 0]);
       },
       operands_at);
 }

@@ -27,10 +27,11 @@ void sgd_loop(
   const M undamped = static_cast<M>(numbers.undamped);
   const M decay = static_cast<M>(numbers.decay);
   const M keep = static_cast<M>(numbers.keep);
+  const M coarse = static_cast<M>(numbers.coarse);
   const M scale = static_cast<M>(numbers.scale);
   for (int64_t i = begin; i < end; ++i) {
     const M param = load(params[i]);
-    M direction = load(grads[i]) * scale;
+    M direction = load(grads[i]) * coarse * scale;
     if (kCoupled) direction = direction + decay * param;
     if (kMode != kNoMomentum) {
       M buffer = direction;
@@ -63,12 +64,13 @@ void adam_loop(
   const M eps = static_cast<M>(numbers.eps);
   const M decay = static_cast<M>(numbers.decay);
   const M keep = static_cast<M>(numbers.keep);
+  const M coarse = static_cast<M>(numbers.coarse);
   const M scale = static_cast<M>(numbers.scale);
   const M step_size = static_cast<M>(numbers.step_size);
   const M inverse_root = static_cast<M>(numbers.inverse_root);
   for (int64_t i = begin; i < end; ++i) {
     const M param = load(params[i]);
-    M grad = load(grads[i]) * scale;
+    M grad = load(grads[i]) * coarse * scale;
     if (kCoupled) grad = grad + decay * param;
     const M mean = beta1 * load(means[i]) + one_minus_beta1 * grad;
     store(means[i], mean);

@@ -5,6 +5,7 @@
 #include <stepsize/distributed/reduction.h>
 #include <torch/serialize/archive.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -22,6 +23,21 @@ int64_t with_unread(int64_t count, const at::Tensor& unread) {
 void add_unread(at::Tensor& unread, const at::Tensor& condition) {
   const at::Tensor one = condition.to(at::kLong);
   unread = unread.defined() ? unread.to(one.device()).add(one) : one;
+}
+
+// Processors may differ in the last bit, and must not decide otherwise: the
+// norm becomes the mean over ranks.
+void agree(Reduction& reduction, double& fraction, double& unit) {
+  // So much smaller, the sum of norms beyond the range of a double is in it.
+  constexpr int kSmaller = 64;
+  const double mean = reduction.mean(fraction * unit);
+  if (std::isfinite(mean)) {
+    fraction = mean;
+    unit = 1;
+    return;
+  }
+  fraction = reduction.mean(std::scalbn(fraction, std::ilogb(unit) - kSmaller));
+  unit = std::ldexp(1.0, kSmaller);
 }
 
 }  // namespace
@@ -56,31 +72,52 @@ bool ClippedOptimizer::measure(
     const std::vector<at::Tensor>& gradients,
     const ClipOptions& clip,
     at::Tensor& grad_scale) {
-  at::Tensor norm = global_norm(gradients, clip.norm_type);
+  const bool is_wide = std::any_of(
+      gradients.begin(), gradients.end(), [](const at::Tensor& gradient) {
+        return gradient.scalar_type() == at::kDouble;
+      });
+  // Of other types the norm is a number of float64 in any case.
+  at::Tensor norm = is_wide ? norm_in_parts(gradients, clip.norm_type)
+                            : global_norm(gradients, clip.norm_type);
   const bool on_host =
       norm.is_cpu() || clip.non_finite == NonFiniteGradient::kThrow;
   if (on_host) {
-    double value = norm.item<double>();
+    const at::Tensor here = norm.to(at::kCPU, at::kDouble);
+    double fraction = (is_wide ? here[0] : here).item<double>();
+    double unit = is_wide ? here[1].item<double>() : 1;
     if (reduction() != nullptr) {
-      // Processors may differ in the last bit, and must not decide otherwise.
-      value = reduction()->mean(value);
-      norm = at::full_like(norm, value);
+      agree(*reduction(), fraction, unit);
     }
+    const double value = fraction * unit;
     TORCH_CHECK(
-        std::isfinite(value) || clip.non_finite == NonFiniteGradient::kSkip,
+        std::isfinite(fraction) || clip.non_finite == NonFiniteGradient::kSkip,
         kind(),
         ": the norm of the gradient must be finite, got ",
         detail::number_text(value),
         "; nothing was changed");
-    last_norm_ = norm;
-    if (!std::isfinite(value)) {
+    last_norm_ = at::scalar_tensor(value, at::kDouble);
+    if (!std::isfinite(fraction)) {
       ++skipped_;
       return false;
     }
     if (value > clip.max_norm) {
       ++clipped_;
-      grad_scale = clip_coefficient(norm, clip.max_norm);
+      const at::Tensor factors = clip_coefficient(
+          at::tensor({fraction, unit}, at::kDouble), clip.max_norm);
+      // A second factor costs a pass on a device.
+      grad_scale = factors[1].item<double>() == 1 ? factors[0] : factors;
+      grad_scale = grad_scale.to(norm.device());
     }
+    return true;
+  }
+  if (is_wide) {
+    const at::Tensor parts = norm;
+    norm = parts.prod();
+    last_norm_ = norm;
+    grad_scale = clip_coefficient(parts, clip.max_norm);
+    const at::Tensor finite = parts[0].isfinite();
+    add_unread(skipped_there_, finite.logical_not());
+    add_unread(clipped_there_, norm.gt(clip.max_norm).logical_and(finite));
     return true;
   }
   last_norm_ = norm;

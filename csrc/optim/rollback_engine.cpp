@@ -4,6 +4,7 @@
 #include <c10/core/GradMode.h>
 #include <stepsize/kernels/grad_norm.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -54,8 +55,14 @@ double RollbackEngine::measure(const at::Tensor& loss) const {
       gradients.push_back(parameter.grad());
     }
   });
+  const at::Tensor parts = norm_in_parts(gradients).cpu();
+  const double fraction = parts[0].item<double>();
+  // A norm beyond the range of a double is that of a finite gradient; and the
+  // sum over ranks is to stay in the range.
+  constexpr double kMostNorm = 0x1p1000;
+  const double value = fraction * parts[1].item<double>();
   const double norm =
-      gradients.empty() ? 0 : global_norm(gradients).item<double>();
+      std::isfinite(fraction) ? std::min(value, kMostNorm) : value;
   // Other processors may add up to another last bit, and must not decide
   // otherwise.
   return reduction_ != nullptr ? reduction_->mean(norm) : norm;

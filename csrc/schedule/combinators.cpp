@@ -23,8 +23,9 @@ std::string joined_text(
   return text;
 }
 
-// The parts of a Node of several, or the schedule itself: what keeps
-// a > (b > c) and (a > b) > c one and the same tree.
+// The parts of a Node of several, or the schedule itself: what makes
+// a > (b > c) and (a > b) > c one and the same tree, and (a * b) * c what
+// a * b * c is. a * (b * c) rounds differently and is another.
 template <typename Node>
 void append_parts(const Schedule& schedule, std::vector<Schedule>& parts) {
   if (const auto* node = node_as<Node>(schedule)) {
@@ -70,7 +71,10 @@ class Sequence final : public KeyedNode<Sequence> {
         continue;  // never played
       }
       if (previous != nullptr) {
-        joins.push_back({start, (*previous)(previous->length()), part(0)});
+        joins.push_back(
+            {start,
+             factor_or_nan(*previous, previous->length()),
+             factor_or_nan(part, 0)});
       }
       previous = &part;
       const std::vector<Join> inner =
@@ -93,23 +97,29 @@ class Sequence final : public KeyedNode<Sequence> {
   double length_ = 0;
 };
 
+// The product of a, b and c is (a b) c, to the bit. A factor that has no part
+// in where a product ends goes on no longer than the product of it and those
+// before: what (a b) holds, (a b) c holds.
 class Product final : public KeyedNode<Product> {
  public:
   explicit Product(std::vector<Schedule> parts)
       : KeyedNode(depth_above(parts)), parts_(std::move(parts)) {
-    double longest = -1;
     for (const Schedule& part : parts_) {
       if (part.node().extends_product()) {
-        longest = std::max(longest, part.length());
+        length_ = extends_ ? std::max(length_, part.length()) : part.length();
+        extends_ = true;
       }
+      ends_.push_back(length_);
     }
-    length_ = longest < 0 ? kInfinity : longest;
+    for (std::size_t i = ends_.size() - 1; i > 0; --i) {
+      ends_[i - 1] = std::min(ends_[i - 1], ends_[i]);
+    }
   }
 
   double value(double t) const override {
     double product = 1;
-    for (const Schedule& part : parts_) {
-      product *= part(t);
+    for (std::size_t i = 0; i < parts_.size(); ++i) {
+      product *= parts_[i](std::min(t, ends_[i]));
     }
     return product;
   }
@@ -120,10 +130,11 @@ class Product final : public KeyedNode<Product> {
   Binding binding() const override { return Binding::kProduct; }
   std::vector<Join> joins() const override {
     std::vector<Join> joins;
-    for (const Schedule& part : parts_) {
-      for (Join join : part.node().joins()) {
-        for (const Schedule& other : parts_) {
-          const double factor = &other == &part ? 1 : other(join.t);
+    for (std::size_t i = 0; i < parts_.size(); ++i) {
+      for (Join join : parts_[i].node().joins()) {
+        for (std::size_t j = 0; j < parts_.size(); ++j) {
+          const double factor =
+              i == j ? 1 : factor_or_nan(parts_[j], std::min(join.t, ends_[j]));
           join.before *= factor;
           join.after *= factor;
         }
@@ -139,6 +150,7 @@ class Product final : public KeyedNode<Product> {
     }
     return product;
   }
+  bool extends_product() const override { return extends_; }
   std::shared_ptr<const ScheduleNode> calm() const override {
     return std::make_shared<const Product>(detail::calm(parts_));
   }
@@ -148,7 +160,9 @@ class Product final : public KeyedNode<Product> {
 
  private:
   std::vector<Schedule> parts_;
-  double length_ = 0;
+  std::vector<double> ends_;  // the time from which each part is held
+  double length_ = kInfinity;
+  bool extends_ = false;
 };
 
 class Clamp final : public KeyedNode<Clamp> {
@@ -187,19 +201,6 @@ class Clamp final : public KeyedNode<Clamp> {
   double low_;
   double high_;
 };
-
-// Nodes of the same kind among the parts give way to their own parts.
-template <typename Node>
-Schedule flattened(const std::vector<Schedule>& parts) {
-  if (parts.size() == 1) {
-    return parts.front();
-  }
-  std::vector<Schedule> flat;
-  for (const Schedule& part : parts) {
-    append_parts<Node>(part, flat);
-  }
-  return make_schedule<Node>(std::move(flat));
-}
 
 }  // namespace
 
@@ -249,11 +250,24 @@ Schedule join(const std::vector<Schedule>& parts) {
       "then",
       "the lengths must have a finite sum",
       start);
-  return flattened<Sequence>(parts);
+  if (parts.size() == 1) {
+    return parts.front();
+  }
+  std::vector<Schedule> flat;
+  for (const Schedule& part : parts) {
+    append_parts<Sequence>(part, flat);
+  }
+  return make_schedule<Sequence>(std::move(flat));
 }
 
 Schedule multiply(const std::vector<Schedule>& parts) {
-  return flattened<Product>(parts);
+  if (parts.size() == 1) {
+    return parts.front();
+  }
+  std::vector<Schedule> flat;
+  append_parts<Product>(parts.front(), flat);
+  flat.insert(flat.end(), parts.begin() + 1, parts.end());
+  return make_schedule<Product>(std::move(flat));
 }
 
 }  // namespace detail

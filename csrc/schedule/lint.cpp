@@ -7,11 +7,14 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <stdexcept>
 
 namespace stepsize {
 namespace {
 
+using detail::factor_or_nan;
 using detail::kInfinity;
+using detail::kNaN;
 
 // A difference that a person would see in a plot: relative to the greater of
 // two factors, or to the range of the run.
@@ -43,7 +46,7 @@ struct Sample {
 
 // The factors of the run at whole steps, the last included: all of them, or
 // one out of each of kSamples stretches, from places in it that differ, so
-// that no cycle of the schedule goes unseen.
+// that no cycle of the schedule goes unseen. NaN where there is none.
 std::vector<Sample> sample_run(const Schedule& schedule, double last) {
   constexpr double kGoldenRatio = 0.6180339887498949;
   std::vector<Sample> samples;
@@ -52,9 +55,22 @@ std::vector<Sample> sample_run(const Schedule& schedule, double last) {
   for (double i = 0; i < count; ++i) {
     const double place = i * kGoldenRatio - std::floor(i * kGoldenRatio);
     const double t = i + 1 == count ? last : std::floor((i + place) * stretch);
-    samples.push_back({t, schedule(t)});
+    samples.push_back({t, factor_or_nan(schedule, t)});
   }
   return samples;
+}
+
+// The first whole time without a factor, where there is one at `good` and none
+// at `bad`.
+double first_gap(const Schedule& schedule, double good, double bad) {
+  while (bad - good > 1) {
+    const double middle = std::floor(good + (bad - good) / 2);
+    if (middle == good || middle == bad) {
+      break;  // where doubles stand further apart than 1
+    }
+    (std::isnan(factor_or_nan(schedule, middle)) ? bad : good) = middle;
+  }
+  return bad;
 }
 
 bool lower(const Sample& a, const Sample& b) { return a.factor < b.factor; }
@@ -67,15 +83,24 @@ class Linter {
         run_length_(run_length),
         last_(std::max(0.0, std::ceil(run_length) - 1)),
         samples_(sample_run(schedule_, last_)) {
-    peak_ = *std::max_element(samples_.begin(), samples_.end(), lower);
+    leave_out_the_gap();
+    if (!samples_.empty()) {
+      peak_ = *std::max_element(samples_.begin(), samples_.end(), lower);
+    }
   }
 
   std::vector<LintWarning> run() {
-    check_first_update();
-    check_joins();
-    check_rise();
-    check_floor();
-    check_length();
+    if (!samples_.empty()) {
+      check_first_update();
+      check_joins();
+    }
+    if (std::isnan(gap_)) {
+      check_rise();
+      check_floor();
+      check_length();
+    } else {
+      check_gap();
+    }
     std::stable_sort(
         warnings_.begin(),
         warnings_.end(),
@@ -86,6 +111,33 @@ class Linter {
  private:
   void warn(LintKind kind, double at, const std::string& message) {
     warnings_.push_back({kind, at, message});
+  }
+
+  // Looked at is the run up to the first time without a factor.
+  void leave_out_the_gap() {
+    const auto gap = std::find_if(
+        samples_.begin(), samples_.end(), [](const Sample& sample) {
+          return std::isnan(sample.factor);
+        });
+    if (gap == samples_.end()) {
+      return;
+    }
+    gap_ = gap == samples_.begin() ? gap->t
+                                   : first_gap(schedule_, (gap - 1)->t, gap->t);
+    last_ = gap_ - 1;
+    samples_.erase(gap, samples_.end());
+  }
+
+  void check_gap() {
+    try {
+      schedule_(gap_);
+    } catch (const std::domain_error& error) {
+      warn(
+          LintKind::kNoFactor,
+          gap_,
+          "there is no factor at t = " + format_number(gap_) + " (" +
+              error.what() + ")");
+    }
   }
 
   void check_first_update() {
@@ -133,7 +185,7 @@ class Linter {
     const auto peak = std::max_element(samples_.begin(), samples_.end(), lower);
     const auto low = std::min_element(peak, samples_.end(), lower);
     // A curve may be back down just when the run is over, or up just then.
-    const double end = std::min(samples_.back().factor, schedule_(run_length_));
+    const double end = std::min(samples_.back().factor, end_factor());
     if (end - low->factor > 5 * kVisible * peak_.factor) {
       warn(
           LintKind::kRiseAfterEnd,
@@ -151,8 +203,8 @@ class Linter {
     const auto low = std::min_element(samples_.begin(), samples_.end(), lower);
     const double lowest = std::min(
         {low->factor,
-         schedule_(run_length_),
-         schedule_(std::nextafter(run_length_, 0.0))});
+         end_factor(),
+         factor_or_nan(schedule_, std::nextafter(run_length_, 0.0))});
     if (lowest - floor > kVisible * (peak_.factor - floor) && lowest > floor) {
       warn(
           LintKind::kFloorNotReached,
@@ -173,10 +225,13 @@ class Linter {
           LintKind::kRunShorter,
           run_length_,
           "the run ends at t = " + format_number(run_length_) +
-              ", at the factor " + shown(schedule_(run_length_)) +
+              ", at the factor " + shown(end_factor()) +
               "; the schedule goes on to t = " + format_number(length));
     } else if (run_length_ > length && !ends_with_a_step()) {
-      const double held = schedule_(length);
+      const double held = factor_or_nan(schedule_, length);
+      if (std::isnan(held)) {
+        return;  // an end between the last update and the end of the run
+      }
       warn(
           LintKind::kRunLonger,
           length,
@@ -190,13 +245,21 @@ class Linter {
   // Then the last value is there to be held: the end of multi_step, say.
   bool ends_with_a_step() const {
     const double length = schedule_.length();
-    const double before = schedule_(std::nextafter(length, 0.0));
-    return is_jump(before, schedule_(length));
+    return is_jump(
+        factor_or_nan(schedule_, std::nextafter(length, 0.0)),
+        factor_or_nan(schedule_, length));
+  }
+
+  // Where the run ends, or just before where there is no factor any more.
+  double end_factor() const {
+    const double factor = factor_or_nan(schedule_, run_length_);
+    return std::isnan(factor) ? samples_.back().factor : factor;
   }
 
   Schedule schedule_;
   double run_length_;
-  double last_;  // time of the last update
+  double last_;        // time of the last update that is looked at
+  double gap_ = kNaN;  // first time of an update that has no factor
   std::vector<Sample> samples_;
   Sample peak_{};
   std::vector<LintWarning> warnings_;

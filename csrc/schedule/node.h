@@ -20,9 +20,10 @@ inline constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 /// tighter one.
 enum class Binding : std::uint8_t { kSequence, kProduct, kAtom };
 
-/// Where one curve of a sequence gives way to the next.
+/// Where one curve of a sequence gives way to the next. A factor that is
+/// beyond the range of a double is NaN here.
 struct Join {
-  double t;
+  double t;       ///< finite and > 0
   double before;  ///< the factor at which the one ends
   double after;   ///< the factor at which the other begins
 };
@@ -46,9 +47,7 @@ class ScheduleNode {
   virtual bool equals(const ScheduleNode& other) const = 0;
   virtual std::vector<Join> joins() const { return {}; }
   /// The lowest factor that the schedule is after; NaN where it has none.
-  virtual double floor() const {
-    return length() < kInfinity ? value(length()) : kNaN;
-  }
+  virtual double floor() const;
   /// Whether a product ends no sooner than this factor of it.
   virtual bool extends_product() const { return true; }
   /// The same curve without its noise; null where it has none to leave out.
@@ -83,7 +82,7 @@ Schedule make_schedule(Args&&... args) {
 /// one part; the only one comes back as it is.
 Schedule join(const std::vector<Schedule>& parts);
 
-/// The pointwise product of at least one part.
+/// The product of at least one part, from left to right.
 Schedule multiply(const std::vector<Schedule>& parts);
 
 /// The node of `schedule` if it is a Node, else nullptr.
@@ -91,6 +90,9 @@ template <typename Node>
 const Node* node_as(const Schedule& schedule) {
   return dynamic_cast<const Node*>(&schedule.node());
 }
+
+/// The factor at t >= 0; NaN where it is beyond the range of a double.
+double factor_or_nan(const Schedule& schedule, double t);
 
 /// `schedule` without its noise.
 Schedule calm(const Schedule& schedule);
@@ -105,12 +107,19 @@ std::string parenthesized(const Schedule& schedule, Binding tightest);
 /// Throws std::invalid_argument where `schedule` has no end.
 void check_finite(const Schedule& schedule, const char* who);
 
-/// The joins of a schedule, each passed through `change`.
+/// The joins of a schedule, each passed through `change`, without those whose
+/// time the change has moved out of (0, infinity).
 template <typename Change>
 std::vector<Join> changed_joins(
     const Schedule& schedule, const Change& change) {
   std::vector<Join> joins = schedule.node().joins();
   std::for_each(joins.begin(), joins.end(), change);
+  joins.erase(
+      std::remove_if(
+          joins.begin(),
+          joins.end(),
+          [](const Join& join) { return !(join.t > 0 && join.t < kInfinity); }),
+      joins.end());
   return joins;
 }
 

@@ -130,11 +130,12 @@ class Parser {
   }
 
   Schedule product(double elapsed) {
+    const std::size_t column = peek().column;
     std::vector<Schedule> parts = {modified(elapsed)};
     while (take_symbol("*")) {
       parts.push_back(modified(elapsed));
     }
-    return multiply(parts);
+    return at_column(column, [&] { return multiply(parts); });
   }
 
   Schedule modified(double elapsed) {

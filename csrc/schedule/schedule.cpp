@@ -12,6 +12,28 @@
 #include <utility>
 
 namespace stepsize {
+namespace detail {
+
+double factor_or_nan(const Schedule& schedule, double t) {
+  try {
+    return schedule(t);
+  } catch (const std::domain_error&) {
+    return kNaN;
+  }
+}
+
+double ScheduleNode::floor() const {
+  if (!(length() < kInfinity)) {
+    return kNaN;
+  }
+  try {
+    return value(length());
+  } catch (const std::domain_error&) {
+    return kNaN;
+  }
+}
+
+}  // namespace detail
 
 Schedule::Schedule() : Schedule(constant()) {}
 

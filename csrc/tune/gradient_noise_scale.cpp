@@ -1,6 +1,8 @@
 #include <stepsize/tune/gradient_noise_scale.h>
 
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/where.h>
+#include <ATen/ops/zeros.h>
 #include <c10/util/Exception.h>
 #include <stepsize/distributed/average.h>
 #include <stepsize/distributed/reduction.h>
@@ -39,16 +41,102 @@ bool is_finite(const NoiseSample& sample) {
          std::isfinite(sample.noise_trace);
 }
 
-// Turns what `sums` holds into what the gradients have added since.
-at::Tensor added_norm(
-    const std::vector<at::Tensor>& parameters, std::vector<at::Tensor>& sums) {
+bool is_half(at::ScalarType type) {
+  return type == at::kHalf || type == at::kBFloat16;
+}
+
+// The unit of the last digit that a half type has for each of these elements,
+// which are of that type but widened to float32.
+at::Tensor last_digits(const at::Tensor& wide, at::ScalarType type) {
+  const at::Tensor powers_of_two =
+      wide.view(at::kInt).bitwise_and(0x7f800000).view(at::kFloat);
+  if (type == at::kBFloat16) return powers_of_two.mul_(0x1p-7);
+  // Subnormal halves have the last digit of the smallest normal ones.
+  return powers_of_two.mul_(0x1p-10).clamp_min_(0x1p-24).mul_(wide.ne(0));
+}
+
+// The squared norm to be expected of what rounding has put into gradients of
+// half precision: an error is uniform within half a unit of the last digit
+// either way, and has the variance unit^2 / 12.
+class RoundingSum {
+ public:
+  // Elements that were rounded once, by backward(), say.
+  void add_rounded(const at::Tensor& wide, at::ScalarType type) {
+    units_.push_back(last_digits(wide, type));
+  }
+
+  // Terms that backward() has rounded, and what they were added up to. A sum
+  // of coarser digits rounds its term again, and from the grid that this has:
+  // then the variance is sum_unit^2 / 12 + term_unit^2 / 6.
+  void add_terms(
+      const at::Tensor& wide,
+      const at::Tensor& wide_sums,
+      at::ScalarType type) {
+    const at::Tensor term = last_digits(wide, type);
+    const at::Tensor sum = last_digits(wide_sums, type);
+    const at::Tensor zero = at::zeros({}, term.options());
+    const at::Tensor again = sum.ge(term.mul(2.0)).logical_and(term.gt(0));
+    const at::Tensor from_grid = at::where(again, term, zero);
+    units_.insert(
+        units_.end(),
+        {term, at::where(again, sum, zero), from_grid, from_grid});
+  }
+
+  // Undefined where there was nothing; no host waits for it.
+  at::Tensor square() const {
+    if (units_.empty()) return {};
+    return global_norm(units_).square().div(12.0);
+  }
+
+ private:
+  std::vector<at::Tensor> units_;
+};
+
+// What a micro-batch has added to a group's gradients.
+struct Added {
+  at::Tensor norm;
+  at::Tensor rounding;  // the squared norm of the rounding in it, or undefined
+};
+
+// `sums` holds what was there before, but for an update's first micro-batch;
+// sums that are not of half precision are overwritten.
+Added added_since(
+    const std::vector<at::Tensor>& parameters,
+    const std::vector<at::Tensor>& sums,
+    bool first_of_update) {
   std::vector<at::Tensor> added;
+  RoundingSum rounding;
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     const at::Tensor gradient = parameters[i].grad();
     if (!gradient.defined()) continue;
-    added.push_back(sums[i].defined() ? sums[i].sub_(gradient) : gradient);
+    const at::ScalarType type = gradient.scalar_type();
+    const bool first = first_of_update || !sums[i].defined();
+    if (!is_half(type)) {
+      added.push_back(first ? gradient : sums[i].sub_(gradient));
+      continue;
+    }
+    // A difference of half precision would be rounded, too.
+    const at::Tensor sum = gradient.to(at::kFloat);
+    added.push_back(first ? sum : sum.sub(sums[i]));
+    if (first) {
+      rounding.add_rounded(sum, type);
+    } else {
+      rounding.add_terms(added.back(), sum, type);
+    }
   }
-  return global_norm(added);
+  return {global_norm(added), rounding.square()};
+}
+
+// Of gradients that were rounded once; 0 of those that are not of half
+// precision.
+double rounding_of(const std::vector<at::Tensor>& gradients) {
+  RoundingSum rounding;
+  for (const at::Tensor& gradient : gradients) {
+    const at::ScalarType type = gradient.scalar_type();
+    if (is_half(type)) rounding.add_rounded(gradient.to(at::kFloat), type);
+  }
+  const at::Tensor square = rounding.square();
+  return square.defined() ? square.item().toDouble() : 0;
 }
 
 void copy_gradients(
@@ -81,6 +169,8 @@ struct GradientNoiseScale::Sums {
   double inverse_sizes = 0;
   std::vector<double> parts;  // sums of the squares of their norms
   std::vector<double> whole;  // squares of the norms of their sums
+  // What the rounding of the gradients adds to each of them.
+  std::vector<double> rounding;
 };
 
 GradientNoiseScale::GradientNoiseScale(
@@ -114,6 +204,7 @@ GradientNoiseScale::GradientNoiseScale(
     }
   }
   norms_.resize(num_groups);
+  roundings_.resize(num_groups);
   averages_.assign(num_groups, NoiseScaleAverage(options.decay()));
   total_ = NoiseScaleAverage(options.decay());
 }
@@ -186,10 +277,15 @@ void GradientNoiseScale::add_micro_batch(int64_t examples) {
   const at::NoGradGuard no_grad;
   const bool first = examples_.empty();
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    if (first) copy_gradients(parameters_[i], sums_[i]);
-    norms_[i].push_back(
-        first ? global_norm(sums_[i]) : added_norm(parameters_[i], sums_[i]));
-    if (!first) copy_gradients(parameters_[i], sums_[i]);
+    const Added added = added_since(parameters_[i], sums_[i], first);
+    norms_[i].push_back(added.norm);
+    if (added.rounding.defined()) {
+      roundings_[i] =
+          roundings_[i].defined()
+              ? roundings_[i].to(added.rounding.device()).add(added.rounding)
+              : added.rounding;
+    }
+    copy_gradients(parameters_[i], sums_[i]);
   }
   examples_.push_back(examples);
   marks_ = marks();
@@ -223,6 +319,7 @@ bool GradientNoiseScale::gradients_differ() const {
 
 void GradientNoiseScale::discard_update() {
   for (auto& norms : norms_) norms.clear();
+  for (auto& rounding : roundings_) rounding.reset();
   examples_.clear();
 }
 
@@ -256,6 +353,7 @@ bool GradientNoiseScale::finish_update(Reduction& reduction, double factor) {
   share.numbers = {
       sums.count, sums.inverse_sizes, gradients_differ() ? 1.0 : 0.0};
   for (const double parts : sums.parts) share.numbers.push_back(parts);
+  for (const double rounding : sums.rounding) share.numbers.push_back(rounding);
   const RankMeans means = average({}, share, reduction);
   std::vector<at::Tensor> all;
   for (const auto& group : parameters_) {
@@ -282,15 +380,18 @@ bool GradientNoiseScale::finish_update(Reduction& reduction, double factor) {
   sums.inverse_sizes = ranks * means.numbers[1];
   for (std::size_t i = 0; i < sums.parts.size(); ++i) {
     sums.parts[i] = ranks * means.numbers[3 + i];
+    sums.rounding[i] = ranks * means.numbers[3 + sums.parts.size() + i];
     std::vector<at::Tensor> gradients;
     for (const at::Tensor& parameter : parameters_[i]) {
       const at::Tensor& gradient = differs ? *next++ : parameter.grad();
       if (gradient.defined()) gradients.push_back(gradient);
     }
     // The last bit may differ where processors do.
-    const double whole =
-        gradients.empty() ? 0
-                          : ranks * ranks * square_of(global_norm(gradients));
+    const double whole = gradients.empty()
+                             ? 0
+                             : ranks * ranks *
+                                   (square_of(global_norm(gradients)) -
+                                    (ranks > 1 ? rounding_of(gradients) : 0));
     sums.whole.push_back(reduction.mean(whole));
   }
   discard_update();
@@ -307,11 +408,16 @@ GradientNoiseScale::Sums GradientNoiseScale::sums_so_far() const {
     double& parts = sums.parts.emplace_back(0.0);
     for (const at::Tensor& norm : norms) parts += square_of(norm);
   }
+  for (const at::Tensor& rounding : roundings_) {
+    sums.rounding.push_back(
+        rounding.defined() ? rounding.item().toDouble() : 0.0);
+  }
   return sums;
 }
 
 // For k micro-batches of any sizes b_i, the sum of which is the gradient:
-// E parts = k |G|^2 + tr S sum(1 / b_i), and E whole = k^2 |G|^2 + the same.
+// E parts = k |G|^2 + tr S sum(1 / b_i) + rounding, and E whole = k^2 |G|^2 +
+// the same.
 bool GradientNoiseScale::add_update(const Sums& sums, double factor) {
   if (sums.count < 2) {
     ++short_updates_;
@@ -322,9 +428,10 @@ bool GradientNoiseScale::add_update(const Sums& sums, double factor) {
   for (std::size_t i = 0; i < sums.parts.size(); ++i) {
     const double gradient =
         (sums.whole[i] - sums.parts[i]) / (sums.count * (sums.count - 1));
+    const double rounding = sums.rounding[i] / sums.inverse_sizes;
     const double noise =
-        (sums.parts[i] - sums.count * gradient) / sums.inverse_sizes;
-    samples.push_back({gradient / unit, noise / unit});
+        (sums.parts[i] - sums.count * gradient) / sums.inverse_sizes - rounding;
+    samples.push_back({gradient / unit, noise / unit, rounding / unit});
   }
   return add_samples(samples);
 }
@@ -362,6 +469,7 @@ bool GradientNoiseScale::add_samples(const std::vector<NoiseSample>& samples) {
   for (const NoiseSample& sample : samples) {
     sum.gradient_square += sample.gradient_square;
     sum.noise_trace += sample.noise_trace;
+    sum.rounding_trace += sample.rounding_trace;
   }
   // An Inf or a NaN of any group is one of the sum.
   if (!is_finite(sum)) {

@@ -24,7 +24,8 @@ std::vector<double> numbers(const NoiseScaleAverage::State& state) {
       state.mean.noise_trace,
       state.gradient_variance,
       state.noise_variance,
-      state.covariance};
+      state.covariance,
+      state.mean.rounding_trace};
 }
 
 void write_average(
@@ -40,8 +41,10 @@ NoiseScaleAverage::State read_average(
   NoiseScaleAverage::State state;
   state.count = detail::read_int(archive, kNoiseScaleOwner, key + "_count");
   const auto values = detail::read_doubles(archive, kNoiseScaleOwner, key);
+  // Those of 0.1 knew nothing of rounding.
+  const std::size_t most = numbers(state).size();
   TORCH_CHECK(
-      values.size() == numbers(state).size(),
+      values.size() == most || values.size() == most - 1,
       kNoiseScaleOwner,
       ": '",
       key,
@@ -51,7 +54,7 @@ NoiseScaleAverage::State read_average(
   detail::check_finite(kNoiseScaleOwner, key, values);
   state.weight = values[0];
   state.square_weight = values[1];
-  state.mean = {values[2], values[3]};
+  state.mean = {values[2], values[3], values.size() == most ? values[7] : 0};
   state.gradient_variance = values[4];
   state.noise_variance = values[5];
   state.covariance = values[6];
@@ -104,6 +107,11 @@ torch::serialize::OutputArchive& operator<<(
     }
     detail::write_doubles(archive, group_key("norms_", i), norms);
   }
+  std::vector<double> roundings;
+  for (const at::Tensor& rounding : noise.roundings_) {
+    roundings.push_back(rounding.defined() ? rounding.item().toDouble() : 0);
+  }
+  detail::write_doubles(archive, "roundings", roundings);
   // Between updates the sums are of no use.
   const bool midst = !noise.examples_.empty();
   for (std::size_t i = 0; i < noise.sums_.size(); ++i) {
@@ -168,6 +176,19 @@ torch::serialize::InputArchive& operator>>(
         key,
         "' of the archive does not fit its examples");
   }
+  std::vector<at::Tensor> roundings(averages.size());
+  if (c10::IValue value; archive.try_read("roundings", value)) {
+    const auto found =
+        detail::read_doubles(archive, kNoiseScaleOwner, "roundings");
+    TORCH_CHECK(
+        found.size() == roundings.size(),
+        kNoiseScaleOwner,
+        ": 'roundings' of the archive does not fit its groups");
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      if (found[i] == 0) continue;
+      roundings[i] = at::scalar_tensor(found[i], at::kDouble);
+    }
+  }
   Groups sums;
   for (std::size_t i = 0; i < noise.parameters_.size(); ++i) {
     sums.push_back(read_sums(archive, i, noise.parameters_[i]));
@@ -178,6 +199,7 @@ torch::serialize::InputArchive& operator>>(
   noise.total_ = total;
   noise.averages_ = std::move(averages);
   noise.norms_ = std::move(norms);
+  noise.roundings_ = std::move(roundings);
   noise.sums_ = std::move(sums);
   return archive;
 }

@@ -13,6 +13,10 @@
 namespace stepsize {
 namespace {
 
+// The share of what is taken off for rounding that may be wrong: errors are not
+// quite uniform, nor independent.
+constexpr double kRoundingDoubt = 0.5;
+
 // More digits than three no noise scale is good for.
 std::string short_text(double value) {
   std::array<char, 32> buffer{};
@@ -124,6 +128,7 @@ void NoiseScaleAverage::add(const NoiseSample& sample) {
   };
   check("gradient_square", sample.gradient_square);
   check("noise_trace", sample.noise_trace);
+  check("rounding_trace", sample.rounding_trace);
   ++state_.count;
   state_.weight = 1 + decay_ * state_.weight;
   state_.square_weight = 1 + decay_ * decay_ * state_.square_weight;
@@ -138,6 +143,8 @@ void NoiseScaleAverage::add(const NoiseSample& sample) {
   spread(state_.covariance, gradient * noise);
   state_.mean.gradient_square += share * gradient;
   state_.mean.noise_trace += share * noise;
+  state_.mean.rounding_trace +=
+      share * (sample.rounding_trace - state_.mean.rounding_trace);
 }
 
 NoiseScale NoiseScaleAverage::value() const {
@@ -160,8 +167,12 @@ NoiseScale NoiseScaleAverage::value() const {
   const double variance =
       state_.noise_variance - 2 * result.value * state_.covariance +
       result.value * result.value * state_.gradient_variance;
+  // Rounding is the same in every update and does not average out.
+  const double rounding = kRoundingDoubt * state_.mean.rounding_trace;
   result.standard_error =
-      std::sqrt(std::max(variance, 0.0) * concentration / (1 - concentration)) /
+      std::sqrt(
+          std::max(variance, 0.0) * concentration / (1 - concentration) +
+          rounding * rounding) /
       result.gradient_square;
   return result;
 }

@@ -211,6 +211,7 @@ TEST(SchedulesPage, LintSaysWhatItIsSaidToSay) {
       {"kRiseAfterEnd", LintKind::kRiseAfterEnd},
       {"kRunShorter", LintKind::kRunShorter},
       {"kRunLonger", LintKind::kRunLonger},
+      {"kNoFactor", LintKind::kNoFactor},
   };
   std::size_t found = 0;
   for (const auto& cells : table_rows(kPage)) {

@@ -40,6 +40,44 @@ TEST(ClippedSGD, BringsTheGradientDownToMaxNorm) {
   EXPECT_EQ(sgd.clipped_steps(), 1);
 }
 
+// The norm is beyond the range of a double, the coefficient no normal number.
+TEST(ClippedSGD, BringsTheLargestGradientsDownToMaxNorm) {
+  constexpr double kLargest = std::numeric_limits<double>::max();
+  for (const double max_norm : {2.0, 1e-100}) {
+    auto x = leaf({0, 0});
+    ClippedSGD sgd({x}, ClippedSGDOptions(1).max_norm(max_norm));
+    set_gradient(x, {kLargest, -kLargest});
+    sgd.step();
+    const double expected = max_norm / std::sqrt(2.0);
+    EXPECT_NEAR(x[0].item<double>() / expected, -1, 1e-14);
+    EXPECT_NEAR(x[1].item<double>() / expected, 1, 1e-14);
+    EXPECT_EQ(sgd.skipped_steps(), 0);
+    EXPECT_EQ(sgd.clipped_steps(), 1);
+    EXPECT_EQ(sgd.last_grad_norm(), kInfinity);
+  }
+  auto y = torch::zeros({4}, torch::requires_grad());
+  ClippedSGD sgd({y}, ClippedSGDOptions(1).max_norm(1));
+  set_gradient(y, {1e38, 1e38, -1e38, 1e38});
+  sgd.step();
+  EXPECT_NEAR(y[2].item<double>(), 0.5, 1e-7);
+  EXPECT_NEAR(y.norm().item<double>(), 1, 1e-6);
+}
+
+TEST(ClippedAdamW, TakesTheLargestGradientsForFinite) {
+  constexpr double kLargest = std::numeric_limits<double>::max();
+  auto x = leaf({0, 0});
+  ClippedAdamW adamw({x}, ClippedAdamWOptions(0.1).weight_decay(0).max_norm(2));
+  set_gradient(x, {kLargest, -kLargest});
+  adamw.step();
+  // Adam's first step is the rate along the signs.
+  EXPECT_NEAR(x[0].item<double>(), -0.1, 1e-8);
+  EXPECT_NEAR(x[1].item<double>(), 0.1, 1e-8);
+  EXPECT_EQ(adamw.skipped_steps(), 0);
+  set_gradient(x, {kLargest, kInfinity});
+  adamw.step();
+  EXPECT_EQ(adamw.skipped_steps(), 1);
+}
+
 TEST(ClippedSGD, MeasuresTheLargestElementIfAskedTo) {
   auto x = leaf({0, 0});
   ClippedSGD sgd(

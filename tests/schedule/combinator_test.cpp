@@ -80,6 +80,32 @@ TEST(Times, IsThePointwiseProduct) {
   EXPECT_EQ((c * noise(0.05)).length(), kInf);
 }
 
+TEST(Times, HoldsWhatItsFactorsHold) {
+  const Schedule ended = linear(100, 1, 0.5) * noise(0.1);
+  const Schedule endless = inverse_sqrt(50);
+  const double held = 0.5 * noise(0.1)(100);
+  EXPECT_EQ(ended(200), held);
+  EXPECT_EQ((ended * endless)(200), held * endless(200));
+  EXPECT_EQ((endless * ended)(200), endless(200) * held);
+  // Beside a factor without an end, noise has none.
+  EXPECT_EQ(
+      (linear(100, 1, 0.5) * endless * noise(0.1))(200),
+      0.5 * endless(200) * noise(0.1)(200));
+  // A product of noise alone has as little part in the end as noise.
+  EXPECT_EQ((linear(40) * (constant(2) * noise(0.1))).length(), 40);
+  // The longest so far decides.
+  EXPECT_EQ(
+      (noise(0.1) * linear(10, 1, 1) * linear(20, 1, 1))(15), noise(0.1)(10));
+}
+
+TEST(Times, TakesMoreFactorsThanCombinatorsMayBeDeep) {
+  Schedule product = constant(1);
+  for (int i = 0; i < 200; ++i) {
+    product = product * constant(2);
+  }
+  EXPECT_EQ(product(7), 0x1p200);
+}
+
 TEST(Clamp, KeepsTheFactorWithinBounds) {
   const Schedule schedule = linear(10).clamp(0.25, 0.75);
   for (double t = 0; t <= 12; t += 0.25) {

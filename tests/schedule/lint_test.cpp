@@ -86,6 +86,43 @@ TEST(Lint, FindsTheMistakes) {
   }
 }
 
+// What is before 0 after a shift is not played.
+TEST(Lint, PassesOverJoinsThatAShiftHasCutOff) {
+  expect_findings(
+      {"(warmup 10 > cosine 90) shift -20 * linear 100",
+       80,
+       {{LintKind::kRunShorter, 80}}});
+  expect_findings({"(constant 0.5 for 10 > linear 90) shift -10", 90, {}});
+  expect_findings(
+      {"constant for 10 > ((constant 0.5 for 10 > linear 90) shift -10)",
+       100,
+       {}});
+  expect_findings(
+      {"(constant 0.5 for 30 > linear 90) shift -20 * linear 100",
+       100,
+       {{LintKind::kJumpAtJoin, 10}}});
+}
+
+// 10^308 is a double, 10^309 is none.
+TEST(Lint, SaysWhereAScheduleHasNoFactor) {
+  expect_findings({"exponential 10", 1000, {{LintKind::kNoFactor, 309}}});
+  expect_findings({"exponential 10", 1e9, {{LintKind::kNoFactor, 309}}});
+  expect_findings({"exponential 10", 309, {}});
+  expect_findings(
+      // Beside 1e308 the jump to 1 is none.
+      {"linear 5 from 0 > exponential 10",
+       1000,
+       {{LintKind::kFirstUpdateAtZero, 0}, {LintKind::kNoFactor, 314}}});
+  // Growth after the run is none of its business.
+  expect_findings({"(exponential 10 for 400 > constant) * linear 50", 50, {}});
+  const auto found =
+      lint(callable([](double t) { return t < 7 ? 1.0 : -1.0; }), 20);
+  ASSERT_EQ(found.size(), 1U);
+  EXPECT_EQ(found[0].kind, LintKind::kNoFactor);
+  EXPECT_EQ(found[0].at, 7);
+  EXPECT_NE(found[0].message.find("got -1"), std::string::npos);
+}
+
 TEST(Lint, PassesWhatIsSound) {
   const char* const texts[] = {
       "warmup 10% > cosine 90%",

@@ -1,17 +1,15 @@
 #include <stepsize/schedule/parse.h>
 
 #include "tests/schedule/catalogue.h"
+#include "tests/schedule/random_schedules.h"
 #include "tests/schedule/refusal.h"
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <clocale>
-#include <cmath>
 #include <cstring>
 #include <limits>
 #include <locale>
-#include <random>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -19,139 +17,8 @@
 namespace stepsize {
 namespace {
 
-// Seeded expressions of any curve under any combinator, with numbers of every
-// size among the ordinary ones.
-class Generator {
- public:
-  explicit Generator(std::uint64_t seed) : random_(seed) {}
-
-  Schedule any(int depth) {
-    if (depth == 0 || below(5) == 0) {
-      return curve();
-    }
-    switch (below(8)) {
-      case 0:
-        return finite(depth - 1).then(any(depth - 1));
-      case 1:
-        return any(depth - 1) * any(depth - 1);
-      case 2: {
-        const double low = positive();
-        return any(depth - 1).clamp(
-            low, below(3) == 0 ? kInf : std::max(low, positive()));
-      }
-      case 3:
-        return finite(depth - 1).repeat(
-            below(2) == 0 ? Schedule::kForever : count(), stretch(), share());
-      case 4:
-        return finite(depth - 1).stretch_to(positive());
-      case 5: {
-        const Schedule inner = finite(depth - 1);
-        return inner.shift(-inner.length() * share());
-      }
-      case 6:
-        return any(depth - 1).shift(positive());
-      default:
-        return any(depth - 1).limit(positive());
-    }
-  }
-
- private:
-  static constexpr double kInf = std::numeric_limits<double>::infinity();
-
-  std::uint64_t below(std::uint64_t bound) { return random_() % bound; }
-  double uniform() {
-    return std::ldexp(static_cast<double>(below(1U << 30)), -30);
-  }
-  double positive() {
-    static const double odd[] = {
-        5e-324, 1e-300, 1.0 / 3, 0.1, 1, 3, 1e15, 9007199254740992, 1e300};
-    return below(3) == 0 ? odd[below(std::size(odd))] : 1 + 1000 * uniform();
-  }
-  double share() {
-    static const double odd[] = {1e-300, 1.0 / 3, 0.1, 0.25, 1};
-    return below(3) == 0 ? odd[below(std::size(odd))] : 0.01 + 0.9 * uniform();
-  }
-  double zero_or(double value) { return below(4) == 0 ? 0 : value; }
-  double stretch() { return below(2) == 0 ? 1 : 1 + 3 * uniform(); }
-  int64_t count() {
-    return below(4) == 0 ? (int64_t{1} << 62) + 1
-                         : static_cast<int64_t>(1 + below(9));
-  }
-
-  Schedule finite(int depth) {
-    Schedule schedule = any(depth);
-    const double length = schedule.length();
-    return length > 0 && length < 1e300 ? schedule
-                                        : schedule.limit(1 + uniform());
-  }
-
-  Schedule curve() {
-    const double n = positive();
-    const double s = share();
-    const double m = zero_or(share());
-    const auto up = static_cast<WarmupShape>(below(4));
-    const auto down = static_cast<CooldownShape>(below(5));
-    switch (below(20)) {
-      case 0:
-        return constant(zero_or(positive()));
-      case 1:
-        return linear(zero_or(n), zero_or(positive()), below(2) ? 1 : n);
-      case 2:
-        return warmup(zero_or(n), up);
-      case 3:
-        return warmup(zero_or(n), up, s);
-      case 4:
-        return cooldown(zero_or(n), down, s);
-      case 5:
-        return cosine(n, m, positive());
-      case 6:
-        return polynomial(n, positive(), m);
-      case 7:
-        return geometric(zero_or(n), s, below(2) ? 1 : positive());
-      case 8:
-        return rex(n, below(4) ? m : 1);
-      case 9:
-        return tanh_decay(n, -positive(), positive(), m);
-      case 10:
-        return step_decay(n, m);
-      case 11:
-        return multi_step({zero_or(s), n + s, n + s}, positive());
-      case 12:
-        return below(2) ? exponential(s) : inverse_time(m, n, below(2) == 0);
-      case 13:
-        return below(2) ? inverse_sqrt(n) : noam(n, positive(), positive());
-      case 14:
-        return piecewise(
-            {{0, m}, {1 + s, 1 / 3.0}, {3 + n, s}},
-            static_cast<Interpolation>(below(2)));
-      case 15:
-        return noise(s / 2, random_(), s, n);
-      case 16:
-        return cosine_restarts(
-            n,
-            CosineRestartsOptions()
-                .stretch(stretch())
-                .peak_decay(share())
-                .cycles(below(2) ? Schedule::kForever : count())
-                .floor(m));
-      case 17: {
-        TriangularOptions options;
-        options.floor(m).down(below(2) ? n : positive());
-        return below(2) ? triangular(n, options) : triangular2(n, options);
-      }
-      case 18:
-        return exp_range(n, s);
-      default:
-        return one_cycle(
-            n, OneCycleOptions().pct_start(s / 2).three_phase(below(2)));
-    }
-  }
-
-  std::mt19937_64 random_;
-};
-
 std::vector<Schedule> generated() {
-  Generator generator(1729);
+  testing::RandomSchedules generator(1729, testing::Times::kWild);
   std::vector<Schedule> schedules = testing::every_schedule();
   for (int i = 0; i < 4000; ++i) {
     schedules.push_back(generator.any(i % 5));

@@ -1,5 +1,7 @@
 #include <stepsize/schedule/schedule.h>
 
+#include <stepsize/schedule/parse.h>
+
 #include "tests/schedule/catalogue.h"
 #include "tests/schedule/refusal.h"
 
@@ -116,12 +118,23 @@ TEST(Schedule, EqualityLooksAtEveryNumber) {
   EXPECT_NE(constant() * noise(0.1), noise(0.1) * constant());
 }
 
-TEST(Schedule, JoinsAndProductsAreAssociative) {
+TEST(Schedule, JoinsAreAssociative) {
   const Schedule a = warmup(3);
   const Schedule b = cosine(4);
   const Schedule c = rex(5);
   EXPECT_EQ(a.then(b).then(c), a.then(b.then(c)));
-  EXPECT_EQ((a * b) * c, a * (b * c));
+}
+
+TEST(Schedule, ProductsGoFromLeftToRight) {
+  const Schedule a = constant(0.1);
+  const Schedule b = constant(0.7);
+  const Schedule c = constant(0.3);
+  EXPECT_EQ((a * b) * c, parse("constant 0.1 * constant 0.7 * constant 0.3"));
+  EXPECT_EQ((a * b) * c, parse("(constant 0.1 * constant 0.7) * constant 0.3"));
+  EXPECT_EQ(a * (b * c), parse("constant 0.1 * (constant 0.7 * constant 0.3)"));
+  EXPECT_EQ(((a * b) * c)(0), (0.1 * 0.7) * 0.3);
+  EXPECT_EQ((a * (b * c))(0), 0.1 * (0.7 * 0.3));
+  EXPECT_NE(((a * b) * c)(0), (a * (b * c))(0));
 }
 
 TEST(Schedule, CallablesEqualTheirCopiesAlone) {

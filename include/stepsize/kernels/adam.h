@@ -43,10 +43,12 @@ struct AdamHyperparameters {
 /// - `exp_avgs` (m) and `exp_avg_sqs` (v): one a parameter.
 /// - `max_exp_avg_sqs` (x): one a parameter with amsgrad, none without.
 /// - `steps`: for each parameter the number of this step, from 1 on.
-/// - `grad_scale`: undefined, or a 0-dim factor of every gradient, such as
-///   clip_coefficient gives. Where it is NaN, Inf or beyond float32's range
-///   nothing is changed. It stays on its device; a CPU parameter has to wait
-///   for a factor that lies elsewhere.
+/// - `grad_scale`: undefined, or a 0-dim factor of every gradient, or two such
+///   factors (1-dim), as clip_coefficient gives. Where the product is NaN, Inf
+///   or beyond float32's range nothing is changed. One too small for a normal
+///   float32 loses no digits for that; on another device than the CPU it does,
+///   unless it comes in two. It stays on its device; a CPU parameter has to
+///   wait for a factor that lies elsewhere.
 ///
 /// Types, strides and undefined gradients are as with sgd_step; nor may a
 /// tensor come twice. Give parameters of half types float32 state: at beta2

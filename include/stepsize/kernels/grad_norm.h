@@ -11,8 +11,9 @@ enum class NormType {
 
 /// The norm of all elements of all tensors, as of one long vector; 0-dim.
 ///
-/// NaN if any element is NaN, else Inf if any is Inf. Undefined and empty
-/// tensors are skipped; of no elements the norm is 0. A sparse (COO) tensor
+/// NaN if any element is NaN, else Inf if any is Inf or the norm is beyond the
+/// range of a double (norm_in_parts() has it then). Undefined and empty tensors
+/// are skipped; of no elements the norm is 0. A sparse (COO) tensor
 /// counts with the values it has after its duplicates are added up.
 ///
 /// CPU tensors (float32, float64, bfloat16, float16, mixed as they come) are
@@ -31,6 +32,16 @@ enum class NormType {
 /// Throws c10::Error where a tensor is not of a floating type.
 at::Tensor global_norm(at::TensorList tensors, NormType type = NormType::kTwo);
 
+/// The same norm as two numbers, {norm / unit, unit}, 1-dim, for gradients of
+/// any size: unit is a power of two, 1 unless elements are so large or small
+/// that a double could not hold their squares, and the product may be beyond
+/// the range of a double. clip_coefficient() takes it.
+///
+/// On other devices than the CPU float64 tensors cost two more passes and a
+/// copy of them; without such the unit is 1 there.
+at::Tensor norm_in_parts(
+    at::TensorList tensors, NormType type = NormType::kTwo);
+
 /// The factor that brings a norm down to `max_norm`:
 ///
 ///   max_norm / max(norm, max_norm)
@@ -42,7 +53,12 @@ at::Tensor global_norm(at::TensorList tensors, NormType type = NormType::kTwo);
 /// norm is NaN or Inf there is no such factor: the result is NaN, and sgd_step
 /// and adam_step given a NaN change nothing.
 ///
-/// `norm`: 0-dim, of a floating type. `max_norm` > 0; Inf clips nothing.
+/// Of a norm in parts the coefficient is two factors, 1-dim, which the step
+/// functions multiply in one after the other: their product may be too small
+/// for a double.
+///
+/// `norm`: 0-dim, of a floating type, or from norm_in_parts(). `max_norm` > 0;
+/// Inf clips nothing.
 at::Tensor clip_coefficient(const at::Tensor& norm, double max_norm);
 
 }  // namespace stepsize

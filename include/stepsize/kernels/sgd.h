@@ -41,10 +41,12 @@ struct SGDHyperparameters {
 ///   bool: take an array of bool or a std::array. Give a new buffer filled
 ///   with zeros: a step that is skipped on another device than the CPU leaves
 ///   it so.
-/// - `grad_scale`: undefined, or a 0-dim factor of every gradient, such as
-///   clip_coefficient gives. Where it is NaN, Inf or beyond float32's range
-///   nothing is changed. It stays on its device; a CPU parameter has to wait
-///   for a factor that lies elsewhere.
+/// - `grad_scale`: undefined, or a 0-dim factor of every gradient, or two such
+///   factors (1-dim), as clip_coefficient gives. Where the product is NaN, Inf
+///   or beyond float32's range nothing is changed. One too small for a normal
+///   float32 loses no digits for that; on another device than the CPU it does,
+///   unless it comes in two. It stays on its device; a CPU parameter has to
+///   wait for a factor that lies elsewhere.
 ///
 /// Parameters are float32, float64, bfloat16 or float16, each gradient of the
 /// type of its parameter. The half types are computed in float32, and their

@@ -56,8 +56,9 @@ class Schedule {
   /// Text: `A > B`. Throws where this schedule has no end.
   Schedule then(const Schedule& next) const;
 
-  /// The pointwise product. Text: `A * B`. It ends when the last factor ends
-  /// (constants and noise aside), and has no end where one has none.
+  /// The pointwise product, (A * B)(t) = A(t) B(t) to the bit. It ends when the
+  /// last factor ends (constants and noise aside), and has no end where one has
+  /// none. Text: `A * B`; A * B * C is (A * B) * C, and A * (B * C) another.
   Schedule times(const Schedule& other) const;
 
   /// The factor kept within [low, high]. Text: `A clamp LOW HIGH`.

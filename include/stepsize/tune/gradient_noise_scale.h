@@ -56,12 +56,14 @@ struct RankSquares {
 ///
 /// An update with a NaN or an Inf in a gradient is counted and left out; so is
 /// one of less than two micro-batches. A parameter without a gradient counts as
-/// one of zeros. Where the gradients' type is of half precision, the rounding
-/// of the sum is part of the noise.
+/// one of zeros. Where the gradients' type is of half precision, what its
+/// rounding is expected to add is taken off the noise, and half of it enters
+/// the standard error (docs/tuning.md).
 ///
 /// Cost a micro-batch: a norm, a difference and a copy, each one pass over the
-/// gradients. Memory: one copy of the gradients. The host waits for an
-/// accelerator in finish_update() alone.
+/// gradients; of half precision some ten passes. Memory: one copy of the
+/// gradients, and of half precision, while add_micro_batch() runs, six copies
+/// in float32. The host waits for an accelerator in finish_update() alone.
 ///
 /// `torch::save` and `torch::load` carry all of it, in the midst of an update
 /// too; a run goes on bit for bit. Loading what another class, other options or
@@ -175,6 +177,8 @@ class GradientNoiseScale {
   std::vector<std::vector<at::Tensor>> sums_;
   // Norms of the update's micro-batches, a list a group, and their sizes.
   std::vector<std::vector<at::Tensor>> norms_;
+  // The squared norm of the rounding in them; undefined where there is none.
+  std::vector<at::Tensor> roundings_;
   std::vector<int64_t> examples_;
   // Gradients and their versions at the last micro-batch.
   std::vector<std::pair<const void*, uint32_t>> marks_;

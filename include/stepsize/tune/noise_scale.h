@@ -12,6 +12,8 @@ namespace stepsize {
 struct NoiseSample {
   double gradient_square;  ///< of |G|^2; negative where noise drowns G
   double noise_trace;      ///< of tr S
+  /// What was taken off tr S for the rounding of the gradients, by estimate.
+  double rounding_trace = 0;
 };
 
 /// From the gradients g_1 ... g_k of k >= 2 micro-batches, or of as many ranks,
@@ -38,7 +40,8 @@ struct NoiseScale {
   double noise_trace = std::numeric_limits<double>::quiet_NaN();
   /// N; NaN where it is not known.
   double value = std::numeric_limits<double>::quiet_NaN();
-  /// Of value; NaN where it is not known or less than three updates were seen.
+  /// Of value, with half of what was taken off for rounding; NaN where it is
+  /// not known or less than three updates were seen.
   double standard_error = std::numeric_limits<double>::quiet_NaN();
   /// Updates seen.
   int64_t updates = 0;
