@@ -168,13 +168,37 @@ def metrics_of(name, count):
         ]
     if name == "rising_negative":
         return [-3.0 + 0.005 * i + 0.05 * noise[i] for i in range(count)]
+    if name == "through_zero":
+        return [1.0 - 0.01 * i + 0.05 * noise[i] for i in range(count)]
+    if name.startswith("minus_"):
+        return [-m for m in metrics_of(name[len("minus_") :], count)]
     raise ValueError(name)
 
 
-def plateau(metrics_name, bases=TWO, steps=STEPS, **options):
+class EvenPlateau(py.ReduceLROnPlateau):
+    """Python's class with a relative margin of threshold * |best|.
+
+    Python multiplies the best metric by 1 - threshold (min) or 1 + threshold
+    (max), which moves a negative one the wrong way."""
+
+    def margin(self, best):
+        return self.threshold * (abs(best) if self.threshold_mode == "rel" else 1)
+
+    def is_better(self, a, best):
+        if math.isinf(best):  # no metric yet
+            return a < best if self.mode == "min" else a > best
+        if self.mode == "min":
+            return a < best - self.margin(best)
+        return a > best + self.margin(best)
+
+    _is_better = is_better  # as later versions call it
+
+
+def plateau(metrics_name, bases=TWO, steps=STEPS, python=True, **options):
+    """A run of Python's class, or (python=False) of EvenPlateau."""
     spec = Spec("ReduceLROnPlateau", **options)
     opt = make_optimizer("SGD", bases)
-    scheduler = spec.build(opt)
+    scheduler = spec.build(opt) if python else EvenPlateau(opt, **options)
     metrics = metrics_of(metrics_name, steps)
     rates = [[b] for b in bases]
     best, bad, cooldown = [], [], []
@@ -440,6 +464,19 @@ def plateau_cases():
         plateau("rising_negative", mode="max", patience=4, threshold_mode="abs"),
         plateau("nan", patience=2, factor=0.8),
     ]
+    # What Python should do with negative metrics (and, the last one, what it
+    # does with positive ones).
+    even = [
+        plateau("negative", python=False, patience=4),
+        plateau("rising_negative", python=False, mode="max", patience=4),
+        plateau("through_zero", python=False, patience=2, threshold=0.01),
+        plateau(
+            "minus_through_zero", python=False, mode="max", patience=2, threshold=0.01
+        ),
+        plateau("minus_flat", python=False, patience=5, factor=0.5),
+        plateau("loss", python=False, factor=0.5, patience=3, cooldown=2),
+    ]
+    yield "reduce_lr_on_plateau_even", even
 
 
 def main():
@@ -448,7 +485,8 @@ def main():
     folder = sys.argv[1] if len(sys.argv) > 1 else default
     os.makedirs(folder, exist_ok=True)
     total = 0
-    for group in (simple_cases, cyclic_cases, composite_cases, plateau_cases):
+    groups = [simple_cases, cyclic_cases, composite_cases, plateau_cases]
+    for group in groups:
         for name, cases in group():
             path = os.path.join(folder, name + ".txt")
             with open(path, "w", encoding="utf-8") as file:
