@@ -3,8 +3,10 @@
 
     /usr/bin/python3 scripts/make_goldens.py [DIR]
 
-The files that are committed come from torch 1.13.1 (Debian's python3-torch).
-Nothing here is needed to build or to test: run it to add parameter sets.
+The files that are committed come from torch 1.13.1 (Debian's python3-torch),
+which calls itself 1.13.0a0; 2.6.0 and 2.14.1 write the same, but for the first
+line. Those of Adam (adam_cycles.txt) come from 2.14.1: 1.13.1 refuses CyclicLR
+with Adam, and leaves that file as it is. Nothing here is needed to build or to test: run it to add parameter sets.
 
 A file holds cases. A case is
 
@@ -479,6 +481,33 @@ def plateau_cases():
     yield "reduce_lr_on_plateau_even", even
 
 
+def adam_cases():
+    S = Spec
+    cyclic = S("CyclicLR", base_lr=0.01, max_lr=0.1, step_size_up=2)
+    yield "adam_cycles", [
+        case(cyclic, optimizer="Adam", steps=40, momentum=True),
+        case(
+            S(
+                "CyclicLR", base_lr=0.001, max_lr=0.05, step_size_up=20,
+                step_size_down=50, mode="triangular2", base_momentum=[0.7, 0.75],
+                max_momentum=[0.95, 0.85],
+            ),
+            optimizer="AdamW", momentum=True,
+        ),
+        case(
+            S("OneCycleLR", max_lr=0.1, total_steps=200),
+            optimizer="Adam", steps=199, momentum=True,
+        ),
+        case(
+            S(
+                "OneCycleLR", max_lr=0.1, total_steps=150, three_phase=True,
+                anneal_strategy="linear",
+            ),
+            optimizer="AdamW", steps=149, momentum=True,
+        ),
+    ]
+
+
 def main():
     here = os.path.dirname(os.path.abspath(__file__))
     default = os.path.join(here, "..", "tests", "lr_scheduler", "goldens")
@@ -486,6 +515,8 @@ def main():
     os.makedirs(folder, exist_ok=True)
     total = 0
     groups = [simple_cases, cyclic_cases, composite_cases, plateau_cases]
+    if not torch.__version__.startswith("1."):
+        groups.append(adam_cases)
     for group in groups:
         for name, cases in group():
             path = os.path.join(folder, name + ".txt")

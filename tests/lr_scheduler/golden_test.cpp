@@ -86,7 +86,8 @@ INSTANTIATE_TEST_SUITE_P(
         "sequential_lr",
         "sequential_momentum",
         "chained_scheduler",
-        "swa_lr"),
+        "swa_lr",
+        "adam_cycles"),
     [](const auto& test) { return std::string(test.param); });
 
 // Steps a plateau through each case of a file, with options as `edit` leaves
