@@ -7,6 +7,8 @@
 - The C++ blocks of the README and of docs/schedules.md stand, spaces aside, in
   a file that is compiled and run as a test. (A page writes assert where a test
   writes EXPECT_TRUE.)
+- The rows under "How we differ from Python" in docs/lr_scheduler.md are those
+  that scripts/python_differences.py runs.
 - Every script that a command on a page names exists, and every picture in
   docs/pictures is shown on a page.
 With the schedule_gallery program also:
@@ -99,6 +101,33 @@ def check_commands(root: pathlib.Path, page: pathlib.Path) -> Iterator[str]:
                 yield f"there is no {script}"
 
 
+def check_python_rows(root: pathlib.Path) -> Iterator[str]:
+    """Compares the tables' first two columns with the script's rows."""
+    page = root / "docs/lr_scheduler.md"
+    script = root / "scripts/python_differences.py"
+    listing = subprocess.run(
+        [sys.executable, "-B", str(script), "--rows"],
+        check=True,
+        stdout=subprocess.PIPE,
+    ).stdout.decode("utf-8")
+    wanted = listing.splitlines()
+    text = page.read_text(encoding="utf-8")
+    part = text.partition("## How we differ from Python")[2]
+    tables = re.findall(
+        r"^\| Case \| Python \| Here \|\n\|[-|]+\n((?:\|.*\n)*)",
+        part,
+        re.MULTILINE,
+    )
+    shown = []
+    for line in "".join(tables).splitlines():
+        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        shown.append("\t".join(cells[:2]))
+    for row in sorted(set(shown) - set(wanted)):
+        yield f"python_differences.py does not run the row '{row}'"
+    for row in sorted(set(wanted) - set(shown)):
+        yield f"the row '{row}' of python_differences.py is missing"
+
+
 def same_picture(old: str, new: str) -> bool:
     """Whether two SVG texts differ in nothing but the rounding of numbers."""
     if NUMBER.sub("#", old) != NUMBER.sub("#", new):
@@ -172,6 +201,8 @@ def check(root: pathlib.Path, gallery: str) -> List[str]:
         faults += [f"{name}: {fault}" for fault in check_commands(root, page)]
         if name in PAGES_WITH_CODE:
             faults += [f"{name}: {fault}" for fault in check_code(root, page)]
+        if name == "docs/lr_scheduler.md":
+            faults += [f"{name}: {fault}" for fault in check_python_rows(root)]
     faults += list(check_shown(root, pages))
     if gallery:
         faults += list(check_gallery(root, gallery))

@@ -69,6 +69,27 @@ class CheckDocs(unittest.TestCase):
     def test_good_pages_have_no_fault(self) -> None:
         self.assertEqual(self.faults(), "")
 
+    def show_differences(self, rows: str) -> str:
+        """The faults of a page with these rows, where the script runs two."""
+        self.write(
+            "scripts/python_differences.py",
+            "print('`A`\\tclimbs to 1.5')\nprint('`B`\\traises')\n",
+        )
+        head = "| Case | Python | Here |\n|---|---|---|\n"
+        self.write(
+            "docs/lr_scheduler.md",
+            "# S\n\n## How we differ from Python\n\n" + head + rows,
+        )
+        return self.faults()
+
+    def test_compares_the_rows_on_python_with_the_scripts(self) -> None:
+        first = "| `A` | climbs to 1.5 | stays |\n"
+        second = "| `B` | raises | works |\n"
+        self.assertEqual(self.show_differences(first + second), "")
+        self.assertIn("'`B`\traises' of", self.show_differences(first))
+        wrong = first.replace("1.5", "1.0") + second
+        self.assertIn("not run the row '`A`", self.show_differences(wrong))
+
     def test_finds_a_link_to_a_missing_file(self) -> None:
         self.change_page("../README.md", "../READYOU.md")
         self.assertIn("leads nowhere", self.faults())

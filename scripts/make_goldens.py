@@ -3,8 +3,10 @@
 
     /usr/bin/python3 scripts/make_goldens.py [DIR]
 
-The files that are committed come from torch 1.13.1 (Debian's python3-torch).
-Nothing here is needed to build or to test: run it to add parameter sets.
+The files that are committed come from torch 1.13.1 (Debian's python3-torch),
+which calls itself 1.13.0a0; 2.6.0 and 2.14.1 write the same, but for the first
+line. Those of Adam (adam_cycles.txt) come from 2.14.1: 1.13.1 refuses CyclicLR
+with Adam, and leaves that file as it is. Nothing here is needed to build or to test: run it to add parameter sets.
 
 A file holds cases. A case is
 
@@ -168,13 +170,37 @@ def metrics_of(name, count):
         ]
     if name == "rising_negative":
         return [-3.0 + 0.005 * i + 0.05 * noise[i] for i in range(count)]
+    if name == "through_zero":
+        return [1.0 - 0.01 * i + 0.05 * noise[i] for i in range(count)]
+    if name.startswith("minus_"):
+        return [-m for m in metrics_of(name[len("minus_") :], count)]
     raise ValueError(name)
 
 
-def plateau(metrics_name, bases=TWO, steps=STEPS, **options):
+class EvenPlateau(py.ReduceLROnPlateau):
+    """Python's class with a relative margin of threshold * |best|.
+
+    Python multiplies the best metric by 1 - threshold (min) or 1 + threshold
+    (max), which moves a negative one the wrong way."""
+
+    def margin(self, best):
+        return self.threshold * (abs(best) if self.threshold_mode == "rel" else 1)
+
+    def is_better(self, a, best):
+        if math.isinf(best):  # no metric yet
+            return a < best if self.mode == "min" else a > best
+        if self.mode == "min":
+            return a < best - self.margin(best)
+        return a > best + self.margin(best)
+
+    _is_better = is_better  # as later versions call it
+
+
+def plateau(metrics_name, bases=TWO, steps=STEPS, python=True, **options):
+    """A run of Python's class, or (python=False) of EvenPlateau."""
     spec = Spec("ReduceLROnPlateau", **options)
     opt = make_optimizer("SGD", bases)
-    scheduler = spec.build(opt)
+    scheduler = spec.build(opt) if python else EvenPlateau(opt, **options)
     metrics = metrics_of(metrics_name, steps)
     rates = [[b] for b in bases]
     best, bad, cooldown = [], [], []
@@ -440,6 +466,46 @@ def plateau_cases():
         plateau("rising_negative", mode="max", patience=4, threshold_mode="abs"),
         plateau("nan", patience=2, factor=0.8),
     ]
+    # What Python should do with negative metrics (and, the last one, what it
+    # does with positive ones).
+    even = [
+        plateau("negative", python=False, patience=4),
+        plateau("rising_negative", python=False, mode="max", patience=4),
+        plateau("through_zero", python=False, patience=2, threshold=0.01),
+        plateau(
+            "minus_through_zero", python=False, mode="max", patience=2, threshold=0.01
+        ),
+        plateau("minus_flat", python=False, patience=5, factor=0.5),
+        plateau("loss", python=False, factor=0.5, patience=3, cooldown=2),
+    ]
+    yield "reduce_lr_on_plateau_even", even
+
+
+def adam_cases():
+    S = Spec
+    cyclic = S("CyclicLR", base_lr=0.01, max_lr=0.1, step_size_up=2)
+    yield "adam_cycles", [
+        case(cyclic, optimizer="Adam", steps=40, momentum=True),
+        case(
+            S(
+                "CyclicLR", base_lr=0.001, max_lr=0.05, step_size_up=20,
+                step_size_down=50, mode="triangular2", base_momentum=[0.7, 0.75],
+                max_momentum=[0.95, 0.85],
+            ),
+            optimizer="AdamW", momentum=True,
+        ),
+        case(
+            S("OneCycleLR", max_lr=0.1, total_steps=200),
+            optimizer="Adam", steps=199, momentum=True,
+        ),
+        case(
+            S(
+                "OneCycleLR", max_lr=0.1, total_steps=150, three_phase=True,
+                anneal_strategy="linear",
+            ),
+            optimizer="AdamW", steps=149, momentum=True,
+        ),
+    ]
 
 
 def main():
@@ -448,7 +514,10 @@ def main():
     folder = sys.argv[1] if len(sys.argv) > 1 else default
     os.makedirs(folder, exist_ok=True)
     total = 0
-    for group in (simple_cases, cyclic_cases, composite_cases, plateau_cases):
+    groups = [simple_cases, cyclic_cases, composite_cases, plateau_cases]
+    if not torch.__version__.startswith("1."):
+        groups.append(adam_cases)
+    for group in groups:
         for name, cases in group():
             path = os.path.join(folder, name + ".txt")
             with open(path, "w", encoding="utf-8") as file:

@@ -22,6 +22,18 @@ double worst(PlateauMode mode) {
   return mode == PlateauMode::kMin ? kInfinity : -kInfinity;
 }
 
+const char* text_of(ThresholdMode mode) {
+  switch (mode) {
+    case ThresholdMode::kAbs:
+      return "abs";
+    case ThresholdMode::kPythonRel:
+      return "python_rel";
+    case ThresholdMode::kRel:
+      break;
+  }
+  return "rel";
+}
+
 }  // namespace
 
 std::string ReduceLROnPlateauOptions::describe() const {
@@ -36,7 +48,7 @@ std::string ReduceLROnPlateauOptions::describe() const {
       patience_ >= 0, kReduceLROnPlateau, "patience", ">= 0", patience_);
   detail::check_rates(kReduceLROnPlateau, "threshold", threshold_);
   const bool is_min = mode_ == PlateauMode::kMin;
-  const bool is_rel = threshold_mode_ == ThresholdMode::kRel;
+  const bool is_rel = threshold_mode_ != ThresholdMode::kAbs;
   check_option(
       !(is_min && is_rel) || threshold_ < 1,
       kReduceLROnPlateau,
@@ -52,7 +64,7 @@ std::string ReduceLROnPlateauOptions::describe() const {
       .add("factor", factor_)
       .add("patience", patience_)
       .add("threshold", threshold_)
-      .add("threshold_mode", is_rel ? "rel" : "abs")
+      .add("threshold_mode", text_of(threshold_mode_))
       .add("cooldown", cooldown_)
       .add("min_lr", min_lr_)
       .add("eps", eps_)
@@ -80,13 +92,27 @@ std::vector<double> ReduceLROnPlateau::get_lrs() {
 }
 
 bool ReduceLROnPlateau::is_better(double metric) const {
-  const double threshold = options_.threshold();
-  const bool is_rel = options_.threshold_mode() == ThresholdMode::kRel;
-  // A NaN compares false: no improvement.
-  if (options_.mode() == PlateauMode::kMin) {
-    return metric < (is_rel ? best_ * (1.0 - threshold) : best_ - threshold);
+  const bool is_min = options_.mode() == PlateauMode::kMin;
+  double limit = best_;
+  // An infinite best has no margin (and times 0 would be a NaN).
+  if (std::isfinite(best_)) {
+    const double threshold =
+        is_min ? -options_.threshold() : options_.threshold();
+    switch (options_.threshold_mode()) {
+      case ThresholdMode::kAbs:
+        limit = best_ + threshold;
+        break;
+      case ThresholdMode::kRel:
+        // best + threshold |best|, rounded as Python rounds it.
+        limit = best_ * (1.0 + std::copysign(1.0, best_) * threshold);
+        break;
+      case ThresholdMode::kPythonRel:
+        limit = best_ * (1.0 + threshold);
+        break;
+    }
   }
-  return metric > (is_rel ? best_ * (threshold + 1.0) : best_ + threshold);
+  // A NaN compares false: no improvement.
+  return is_min ? metric < limit : metric > limit;
 }
 
 void ReduceLROnPlateau::step(double metric) {
@@ -119,6 +145,13 @@ std::vector<double> ReduceLROnPlateau::cut_lrs() const {
     if (lrs[i] - lr > options_.eps()) lrs[i] = lr;
   }
   return lrs;
+}
+
+bool ReduceLROnPlateau::takes_state_of(const std::string& description) const {
+  if (StatefulLR::takes_state_of(description)) return true;
+  if (options_.threshold_mode() != ThresholdMode::kPythonRel) return false;
+  auto earlier = options_;
+  return description == earlier.threshold_mode(ThresholdMode::kRel).describe();
 }
 
 void ReduceLROnPlateau::save_state(

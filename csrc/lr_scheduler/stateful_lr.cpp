@@ -77,7 +77,7 @@ torch::serialize::InputArchive& operator>>(
       ": the archive holds a ",
       fingerprint);
   TORCH_CHECK(
-      fingerprint == scheduler.fingerprint_,
+      scheduler.takes_state_of(fingerprint),
       kind,
       ": the archive holds a ",
       fingerprint,

@@ -94,6 +94,14 @@ void add_plateau(OptionTable& table) {
           [use](double v) { use(Options().threshold(v)); })
       .number(
           "threshold",
+          {-1, 1, kHuge, kNaN},
+          {0, kBelowOne},
+          [use](double v) {
+            use(Options().threshold(v).threshold_mode(
+                ThresholdMode::kPythonRel));
+          })
+      .number(
+          "threshold",
           kNegative,
           {0, 1, kHuge},
           [use](double v) {

@@ -13,7 +13,9 @@
 #include <stepsize/lr_scheduler/step_lr.h>
 #include <stepsize/lr_scheduler/swa_lr.h>
 
+#include <cmath>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "tests/lr_scheduler/support/spec.h"
@@ -206,6 +208,89 @@ TEST(ReduceLROnPlateau, AStepWithoutAMetricKeepsTheRate) {
   scheduler.step(2.0);
   EXPECT_EQ(lrs_of(*optimizer)[0], 0.1 * 0.1);
   EXPECT_EQ(scheduler.last_epoch(), 7);
+}
+
+ReduceLROnPlateauOptions no_patience() {
+  return ReduceLROnPlateauOptions().patience(0);
+}
+
+// The rate, from .1, after these metrics.
+double rate_after(
+    const Rates& metrics, const ReduceLROnPlateauOptions& options) {
+  const auto optimizer = make_optimizer("SGD", {0.1});
+  ReduceLROnPlateau scheduler(*optimizer, options);
+  for (const double metric : metrics) scheduler.step(metric);
+  return lrs_of(*optimizer)[0];
+}
+
+TEST(ReduceLROnPlateau, ARelativeThresholdTakesTheSizeOfANegativeBest) {
+  const auto optimizer = make_optimizer("SGD", {0.1});
+  ReduceLROnPlateau scheduler(*optimizer, no_patience());
+  scheduler.step(-1.0);
+  scheduler.step(-0.99995);
+  EXPECT_DOUBLE_EQ(lrs_of(*optimizer)[0], 0.01);
+  EXPECT_EQ(scheduler.best(), -1.0);
+  // 1e-4 of the best is what it takes.
+  scheduler.step(-1.00009);
+  EXPECT_EQ(scheduler.best(), -1.0);
+  scheduler.step(-1.00011);
+  EXPECT_EQ(scheduler.best(), -1.00011);
+}
+
+TEST(ReduceLROnPlateau, AFlatMetricIsCutWhateverItsSign) {
+  for (const PlateauMode mode : {PlateauMode::kMin, PlateauMode::kMax}) {
+    for (const double metric : {1.0, -1.0, 0.0, -0.0, 1e-300, -1e300}) {
+      const Rates flat(3, metric);
+      EXPECT_DOUBLE_EQ(rate_after(flat, no_patience().mode(mode)), 0.001)
+          << metric;
+    }
+  }
+}
+
+TEST(ReduceLROnPlateau, ASlowRiseBelowZeroIsAPlateau) {
+  Rates metrics;
+  for (int i = 0; i <= 4000; ++i) metrics.push_back(-1 + 0.2 * i / 4000);
+  // Every step cuts, until a cut is smaller than eps.
+  EXPECT_LT(rate_after(metrics, no_patience()), 1.2e-8);
+  const auto python = no_patience().threshold_mode(ThresholdMode::kPythonRel);
+  EXPECT_EQ(rate_after(metrics, python), 0.1);
+}
+
+TEST(ReduceLROnPlateau, MaxModeMirrorsMinMode) {
+  const Rates metrics = {
+      -1, -0.95, -0.4, 0.02, 0, 0.1, 0.105, 0.2, 0.19, -3, 0.21, 0.3, 0.31};
+  Rates mirrored;
+  for (const double metric : metrics) mirrored.push_back(-metric);
+  for (const double threshold : {0.0, 0.05, 0.5}) {
+    auto options = no_patience().factor(0.5).threshold(threshold);
+    const double min = rate_after(mirrored, options);
+    EXPECT_EQ(rate_after(metrics, options.mode(PlateauMode::kMax)), min);
+    EXPECT_LT(min, 0.1);
+  }
+}
+
+TEST(ReduceLROnPlateau, FromAnInfiniteBestAnyFiniteMetricImproves) {
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  for (const auto mode : {ThresholdMode::kRel, ThresholdMode::kAbs}) {
+    // A threshold of 1 and more is for kMax.
+    auto options = no_patience().threshold(1).threshold_mode(mode);
+    options.mode(PlateauMode::kMax);
+    const auto optimizer = make_optimizer("SGD", {0.1});
+    ReduceLROnPlateau scheduler(*optimizer, options);
+    for (const double worthless : {std::nan(""), -kInfinity}) {
+      scheduler.step(worthless);
+      EXPECT_EQ(scheduler.best(), -kInfinity);
+    }
+    scheduler.step(-5.0);
+    EXPECT_EQ(scheduler.best(), -5.0);
+    // -5 + 1 |-5| = 0, or -5 + 1.
+    scheduler.step(-4.5);
+    EXPECT_EQ(scheduler.best(), -5.0);
+    scheduler.step(std::nan(""));
+    EXPECT_EQ(scheduler.best(), -5.0);
+    scheduler.step(0.5);
+    EXPECT_EQ(scheduler.best(), 0.5);
+  }
 }
 
 TEST(ReduceLROnPlateau, CutsAGroupAddedLater) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -85,14 +86,22 @@ INSTANTIATE_TEST_SUITE_P(
         "sequential_lr",
         "sequential_momentum",
         "chained_scheduler",
-        "swa_lr"),
+        "swa_lr",
+        "adam_cycles"),
     [](const auto& test) { return std::string(test.param); });
 
-TEST(ReduceLROnPlateau, RatesAndCountersArePythons) {
-  for (const GoldenCase& golden : read_goldens("reduce_lr_on_plateau")) {
+// Steps a plateau through each case of a file, with options as `edit` leaves
+// them, and compares all that it shows.
+void expect_plateaus_of(
+    const std::string& name, const std::function<void(Spec&)>& edit) {
+  const std::vector<GoldenCase> cases = read_goldens(name);
+  ASSERT_FALSE(cases.empty());
+  for (const GoldenCase& golden : cases) {
     SCOPED_TRACE(golden.spec);
     const auto optimizer = make_optimizer(golden.optimizer, golden.base_lrs);
-    const auto made = recipe_of(golden.spec).make(*optimizer);
+    Spec spec = parse_spec(golden.spec);
+    edit(spec);
+    const auto made = recipe_of(spec).make(*optimizer);
     auto& plateau = dynamic_cast<ReduceLROnPlateau&>(*made);
     const auto& series = golden.series;
     const std::vector<double>& metrics = series.at("metrics")[0];
@@ -114,6 +123,21 @@ TEST(ReduceLROnPlateau, RatesAndCountersArePythons) {
           static_cast<int64_t>(series.at("cooldown_counter")[0][t]));
     }
   }
+}
+
+TEST(ReduceLROnPlateau, PythonRelIsPythons) {
+  expect_plateaus_of("reduce_lr_on_plateau", [](Spec& spec) {
+    if (spec.find("threshold_mode") == nullptr) {
+      Spec python_rel;
+      python_rel.word = "python_rel";
+      spec.options.emplace_back("threshold_mode", python_rel);
+    }
+  });
+}
+
+// Python's class with a margin of threshold |best|.
+TEST(ReduceLROnPlateau, RelIsPythonsWithTheMarginOfTheBestsSize) {
+  expect_plateaus_of("reduce_lr_on_plateau_even", [](Spec&) {});
 }
 
 }  // namespace

@@ -218,6 +218,30 @@ TEST(ReduceLROnPlateau, StateKeepsEveryCounter) {
   EXPECT_LT(lrs_of(*optimizer)[1], 0.5);
 }
 
+// What 0.1 has saved as "rel" was Python's, and reads as kRel does today.
+TEST(ReduceLROnPlateau, AStateOfRelLoadsIntoPythonRelAndNotBack) {
+  const auto rel = ReduceLROnPlateauOptions().patience(2);
+  const auto python =
+      ReduceLROnPlateauOptions(rel).threshold_mode(ThresholdMode::kPythonRel);
+  const auto optimizer = make_optimizer("SGD", kLrs);
+  ReduceLROnPlateau earlier(*optimizer, rel);
+  earlier.step(-3.0);
+  EXPECT_EQ(
+      earlier.describe(),
+      "ReduceLROnPlateau(mode=min, factor=0.1, patience=2, threshold=1e-04, "
+      "threshold_mode=rel, cooldown=0, min_lr=0, eps=1e-08)");
+  const auto other = make_optimizer("SGD", kLrs);
+  ReduceLROnPlateau resumed(*other, python);
+  load(resumed, saved(earlier));
+  EXPECT_EQ(resumed.best(), -3.0);
+  resumed.step(-2.9999);  // below -3 (1 - 1e-4) = -2.9997
+  EXPECT_EQ(resumed.best(), -2.9999);
+  EXPECT_THROW(load(earlier, saved(resumed)), c10::Error);
+  ReduceLROnPlateau patient(
+      *other, ReduceLROnPlateauOptions(python).patience(3));
+  EXPECT_THROW(load(patient, saved(earlier)), c10::Error);
+}
+
 TEST(WarmupStableDecayLR, StateKeepsTheCooldown) {
   const WarmupStableDecayLROptions options(5, 1000, 100);
   const auto optimizer = make_optimizer("SGD", kLrs);

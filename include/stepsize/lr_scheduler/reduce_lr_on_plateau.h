@@ -15,11 +15,15 @@ enum class PlateauMode : std::uint8_t { kMin, kMax };
 
 /// By how much a metric must beat the best one to count.
 enum class ThresholdMode : std::uint8_t {
-  kRel,  ///< below best (1 - threshold), or above best (1 + threshold)
-  kAbs,  ///< below best - threshold, or above best + threshold
+  kRel,        ///< by threshold |best|, the same for metrics of either sign
+  kAbs,        ///< by threshold
+  kPythonRel,  ///< as Python's "rel": below best (1 - threshold), or above
+               ///< best (1 + threshold). For positive metrics the same as
+               ///< kRel; a negative one that stands still beats itself.
 };
 
-/// Options of ReduceLROnPlateau. All defaults are Python's.
+/// Options of ReduceLROnPlateau. All defaults are Python's; what kRel means
+/// for negative metrics is not.
 class ReduceLROnPlateauOptions {
  public:
   TORCH_ARG(PlateauMode, mode) = PlateauMode::kMin;
@@ -49,8 +53,15 @@ class ReduceLROnPlateauOptions {
 ///     scheduler.step(validation_loss);
 ///
 /// It works on the rates in force, so that it goes together with others. It
-/// knows no schedule and thus no seek() and extend(). A NaN counts as no
-/// improvement; negative metrics are treated as Python treats them.
+/// knows no schedule and thus no seek() and extend().
+///
+/// A metric m improves on the best one b if
+///
+///   m < b - d  (kMin),  m > b + d  (kMax),  d = threshold |b| or threshold
+///
+/// The first one does unless it is as bad as can be. A NaN improves nothing.
+/// With kPythonRel it also loads what version 0.1 has saved with kRel, which
+/// was Python's then, and goes on as it would have.
 class ReduceLROnPlateau : public StatefulLR {
  public:
   explicit ReduceLROnPlateau(
@@ -73,6 +84,7 @@ class ReduceLROnPlateau : public StatefulLR {
  protected:
   std::vector<double> get_lrs() override;
   const char* state_class() const override { return "ReduceLROnPlateau"; }
+  bool takes_state_of(const std::string& description) const override;
   void save_state(torch::serialize::OutputArchive& archive) const override;
   void load_state(
       torch::serialize::InputArchive& archive,

@@ -52,6 +52,12 @@ class StatefulLR : public torch::optim::LRScheduler {
   /// that keeps more than another ("RuleLR", "WarmupStableDecayLR").
   virtual const char* state_class() const = 0;
 
+  /// Whether a state whose scheduler described itself so may be loaded: here,
+  /// if kind and options are the same.
+  virtual bool takes_state_of(const std::string& description) const {
+    return description == fingerprint_;
+  }
+
   /// Writes what a subclass adds to the state.
   virtual void save_state(torch::serialize::OutputArchive& archive) const = 0;
 
