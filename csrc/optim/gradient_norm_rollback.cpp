@@ -109,8 +109,8 @@ torch::serialize::InputArchive& operator>>(
           format.toInt() == 1,
       kGradientNormRollback,
       ": the archive holds no guard of this version of the format");
-  const RollbackOptions saved =
-      detail::read_rollback_options(archive, kGradientNormRollback);
+  const RollbackOptions saved = detail::read_rollback_options(
+      archive, kGradientNormRollback, guard.rule().options());
   TORCH_CHECK(
       detail::same_rollback_numbers(saved, guard.rule().options()),
       kGradientNormRollback,

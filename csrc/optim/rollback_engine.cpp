@@ -169,7 +169,8 @@ at::Tensor RollbackEngine::step(
   at::Tensor loss = evaluate_gradients(
       closure, check, parameters_of(*optimizer_), reduction_.get());
   const c10::AutoGradMode no_grad(false);
-  RollbackRule::State before = rule_.state();
+  RollbackRule::State& before = state_before_;
+  before = rule_.state();
   bool went_back = false;
   try {
     loss = decide(closure, loss);

@@ -66,6 +66,8 @@ class RollbackEngine {
   Tensors buffers_before_;
   // As it was before the closure.
   std::optional<DefaultRandomState> random_before_;
+  // Kept from step to step for its memory.
+  RollbackRule::State state_before_;
 };
 
 }  // namespace stepsize::detail

@@ -18,10 +18,23 @@ RollbackOptions RollbackOptions::seed_rule() {
       .confirm(false)
       .max_in_a_row(std::numeric_limits<int64_t>::max())
       .recovery_steps(0)
-      .floor(0);
+      .floor(0)
+      .slow_ratio(std::numeric_limits<double>::infinity());
 }
 
 namespace detail {
+namespace {
+
+// Archives of version 0.1 have neither this nor a "slow_ratio".
+constexpr char kTrendKey[] = "rollback_trend";
+
+bool has(torch::serialize::InputArchive& archive, const std::string& key) {
+  c10::IValue value;
+  return archive.try_read(key, value);
+}
+
+}  // namespace
+
 void check_rollback_options(
     const std::string& kind, const RollbackOptions& options) {
   const auto over_one = [&kind](const char* option, double value) {
@@ -52,6 +65,12 @@ void check_rollback_options(
   share("gate_decay", options.gate_decay());
   at_least("gate_steps", 1, options.gate_steps());
   over_one("early_ratio", options.early_ratio());
+  check_option(
+      options.slow_ratio() > 1,
+      kind,
+      "slow_ratio",
+      "> 1",
+      options.slow_ratio());
   at_least("patience", 1, options.patience());
   at_least("max_in_a_row", 1, options.max_in_a_row());
   at_least("recovery_steps", 0, options.recovery_steps());
@@ -78,6 +97,7 @@ bool same_rollback_numbers(
          left.gate_decay() == right.gate_decay() &&
          left.gate_steps() == right.gate_steps() &&
          left.early_ratio() == right.early_ratio() &&
+         left.slow_ratio() == right.slow_ratio() &&
          left.patience() == right.patience() &&
          left.confirm() == right.confirm() &&
          left.max_in_a_row() == right.max_in_a_row() &&
@@ -94,6 +114,7 @@ void write_rollback_options(
   write_double(archive, "gate_decay", options.gate_decay());
   write_int(archive, "gate_steps", options.gate_steps());
   write_double(archive, "early_ratio", options.early_ratio());
+  write_double(archive, "slow_ratio", options.slow_ratio());
   write_int(archive, "patience", options.patience());
   write_int(archive, "confirm", options.confirm() ? 1 : 0);
   write_int(archive, "max_in_a_row", options.max_in_a_row());
@@ -102,7 +123,9 @@ void write_rollback_options(
 }
 
 RollbackOptions read_rollback_options(
-    torch::serialize::InputArchive& archive, const std::string& kind) {
+    torch::serialize::InputArchive& archive,
+    const std::string& kind,
+    const RollbackOptions& present) {
   RollbackOptions options;
   options.ratio(read_double(archive, kind, "ratio"))
       .factor(read_double(archive, kind, "factor"))
@@ -115,7 +138,10 @@ RollbackOptions read_rollback_options(
       .confirm(read_int(archive, kind, "confirm", 1) == 1)
       .max_in_a_row(read_int(archive, kind, "max_in_a_row"))
       .recovery_steps(read_int(archive, kind, "recovery_steps"))
-      .floor(read_double(archive, kind, "floor"));
+      .floor(read_double(archive, kind, "floor"))
+      .slow_ratio(
+          has(archive, "slow_ratio") ? read_double(archive, kind, "slow_ratio")
+                                     : present.slow_ratio());
   check_rollback_options(kind, options);
   return options;
 }
@@ -140,6 +166,8 @@ void write_rollback_state(
   write_double(archive, "rollback_mean_loss", state.mean_loss);
   write_int(archive, "rollback_losses", state.losses);
   write_double(archive, "rollback_point_loss", state.point_loss);
+  write_doubles(archive, kTrendKey, state.trend.state());
+  write_int(archive, "rollback_trend_span", state.trend_span);
   write_double(archive, "rollback_last_norm", state.last_norm);
   write_int(
       archive, "rollback_status", static_cast<int64_t>(state.last_status));
@@ -175,6 +203,10 @@ RollbackRule::State read_rollback_state(
   state.mean_loss = read_double(archive, kind, "rollback_mean_loss");
   state.losses = count("rollback_losses");
   state.point_loss = read_double(archive, kind, "rollback_point_loss");
+  if (has(archive, kTrendKey)) {
+    state.trend.restore(read_doubles(archive, kind, kTrendKey));
+    state.trend_span = count("rollback_trend_span");
+  }
   state.last_norm = read_double(archive, kind, "rollback_last_norm");
   state.last_status = static_cast<RollbackStatus>(read_int(
       archive,

@@ -19,8 +19,11 @@ bool same_rollback_numbers(
 /// All but the buffers.
 void write_rollback_options(
     torch::serialize::OutputArchive& archive, const RollbackOptions& options);
+/// `present`: has what an archive of an earlier version lacks.
 RollbackOptions read_rollback_options(
-    torch::serialize::InputArchive& archive, const std::string& kind);
+    torch::serialize::InputArchive& archive,
+    const std::string& kind,
+    const RollbackOptions& present);
 
 void write_rollback_state(
     torch::serialize::OutputArchive& archive, const RollbackRule::State& state);

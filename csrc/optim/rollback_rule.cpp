@@ -64,6 +64,11 @@ void RollbackRule::set_state(const State& state) {
       "failed",
       "in [0, 16]",
       static_cast<double>(state.failed));
+  check(
+      state.trend_span >= 0,
+      "trend_span",
+      ">= 0",
+      static_cast<double>(state.trend_span));
   state_ = state;
   keeps_point_ = false;
 }
@@ -74,7 +79,13 @@ void RollbackRule::forget_point() {
   state_.in_a_row = 0;
   state_.watch = false;
   state_.suspicions = 0;
+  forget_trend();
   keeps_point_ = false;
+}
+
+void RollbackRule::forget_trend() {
+  state_.trend.clear();
+  state_.trend_span = 0;
 }
 
 RollbackRule::Growth RollbackRule::growth_of(
@@ -104,6 +115,7 @@ RollbackStatus RollbackRule::observe(
     double norm, bool can_confirm, double loss) {
   keeps_point_ = false;
   loss_ = can_confirm ? loss : std::numeric_limits<double>::quiet_NaN();
+  trend_loss_ = loss;
   state_.last_norm = norm;
   const Growth growth = growth_of(norm, can_confirm);
   out_of_line_ = growth == Growth::kOutOfLine;
@@ -112,7 +124,8 @@ RollbackStatus RollbackRule::observe(
       (state_.watch || state_.unchecked >= options_.gate_steps());
   const bool look_at_loss = state_.has_point && holds_point() &&
                             state_.unchecked >= options_.window();
-  if (!out_of_line_ && !look_into && !look_at_loss) {
+  const bool grows_slowly = state_.has_point && state_.trend_span > 0;
+  if (!out_of_line_ && !look_into && !look_at_loss && !grows_slowly) {
     ++state_.unchecked;
     state_.watch = false;
     state_.suspicions = 0;
@@ -127,7 +140,8 @@ RollbackStatus RollbackRule::observe(
   if (can_confirm) {
     return RollbackStatus::kSuspect;
   }
-  if (std::isfinite(norm) && ++state_.suspicions < options_.patience()) {
+  if (std::isfinite(norm) && !grows_slowly &&
+      ++state_.suspicions < options_.patience()) {
     // Neither this norm nor, perhaps, this point is one to compare with, and a
     // row of rollbacks does not end here.
     const int64_t in_a_row = state_.in_a_row;
@@ -139,9 +153,9 @@ RollbackStatus RollbackRule::observe(
 }
 
 RollbackStatus RollbackRule::confirm(double earlier_norm, bool loss_rose) {
+  const double ratio = state_.trend_span > 0 ? 1 : options_.ratio();
   return settle(
-      earlier_norm,
-      loss_rose && state_.last_norm > options_.ratio() * earlier_norm);
+      earlier_norm, loss_rose && state_.last_norm > ratio * earlier_norm);
 }
 
 RollbackStatus RollbackRule::confirm_by_loss(
@@ -155,7 +169,8 @@ RollbackStatus RollbackRule::confirm_by_loss(
   if (std::abs(rise) <= level || state_.mean_loss <= 0) {
     return confirm(earlier_norm, rise >= -level);
   }
-  return settle(earlier_norm, rise > state_.mean_loss);
+  return settle(
+      earlier_norm, rise > (state_.trend_span > 0 ? 0 : state_.mean_loss));
 }
 
 RollbackStatus RollbackRule::settle(double earlier_norm, bool risen) {
@@ -203,6 +218,11 @@ void RollbackRule::accept(double norm) {
     state_.recovered = true;
   }
   learn_loss();
+  state_.trend_span = state_.trend.add(
+      norm,
+      trend_loss_,
+      options_.slow_ratio(),
+      options_.slow_ratio() * options_.early_ratio());
   ++state_.age;
   state_.last_status = RollbackStatus::kAccepted;
 }
@@ -235,9 +255,16 @@ int64_t RollbackRule::recovery_wait() const {
 }
 
 RollbackStatus RollbackRule::fall_back(double earlier_norm) {
-  if (state_.recovered && state_.good_steps < recovery_wait()) {
+  const int64_t span = state_.trend_span;
+  if (state_.recovered && (span > 0 || state_.good_steps < recovery_wait())) {
     state_.failed = std::min(state_.failed + 1, kMostFailed);
   }
+  // Else the rate would be too large for most of the time.
+  while (options_.recovery_steps() > 0 && recovery_wait() < span &&
+         state_.failed < kMostFailed) {
+    ++state_.failed;
+  }
+  forget_trend();
   state_.recovered = false;
   state_.good_steps = 0;
   state_.watch = false;

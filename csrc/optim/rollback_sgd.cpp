@@ -73,7 +73,7 @@ void RollbackSGDOptions::serialize(torch::serialize::InputArchive& archive) {
   read.dampening(detail::read_double(archive, kRollbackSGD, "dampening"));
   read.weight_decay(detail::read_double(archive, kRollbackSGD, "weight_decay"));
   read.nesterov(detail::read_int(archive, kRollbackSGD, "nesterov", 1) == 1);
-  read.rollback(detail::read_rollback_options(archive, kRollbackSGD)
+  read.rollback(detail::read_rollback_options(archive, kRollbackSGD, rollback())
                     .buffers(rollback().buffers()));
   check(read);
   *this = read;

@@ -60,6 +60,7 @@
 #include <stepsize/optim/clipped_optimizer.h>
 #include <stepsize/optim/clipped_sgd.h>
 #include <stepsize/optim/gradient_norm_rollback.h>
+#include <stepsize/optim/growth_trend.h>
 #include <stepsize/optim/indexed_optimizer.h>
 #include <stepsize/optim/momentum_options.h>
 #include <stepsize/optim/optimizer_snapshot.h>

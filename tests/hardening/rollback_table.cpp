@@ -69,6 +69,11 @@ void add_numbers(OptionCases& cases, const Use& use) {
           kNotOverOne,
           {1 + 0x1p-52, kHuge},
           [use](double v) { use(RollbackOptions().early_ratio(v)); })
+      .number(
+          "slow_ratio",
+          {kNaN, -kInfinity, 1, 0, -1, -kHuge},
+          {1 + 0x1p-52, kHuge, kInfinity},
+          [use](double v) { use(RollbackOptions().slow_ratio(v)); })
       .number("floor", kNotShare, {0, 1}, [use](double v) {
         use(RollbackOptions().floor(v));
       });

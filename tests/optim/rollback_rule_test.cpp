@@ -47,12 +47,13 @@ TEST(RollbackRule, TheSeedRuleSeesARateOnlyBeyondTwoAndAHalf) {
 }
 
 TEST(RollbackRule, AWindowSeesSlowerGrowth) {
-  // 1 + 1.5^(1/10) = 2.0414; the seed rule is blind for both.
-  const RollbackOptions options;
+  // 1 + 1.5^(1/10) = 2.0414; the seed rule is blind for both. What shows in
+  // longer windows is not looked at here.
+  const auto options = RollbackOptions().slow_ratio(kInfinity);
   EXPECT_EQ(rollbacks_on_a_quadratic(options, 2.040, true), 0);
   EXPECT_EQ(rollbacks_on_a_quadratic(options, 2.043, true), 1);
   // 1 + 1.5^(1/3) = 2.1447.
-  const auto shorter = RollbackOptions().window(3);
+  const auto shorter = RollbackOptions().window(3).slow_ratio(kInfinity);
   EXPECT_EQ(rollbacks_on_a_quadratic(shorter, 2.143, true), 0);
   EXPECT_EQ(rollbacks_on_a_quadratic(shorter, 2.146, true), 1);
 }
@@ -271,6 +272,8 @@ TEST(RollbackOptions, AreCheckedByName) {
       {RollbackOptions().gate_decay(1), "gate_decay must be in (0, 1)"},
       {RollbackOptions().gate_steps(0), "gate_steps must be >= 1"},
       {RollbackOptions().early_ratio(kInfinity), "early_ratio must be"},
+      {RollbackOptions().slow_ratio(1), "slow_ratio must be > 1, got 1"},
+      {RollbackOptions().slow_ratio(kNaN), "slow_ratio must be > 1, got nan"},
       {RollbackOptions().patience(0), "patience must be >= 1"},
       {RollbackOptions().max_in_a_row(0), "max_in_a_row must be >= 1"},
       {RollbackOptions().recovery_steps(-1), "recovery_steps must be >= 0"},

@@ -27,9 +27,10 @@ class RollbackOptions {
   /// (0, 1).
   TORCH_ARG(double, factor) = 0.5;
   /// The most updates between the earlier point and the present one; >= 1. On a
-  /// quadratic any rate beyond (1 + ratio^(1 / window)) / lambda is seen: 2.041
-  /// with 10, 2.5 with 1. A rollback undoes up to that many updates; up to ten
-  /// times as many where the mean loss has risen by `ratio` meanwhile.
+  /// quadratic any rate beyond (1 + ratio^(1 / window)) / lambda is seen in
+  /// that time: 2.041 with 10, 2.5 with 1. A rollback undoes up to that many
+  /// updates; up to ten times as many where the mean loss has risen by `ratio`
+  /// meanwhile.
   TORCH_ARG(int64_t, window) = 10;
   /// Growth counts only where its logarithm lies so many standard deviations
   /// above its mean; finite and >= 0, 0 for no such gate.
@@ -43,6 +44,12 @@ class RollbackOptions {
   /// In place of the gate before that, where nothing can confirm; finite and
   /// > 1.
   TORCH_ARG(double, early_ratio) = 10;
+  /// Growth of the norm, however slow, that is too much where the loss has
+  /// risen all the while: GrowthTrend says when it counts. Where the loss is
+  /// not known the norm must have grown by `early_ratio` times that. > 1;
+  /// infinity for never. At 3 neither noise nor an oscillation that is stable
+  /// looks like it: docs/optimizers.md.
+  TORCH_ARG(double, slow_ratio) = 3;
   /// Suspect steps in a row before a rollback that nothing can confirm, so that
   /// one odd mini-batch is none; >= 1. NaN and Inf do not wait.
   TORCH_ARG(int64_t, patience) = 2;
@@ -54,7 +61,8 @@ class RollbackOptions {
   /// So many rollbacks in a row, then the point is taken as it is; >= 1.
   TORCH_ARG(int64_t, max_in_a_row) = 5;
   /// Steps without a rollback until the rate recovers by one factor; >= 0, 0
-  /// for never. Doubled each time that a recovery is soon taken back.
+  /// for never. Doubled each time that a recovery is soon taken back, and until
+  /// it is as long as slow growth took to show.
   TORCH_ARG(int64_t, recovery_steps) = 200;
   /// The smallest share of its rate that a group keeps; in [0, 1].
   TORCH_ARG(double, floor) = 1e-6;

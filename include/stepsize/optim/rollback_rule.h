@@ -1,5 +1,6 @@
 #pragma once
 
+#include <stepsize/optim/growth_trend.h>
 #include <stepsize/optim/rollback_options.h>
 
 #include <cstdint>
@@ -41,10 +42,16 @@ enum class RollbackStatus : std::uint8_t {
 /// does not move up, for ten windows at most, and there is a look back once a
 /// window: damage must not become what is usual.
 ///
+/// Growth too slow for that shows in a GrowthTrend, sooner or later at every
+/// speed. The step after is looked into, and here it is enough that the loss on
+/// this mini-batch has risen at all since the earlier point: the trend has
+/// found the growth, this only asks whether it goes on. The point that is gone
+/// back to is as near as ever. A lower rate finds its way down from there.
+///
 /// A rollback multiplies the rate's scale by `factor`; after `recovery_steps`
 /// good steps it is divided again, up to 1. Where a recovery is followed by a
-/// rollback before the next is due, that wait is doubled from then on: the rate
-/// has found its place.
+/// rollback before the next is due, or by slow growth at any time, that wait is
+/// doubled from then on: the rate has found its place.
 ///
 /// With a closure, the step after a suspicion that was not confirmed is looked
 /// into whatever the gate says: a mini-batch with a gradient far too long looks
@@ -82,6 +89,8 @@ class RollbackRule {
     double mean_loss = 0;    ///< of mini-batches, where they can be compared
     int64_t losses = 0;      ///< that it was built from
     double point_loss = 0;   ///< that mean at the earlier point
+    GrowthTrend trend;       ///< since the last rollback
+    int64_t trend_span = 0;  ///< steps in which it grew; 0: it does not
     double last_norm = std::numeric_limits<double>::quiet_NaN();
     RollbackStatus last_status = RollbackStatus::kAccepted;
     int64_t rollbacks = 0;
@@ -144,12 +153,15 @@ class RollbackRule {
   RollbackStatus fall_back(double earlier_norm);
   void learn(double growth);
   void learn_loss();
+  void forget_trend();
 
   RollbackOptions options_;
   State state_;
   bool keeps_point_ = false;
   bool out_of_line_ = false;
   double loss_ = std::numeric_limits<double>::quiet_NaN();
+  // The same where nothing can be confirmed, too.
+  double trend_loss_ = std::numeric_limits<double>::quiet_NaN();
 };
 
 }  // namespace stepsize

@@ -74,7 +74,8 @@ class RollbackSGDOptions
 /// step that is suspect, in a few per cent of the steps.
 ///
 /// When not to use it: where lr is known to be stable it only costs. It is no
-/// search for the best rate: it finds one that does not diverge.
+/// search for the best rate: it finds one that does not diverge, at any speed.
+/// Without a closure slow growth goes 10 times as far until it is seen.
 class RollbackSGD : public IndexedOptimizer {
  public:
   /// Throws c10::Error, naming option, rule and value, where an option is out
