@@ -8,6 +8,7 @@
 #include <limits>
 #include <utility>
 
+#include "csrc/core/overlap.h"
 #include "csrc/optim/rank_evaluation.h"
 #include "csrc/optim/rollback_options.h"
 
@@ -81,11 +82,11 @@ at::Tensor RollbackEngine::look_back(
     const c10::AutoGradMode no_grad(false);
     std::size_t next = 0;
     for_each_parameter([&](at::Tensor& parameter) {
-      parameter.copy_(parameters[next]);
+      put_back(parameter, parameters[next]);
       parameter.mutable_grad() = gradients[next++];
     });
     for (std::size_t i = 0; i < buffers_.size(); ++i) {
-      buffers_[i].detach().copy_(buffer_values[i]);
+      put_back(buffers_[i].detach(), buffer_values[i]);
     }
   };
   DefaultRandomState random_here(parameters);
@@ -133,7 +134,7 @@ at::Tensor RollbackEngine::decide(
     point_.restore_buffers(buffers_);
   } else if (status == RollbackStatus::kNonFinite && closure != nullptr) {
     for (std::size_t i = 0; i < buffers_.size(); ++i) {
-      buffers_[i].detach().copy_(buffers_before_[i]);
+      put_back(buffers_[i].detach(), buffers_before_[i]);
     }
   }
   return loss;
