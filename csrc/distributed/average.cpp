@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <cstring>
 #include <sstream>
 #include <string>
 #include <utility>
@@ -162,6 +163,13 @@ struct Layout {
 
   Digest digest() const {
     Digest digest;
+    digest.add(static_cast<int64_t>(share.common.size()));
+    for (const auto& [name, number] : share.common) {
+      for (const char letter : name) digest.add(letter);
+      int64_t bits = 0;
+      std::memcpy(&bits, &number, sizeof(bits));
+      digest.add(bits);
+    }
     digest.add(static_cast<int64_t>(share.numbers.size()));
     digest.add(options.bucket_bytes());
     digest.add(static_cast<int64_t>(like.size()));
@@ -185,6 +193,9 @@ struct Layout {
         {"number of tensors", std::to_string(like.size())},
         {"number of numbers", std::to_string(share.numbers.size())},
         {"bucket_bytes", std::to_string(options.bucket_bytes())}};
+    for (const auto& [name, number] : share.common) {
+      facts.emplace_back(name, detail::number_text(number));
+    }
     const auto devices = device_numbers();
     for (std::size_t i = 0; i < like.size(); ++i) {
       std::ostringstream text;
@@ -371,9 +382,11 @@ at::Tensor evaluate_on_ranks(
     const std::function<at::Tensor()>& closure,
     const Tensors& parameters,
     Reduction& reduction,
-    const AverageOptions& options) {
+    const AverageOptions& options,
+    const CommonNumbers& common) {
   at::Tensor loss;
   RankShare share;
+  share.common = common;
   // The loss, and who has none.
   share.numbers.resize(1 + static_cast<std::size_t>(reduction.world_size()));
   double& own_loss = share.numbers.front();

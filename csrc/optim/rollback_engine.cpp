@@ -98,7 +98,7 @@ at::Tensor RollbackEngine::look_back(
     // So that both evaluations see the same dropout masks.
     random_before_->restore();
     earlier_loss = evaluate_gradients(
-        closure, [] {}, parameters_of(*optimizer_), reduction_.get());
+        closure, [] {}, *optimizer_, reduction_.get());
     status =
         rule_.confirm_by_loss(measure(earlier_loss), value_of(earlier_loss));
   } catch (...) {
@@ -160,8 +160,8 @@ at::Tensor RollbackEngine::step(
       random_before_.emplace(parameters_of(*optimizer_));
     }
   }
-  at::Tensor loss = evaluate_gradients(
-      closure, check, parameters_of(*optimizer_), reduction_.get());
+  at::Tensor loss =
+      evaluate_gradients(closure, check, *optimizer_, reduction_.get());
   const c10::AutoGradMode no_grad(false);
   RollbackRule::State before = rule_.state();
   bool went_back = false;
