@@ -254,7 +254,7 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST_F(ProcessesTest, WaitNoLongerThanTheTimeOutForOneThatHangs) {
   const auto ranks = begin_ranks(
-      arguments("--batch-size 8 --no-lr-check --lr 0.01 --epochs 500"), 2, "3");
+      arguments("--batch-size 8 --no-lr-check --lr 0.01 --epochs 500"), 2, "9");
   wait_for_rows(out(), 3);
   kill(ranks[1].child, SIGSTOP);
   const auto left = finish(ranks[0]);
@@ -263,7 +263,7 @@ TEST_F(ProcessesTest, WaitNoLongerThanTheTimeOutForOneThatHangs) {
       left.err,
       AllOf(
           HasSubstr("has lost rank 1"),
-          HasSubstr("the time-out is 3 s"),
+          HasSubstr("the time-out is 9 s"),
           HasSubstr("saved in ")));
   // One that comes back finds that the others have gone.
   kill(ranks[1].child, SIGCONT);
@@ -424,8 +424,9 @@ TEST_F(DifferentRanksTest, RefuseOtherImages) {
 
 TEST_F(DifferentRanksTest, RefuseOtherCheckpoints) {
   const auto other = folder_ / "other";
-  const std::string options = "--batch-size 8 --no-lr-check --lr 0.01 ";
-  for (const auto& outcome : run_ranks(arguments(options + "--epochs 1"))) {
+  const std::string options =
+      "--batch-size 8 --no-lr-check --lr 0.01 --schedule constant --epochs 1";
+  for (const auto& outcome : run_ranks(arguments(options))) {
     ASSERT_EQ(outcome.status, 0) << outcome.err;
   }
   fs::copy(out(), other, fs::copy_options::recursive);
