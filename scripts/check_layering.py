@@ -65,7 +65,15 @@ ROOMS: Dict[str, Room] = {
     "distributed": Room(
         torch=True,
         tensors=True,
-        others=("netdb.h", "stdlib.h", "sys/socket.h", "unistd.h"),
+        others=(
+            "fcntl.h",
+            "netdb.h",
+            "netinet/in.h",
+            "poll.h",
+            "stdlib.h",
+            "sys/socket.h",
+            "unistd.h",
+        ),
     ),
 }
 

@@ -11,6 +11,7 @@
 #include <mutex>
 #include <utility>
 
+#include "csrc/core/overlap.h"
 #include "csrc/curvature/checks.h"
 
 namespace stepsize::detail {
@@ -80,7 +81,7 @@ class StateGuard {
     forget_casts();
     set_states(generators_, states_);
     for (std::size_t i = 0; i < buffers_.size(); ++i) {
-      buffers_[i].copy_(copies_[i]);
+      detail::put_back(buffers_[i], copies_[i]);
     }
   }
   StateGuard(const StateGuard&) = delete;

@@ -2,12 +2,18 @@
 
 #include <ATen/Functions.h>
 #include <c10/core/GradMode.h>
+#include <stepsize/distributed/agree.h>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
+#include <cstring>
+#include <sstream>
+#include <string>
 #include <utility>
 
 #include "csrc/core/check.h"
+#include "csrc/core/overlap.h"
 #include "csrc/distributed/failure.h"
 
 namespace stepsize {
@@ -45,6 +51,8 @@ void check_share(
       ", got ",
       tensors.size());
   for (std::size_t i = 0; i < like.size(); ++i) {
+    TORCH_CHECK(
+        like[i].defined(), "average: what tensor ", i, " is like is undefined");
     if (!tensors[i].defined()) continue;
     TORCH_CHECK(
         tensors[i].layout() == at::kStrided,
@@ -110,12 +118,205 @@ void for_each_part(
   }
 }
 
+// A number that tells two lists of numbers apart (FNV-1a, in words).
+class Digest {
+ public:
+  void add(int64_t value) {
+    constexpr uint64_t kPrime = 0x100000001b3;
+    constexpr unsigned kHalf = 32;
+    value_ = (value_ ^ static_cast<uint64_t>(value)) * kPrime;
+    // Else a word's high bits never reach the low ones.
+    value_ ^= value_ >> kHalf;
+  }
+  // In two numbers that a double holds.
+  std::array<double, 2> halves() const {
+    constexpr unsigned kHalf = 32;
+    constexpr uint64_t kLow = 0xffffffff;
+    return {
+        static_cast<double>(value_ & kLow),
+        static_cast<double>(value_ >> kHalf)};
+  }
+
+ private:
+  uint64_t value_ = 0xcbf29ce484222325;
+};
+
+// What must be the same on all ranks, so that their sums are of one length and
+// add up what belongs together.
+struct Layout {
+  const Tensors& like;
+  const RankShare& share;
+  const AverageOptions& options;
+
+  // Devices may have other numbers, and must only part the tensors alike.
+  std::vector<int64_t> device_numbers() const {
+    std::vector<at::Device> seen;
+    std::vector<int64_t> numbers;
+    for (const at::Tensor& tensor : like) {
+      const at::Device device = tensor.defined() ? tensor.device() : at::kCPU;
+      const auto at = std::find(seen.begin(), seen.end(), device);
+      numbers.push_back(at - seen.begin());
+      if (at == seen.end()) seen.push_back(device);
+    }
+    return numbers;
+  }
+
+  Digest digest() const {
+    Digest digest;
+    digest.add(static_cast<int64_t>(share.common.size()));
+    for (const auto& [name, number] : share.common) {
+      for (const char letter : name) digest.add(letter);
+      int64_t bits = 0;
+      std::memcpy(&bits, &number, sizeof(bits));
+      digest.add(bits);
+    }
+    digest.add(static_cast<int64_t>(share.numbers.size()));
+    digest.add(options.bucket_bytes());
+    digest.add(static_cast<int64_t>(like.size()));
+    const auto devices = device_numbers();
+    for (std::size_t i = 0; i < like.size(); ++i) {
+      if (!like[i].defined()) {
+        digest.add(-1);
+        continue;
+      }
+      digest.add(static_cast<int64_t>(like[i].scalar_type()));
+      digest.add(devices[i]);
+      digest.add(like[i].dim());
+      for (const int64_t size : like[i].sizes()) digest.add(size);
+    }
+    return digest;
+  }
+
+  // The same in words.
+  Facts facts() const {
+    Facts facts{
+        {"number of tensors", std::to_string(like.size())},
+        {"number of numbers", std::to_string(share.numbers.size())},
+        {"bucket_bytes", std::to_string(options.bucket_bytes())}};
+    for (const auto& [name, number] : share.common) {
+      facts.emplace_back(name, detail::number_text(number));
+    }
+    const auto devices = device_numbers();
+    for (std::size_t i = 0; i < like.size(); ++i) {
+      std::ostringstream text;
+      if (like[i].defined()) {
+        text << like[i].scalar_type() << ' ' << like[i].sizes();
+        if (devices[i] > 0) text << " on device " << devices[i] + 1;
+      } else {
+        text << "undefined";
+      }
+      facts.emplace_back("tensor " + std::to_string(i), text.str());
+    }
+    return facts;
+  }
+};
+
+Digest presence_of(const Tensors& tensors) {
+  Digest digest;
+  for (const at::Tensor& tensor : tensors) digest.add(tensor.defined() ? 1 : 0);
+  return digest;
+}
+
+bool all_equal(
+    const std::vector<double>& facts,
+    std::size_t ranks,
+    std::size_t place,
+    std::size_t stride) {
+  for (std::size_t rank = 1; rank < ranks; ++rank) {
+    if (facts[rank * stride + place] != facts[place]) return false;
+  }
+  return true;
+}
+
+// What the ranks have agreed on before tensors travel.
+struct Agreement {
+  std::vector<double> sums;   // of the share's numbers
+  std::vector<bool> present;  // tensors that some rank has
+};
+
+// One sum, of a length that is the same whatever ranks bring, so that a rank
+// that brings something else is found and not waited for; a second one where
+// ranks have other tensors, or many numbers.
+Agreement agree_on(
+    const Tensors& like,
+    const RankShare& share,
+    Reduction& reduction,
+    const AverageOptions& options) {
+  const auto ranks = static_cast<std::size_t>(reduction.world_size());
+  const auto own_rank = static_cast<std::size_t>(reduction.rank());
+  const std::exception_ptr failure = failure_of(like, share, options);
+  detail::rethrow_lost_rank(failure);
+  const Layout layout{like, share, options};
+
+  // Of each rank: whether it has failed, and what it brings.
+  constexpr std::size_t kFacts = 5;
+  // Enough for evaluate_on_ranks().
+  const std::size_t room = ranks + 8;
+  std::vector<double> facts(ranks * kFacts + room, 0.0);
+  double* const own = facts.data() + own_rank * kFacts;
+  if (failure) {
+    own[0] = 1;
+  } else {
+    const auto brings = layout.digest().halves();
+    const auto has = presence_of(share.tensors).halves();
+    own[1] = brings[0];
+    own[2] = brings[1];
+    own[3] = has[0];
+    own[4] = has[1];
+  }
+  const std::size_t along = std::min(room, share.numbers.size());
+  const auto place = static_cast<std::ptrdiff_t>(ranks * kFacts);
+  const auto some = share.numbers.begin() + static_cast<std::ptrdiff_t>(along);
+  if (!failure) {
+    std::copy(share.numbers.begin(), some, facts.begin() + place);
+  }
+  const auto sum = [&](std::vector<double>& values) {
+    at::Tensor tensor = at::from_blob(
+        values.data(), {static_cast<int64_t>(values.size())}, at::kDouble);
+    reduction.sum(tensor);
+  };
+  sum(facts);
+  for (std::size_t rank = 0; rank < ranks; ++rank) {
+    if (facts[rank * kFacts] != 0) {
+      detail::throw_failure(reduction, static_cast<int64_t>(rank), failure);
+    }
+  }
+  if (!all_equal(facts, ranks, 1, kFacts) ||
+      !all_equal(facts, ranks, 2, kFacts)) {
+    agree(layout.facts(), reduction, "average");
+    TORCH_CHECK(false, "average: the ranks bring different tensors");
+  }
+  Agreement agreement;
+  agreement.sums.assign(
+      facts.begin() + place,
+      facts.begin() + place + (some - share.numbers.begin()));
+  for (const at::Tensor& tensor : share.tensors) {
+    agreement.present.push_back(tensor.defined());
+  }
+  const bool same_tensors =
+      all_equal(facts, ranks, 3, kFacts) && all_equal(facts, ranks, 4, kFacts);
+  if (same_tensors && along == share.numbers.size()) return agreement;
+  std::vector<double> rest(some, share.numbers.end());
+  const auto numbers = static_cast<std::ptrdiff_t>(rest.size());
+  rest.insert(rest.end(), agreement.present.begin(), agreement.present.end());
+  sum(rest);
+  agreement.sums.insert(
+      agreement.sums.end(), rest.begin(), rest.begin() + numbers);
+  for (std::size_t i = 0; i < like.size(); ++i) {
+    agreement.present[i] = rest[static_cast<std::size_t>(numbers) + i] > 0;
+  }
+  return agreement;
+}
+
 void put_gradients(const Tensors& parameters, const Tensors& means) {
   const c10::AutoGradMode no_grad(false);
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     if (!means[i].defined()) continue;
     at::Tensor parameter = parameters[i];
-    if (parameter.grad().defined()) {
+    // One that is expanded, as the gradient of a sum is, has one place for many
+    // elements.
+    const at::Tensor& own = parameter.grad();
+    if (own.defined() && !own.is_inference() && !detail::may_overlap(own)) {
       parameter.mutable_grad().copy_(means[i]);
     } else {
       // Not the bucket, which would live as long as the gradient.
@@ -141,40 +342,11 @@ RankMeans average(
     Reduction& reduction,
     const AverageOptions& options) {
   const c10::AutoGradMode no_grad(false);
-  const auto ranks = static_cast<std::size_t>(reduction.world_size());
-  const std::exception_ptr failure = failure_of(like, share, options);
-  detail::rethrow_lost_rank(failure);
-  // Who has failed, the numbers, and which tensors there are.
-  std::vector<double> facts(ranks + share.numbers.size() + like.size(), 0.0);
-  facts[static_cast<std::size_t>(reduction.rank())] = failure ? 1 : 0;
-  auto next = std::copy(
-      share.numbers.begin(),
-      share.numbers.end(),
-      facts.begin() + static_cast<std::ptrdiff_t>(ranks));
-  if (!failure) {
-    for (const at::Tensor& tensor : share.tensors) {
-      *next++ = tensor.defined() ? 1 : 0;
-    }
-  }
-  at::Tensor sums = at::from_blob(
-      facts.data(), {static_cast<int64_t>(facts.size())}, at::kDouble);
-  reduction.sum(sums);
-  for (std::size_t rank = 0; rank < ranks; ++rank) {
-    if (facts[rank] != 0) {
-      detail::throw_failure(reduction, static_cast<int64_t>(rank), failure);
-    }
-  }
-
-  const auto count = static_cast<double>(ranks);
+  const Agreement agreement = agree_on(like, share, reduction, options);
+  const auto count = static_cast<double>(reduction.world_size());
   RankMeans means;
-  for (std::size_t i = 0; i < share.numbers.size(); ++i) {
-    means.numbers.push_back(facts[ranks + i] / count);
-  }
-  std::vector<bool> present;
-  for (std::size_t i = 0; i < like.size(); ++i) {
-    present.push_back(facts[ranks + share.numbers.size() + i] > 0);
-  }
-  auto buckets = buckets_of(like, present, options.bucket_bytes());
+  for (const double sum : agreement.sums) means.numbers.push_back(sum / count);
+  auto buckets = buckets_of(like, agreement.present, options.bucket_bytes());
   for (Bucket& bucket : buckets) {
     const at::Tensor& first = like[bucket.members.front()];
     bucket.flat =
@@ -210,9 +382,11 @@ at::Tensor evaluate_on_ranks(
     const std::function<at::Tensor()>& closure,
     const Tensors& parameters,
     Reduction& reduction,
-    const AverageOptions& options) {
+    const AverageOptions& options,
+    const CommonNumbers& common) {
   at::Tensor loss;
   RankShare share;
+  share.common = common;
   // The loss, and who has none.
   share.numbers.resize(1 + static_cast<std::size_t>(reduction.world_size()));
   double& own_loss = share.numbers.front();

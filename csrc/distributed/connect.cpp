@@ -1,69 +1,87 @@
 #include <stepsize/distributed/connect.h>
 
 #include <c10/util/Exception.h>
-#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
-#include <torch/csrc/distributed/c10d/TCPStore.hpp>
+#include <torch/version.h>
 
+#include <algorithm>
 #include <chrono>
-#include <cmath>
-#include <cstdint>
 #include <exception>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "csrc/core/check.h"
 #include "csrc/distributed/failure.h"
 #include "csrc/distributed/groups.h"
+#include "csrc/distributed/meeting.h"
+#include "csrc/distributed/meeting_store.h"
 
 namespace stepsize {
 namespace {
 
-// LibTorch 2 takes libuv by default and throws where it was built without, as
-// Debian's was.
-template <typename Options>
-auto leave_libuv_out(Options& options, int /*preferred*/)
-    -> decltype(options.useLibUV, void()) {
-  options.useLibUV = false;
+std::chrono::milliseconds time_of(const ConnectOptions& options) {
+  return std::chrono::milliseconds(
+      static_cast<int64_t>(1000 * options.timeout_seconds()) + 1);
 }
 
-template <typename Options>
-void leave_libuv_out(Options& /*options*/, long /*otherwise*/) {}
+detail::Meeting meeting_of(
+    const ConnectOptions& options, const detail::Master& master) {
+  detail::Meeting meeting;
+  meeting.master = master;
+  meeting.rank = options.rank();
+  meeting.world_size = options.world_size();
+  const bool uses_nccl = options.device().is_cuda() && detail::has_nccl();
+  meeting.facts = {
+      {"stepsize", STEPSIZE_VERSION},
+      {"LibTorch", TORCH_VERSION},
+      {"backend", uses_nccl ? "NCCL" : "Gloo"}};
+  meeting.deadline = detail::Clock::now() + time_of(options);
+  meeting.seconds = detail::number_text(options.timeout_seconds());
+  return meeting;
+}
+
+[[noreturn]] void refuse(const std::string& why) {
+  // Unlike TORCH_CHECK(false) this is known to every compiler not to return.
+  C10_THROW_ERROR(Error, std::string(detail::kConnect) + ": " + why);
+}
 
 }  // namespace
 
 std::shared_ptr<Reduction> connect(const ConnectOptions& options) {
   const detail::Master master = detail::checked_master(options);
+  const detail::Meeting meeting = meeting_of(options, master);
+  std::vector<detail::Channel> channels;
   try {
-    c10d::TCPStoreOptions wanted;
-    wanted.port = static_cast<std::uint16_t>(master.port);
-    wanted.isServer = options.rank() == 0;
-    wanted.numWorkers = static_cast<std::size_t>(options.world_size());
-    // LibTorch 1.13 counts whole seconds here.
-    wanted.timeout = std::chrono::seconds(
-        static_cast<int64_t>(std::ceil(options.timeout_seconds())));
-    leave_libuv_out(wanted, 0);
-    const auto store = c10::make_intrusive<c10d::TCPStore>(master.host, wanted);
+    channels = detail::meet(meeting);
+  } catch (const std::exception& error) {
+    refuse(error.what());
+  }
+  // Ranks that have met in the last moment may still make their group.
+  const auto deadline = std::max<detail::Deadline>(
+      meeting.deadline,
+      detail::Clock::now() + std::min<std::chrono::milliseconds>(
+                                 time_of(options), std::chrono::seconds(5)));
+  const auto store = c10::make_intrusive<detail::MeetingStore>(
+      meeting, std::move(channels), deadline);
+  std::string why;
+  try {
     std::shared_ptr<Reduction> reduction;
     if (options.device().is_cuda()) {
       reduction = detail::nccl_reduction(store, options);
     }
-    return reduction ? reduction : detail::gloo_reduction(store, options);
+    if (!reduction) reduction = detail::gloo_reduction(store, options);
+    store->finish();
+    return reduction;
   } catch (const std::exception&) {
     const std::string text = detail::text_of(std::current_exception());
-    // Unlike TORCH_CHECK(false) this is known to every compiler not to return.
-    C10_THROW_ERROR(
-        Error,
-        c10::str(
-            detail::kConnect,
-            ": rank ",
-            options.rank(),
-            " of ",
-            options.world_size(),
-            " has not met the others at ",
-            options.master(),
-            " within ",
-            detail::number_text(options.timeout_seconds()),
-            " s: ",
-            text.substr(0, text.find('\n'))));
+    why = text.substr(0, text.find('\n'));
   }
+  store->fail(why);
+  refuse(
+      "rank " + std::to_string(meeting.rank) + " of " +
+      std::to_string(meeting.world_size) +
+      " has met the others, and cannot get through to them: " + why);
 }
 
 }  // namespace stepsize

@@ -31,7 +31,8 @@ std::string address_towards(const std::string& host);
 std::shared_ptr<Reduction> gloo_reduction(
     const c10::intrusive_ptr<c10d::Store>& store,
     const ConnectOptions& options);
-/// Null where stepsize was built without NCCL.
+/// Whether stepsize was built with NCCL; null where it was not.
+bool has_nccl();
 std::shared_ptr<Reduction> nccl_reduction(
     const c10::intrusive_ptr<c10d::Store>& store,
     const ConnectOptions& options);

@@ -31,6 +31,8 @@ c10::intrusive_ptr<Group> group_of(
 
 }  // namespace
 
+bool has_nccl() { return true; }
+
 std::shared_ptr<Reduction> nccl_reduction(
     const c10::intrusive_ptr<c10d::Store>& store,
     const ConnectOptions& options) {

@@ -1,14 +1,17 @@
 #include <stepsize/distributed/process_group_reduction.h>
 
 #include <c10/util/Exception.h>
+#include <stepsize/distributed/agree.h>
 #include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
 
 #include <exception>
+#include <sstream>
 #include <utility>
 #include <vector>
 
 #include "csrc/core/check.h"
 #include "csrc/distributed/failure.h"
+#include "csrc/distributed/guarded_sum.h"
 
 namespace stepsize {
 namespace {
@@ -32,6 +35,13 @@ void check_dense(const at::Tensor& tensor, const char* what, bool right_type) {
       kProcessGroupReduction,
       ": the tensor must be contiguous and ",
       what);
+}
+
+void check_summable(const at::Tensor& tensor) {
+  const bool right_type =
+      tensor.defined() && (tensor.scalar_type() == at::kFloat ||
+                           tensor.scalar_type() == at::kDouble);
+  check_dense(tensor, "of float32 or float64", right_type);
 }
 
 RankLostError lost(const std::string& message) {
@@ -98,14 +108,23 @@ at::Tensor ProcessGroupReduction::there(const at::Tensor& tensor) const {
   return tensor.device().type() == device_.type() ? tensor : tensor.to(device_);
 }
 
-void ProcessGroupReduction::sum(at::Tensor& tensor) { start_sum(tensor)(); }
+void ProcessGroupReduction::sum(at::Tensor& tensor) {
+  check_summable(tensor);
+  // Of a GPU's group the numbers would have to come back to be looked at.
+  if (world_size_ == 1 || !device_.is_cpu()) return start_sum(tensor)();
+  const auto plain_sum = [this](at::Tensor part) { start_sum(part)(); };
+  if (detail::guarded_sum(
+          tensor, static_cast<double>(world_size_), plain_sum)) {
+    return;
+  }
+  std::ostringstream own;
+  own << tensor.numel() << " elements of " << tensor.scalar_type();
+  agree({{"the tensor to sum", own.str()}}, *this, kProcessGroupReduction);
+}
 
 std::function<void()> ProcessGroupReduction::start_sum(at::Tensor tensor) {
   c10::intrusive_ptr<c10d::Work> work;
-  const bool right_type =
-      tensor.defined() && (tensor.scalar_type() == at::kFloat ||
-                           tensor.scalar_type() == at::kDouble);
-  check_dense(tensor, "of float32 or float64", right_type);
+  check_summable(tensor);
   std::vector<at::Tensor> tensors{there(tensor)};
   guarded("sum", [&] {
     ++exchanges_;

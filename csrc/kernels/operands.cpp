@@ -6,11 +6,11 @@
 #include <c10/core/InferenceMode.h>
 #include <c10/core/ScalarType.h>
 #include <c10/util/Exception.h>
-#include <c10/util/SmallVector.h>
 
-#include <algorithm>
 #include <cmath>
 #include <limits>
+
+#include "csrc/core/overlap.h"
 
 namespace stepsize::detail {
 namespace {
@@ -81,23 +81,6 @@ bool fits_plainly(const Operands& operands) {
     }
   }
   return true;
-}
-
-/// Whether two elements may share memory: unless each stride, from the smallest
-/// on, leads past all that the ones before it reach.
-bool may_overlap(const at::Tensor& tensor) {
-  if (tensor.numel() < 2 || tensor.is_non_overlapping_and_dense()) return false;
-  c10::SmallVector<std::pair<int64_t, int64_t>, 8> dims;
-  for (int64_t i = 0; i < tensor.dim(); ++i) {
-    if (tensor.size(i) > 1) dims.emplace_back(tensor.stride(i), tensor.size(i));
-  }
-  std::sort(dims.begin(), dims.end());
-  int64_t reach = 0;
-  for (const auto& [stride, size] : dims) {
-    if (stride <= reach) return true;
-    reach += stride * (size - 1);
-  }
-  return false;
 }
 
 void check_writable(

@@ -71,8 +71,7 @@ void IndexedOptimizer::set_reduction(std::shared_ptr<Reduction> reduction) {
 
 at::Tensor IndexedOptimizer::evaluate(
     const LossClosure& closure, const std::function<void()>& check) {
-  return detail::evaluate_gradients(
-      closure, check, detail::parameters_of(*this), reduction_.get());
+  return detail::evaluate_gradients(closure, check, *this, reduction_.get());
 }
 
 void IndexedOptimizer::add_parameters(

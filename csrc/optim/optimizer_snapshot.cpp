@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "csrc/core/overlap.h"
 #include "csrc/optim/option_assignment.h"
 #include "csrc/optim/state_access.h"
 #include "csrc/optim/state_copy.h"
@@ -81,7 +82,7 @@ struct OptimizerSnapshot::Parts {
   void put_back_parameters() {
     for (Group& group : groups) {
       for (std::size_t i = 0; i < group.owners.size(); ++i) {
-        group.places[i].copy_(group.copies[i]);
+        detail::put_back(group.places[i], group.copies[i]);
         // Somebody may have lent it other memory, by set_data().
         if (group.places[i].has_storage() &&
             !group.owners[i].is_alias_of(group.places[i])) {

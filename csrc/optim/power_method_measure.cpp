@@ -17,6 +17,7 @@
 
 #include "csrc/optim/power_method_checks.h"
 #include "csrc/optim/power_method_update.h"
+#include "csrc/optim/rank_evaluation.h"
 #include "csrc/optim/state_tensor.h"
 
 namespace stepsize {
@@ -146,6 +147,10 @@ void PowerMethodSGD::agree_on_gradients(
   RankShare share;
   share.failure = failure;
   share.numbers = {0, 0, 0};
+  share.common = detail::rates_of(*this);
+  share.common.emplace_back("whether a measurement is due", update.due);
+  share.common.emplace_back(
+      "start_products", static_cast<double>(options_of(0).start_products()));
   if (!failure) {
     share.tensors = update.gradients;
     share.numbers = {

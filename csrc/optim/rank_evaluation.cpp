@@ -1,7 +1,10 @@
 #include "csrc/optim/rank_evaluation.h"
 
 #include <c10/core/GradMode.h>
+#include <c10/util/Exception.h>
 #include <stepsize/distributed/average.h>
+
+#include <string>
 
 namespace stepsize::detail {
 
@@ -14,10 +17,24 @@ std::vector<at::Tensor> parameters_of(
   return all;
 }
 
+CommonNumbers rates_of(const torch::optim::Optimizer& optimizer) {
+  CommonNumbers rates;
+  for (const auto& group : optimizer.param_groups()) {
+    double lr = 0;
+    try {
+      lr = group.options().get_lr();
+    } catch (const c10::Error&) {
+      // A class of a user's that has none.
+    }
+    rates.emplace_back("lr of group " + std::to_string(rates.size()), lr);
+  }
+  return rates;
+}
+
 at::Tensor evaluate_gradients(
     const torch::optim::Optimizer::LossClosure& closure,
     const std::function<void()>& check,
-    const std::vector<at::Tensor>& parameters,
+    const torch::optim::Optimizer& optimizer,
     Reduction* reduction) {
   const auto evaluate = [&] {
     at::Tensor loss;
@@ -28,9 +45,13 @@ at::Tensor evaluate_gradients(
     check();
     return loss;
   };
-  return reduction != nullptr
-             ? evaluate_on_ranks(evaluate, parameters, *reduction)
-             : evaluate();
+  return reduction != nullptr ? evaluate_on_ranks(
+                                    evaluate,
+                                    parameters_of(optimizer),
+                                    *reduction,
+                                    AverageOptions(),
+                                    rates_of(optimizer))
+                              : evaluate();
 }
 
 std::exception_ptr refusal_of(

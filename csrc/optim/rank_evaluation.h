@@ -1,5 +1,6 @@
 #pragma once
 
+#include <stepsize/distributed/average.h>
 #include <stepsize/distributed/reduction.h>
 #include <torch/optim/optimizer.h>
 
@@ -12,14 +13,18 @@ namespace stepsize::detail {
 /// Those of all groups, one after the other.
 std::vector<at::Tensor> parameters_of(const torch::optim::Optimizer& optimizer);
 
+/// The rates of all groups, which must be the same on all ranks: a schedule of
+/// one rank that is a step ahead shows in nothing else.
+CommonNumbers rates_of(const torch::optim::Optimizer& optimizer);
+
 /// Calls the closure, where there is one, with gradients enabled, and then
 /// `check`, which may refuse the gradients by throwing. With a reduction,
 /// gradients and loss are the means over ranks after it, and where one rank
-/// throws all do.
+/// throws, or has other rates, all do.
 at::Tensor evaluate_gradients(
     const torch::optim::Optimizer::LossClosure& closure,
     const std::function<void()>& check,
-    const std::vector<at::Tensor>& parameters,
+    const torch::optim::Optimizer& optimizer,
     Reduction* reduction);
 
 /// Runs a check that comes before the ranks' first exchange. With a reduction,

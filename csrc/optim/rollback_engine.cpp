@@ -9,6 +9,7 @@
 #include <limits>
 #include <utility>
 
+#include "csrc/core/overlap.h"
 #include "csrc/optim/rank_evaluation.h"
 #include "csrc/optim/rollback_options.h"
 
@@ -88,11 +89,11 @@ at::Tensor RollbackEngine::look_back(
     const c10::AutoGradMode no_grad(false);
     std::size_t next = 0;
     for_each_parameter([&](at::Tensor& parameter) {
-      parameter.copy_(parameters[next]);
+      put_back(parameter, parameters[next]);
       parameter.mutable_grad() = gradients[next++];
     });
     for (std::size_t i = 0; i < buffers_.size(); ++i) {
-      buffers_[i].detach().copy_(buffer_values[i]);
+      put_back(buffers_[i].detach(), buffer_values[i]);
     }
   };
   DefaultRandomState random_here(parameters);
@@ -104,7 +105,7 @@ at::Tensor RollbackEngine::look_back(
     // So that both evaluations see the same dropout masks.
     random_before_->restore();
     earlier_loss = evaluate_gradients(
-        closure, [] {}, parameters_of(*optimizer_), reduction_.get());
+        closure, [] {}, *optimizer_, reduction_.get());
     status =
         rule_.confirm_by_loss(measure(earlier_loss), value_of(earlier_loss));
   } catch (...) {
@@ -140,7 +141,7 @@ at::Tensor RollbackEngine::decide(
     point_.restore_buffers(buffers_);
   } else if (status == RollbackStatus::kNonFinite && closure != nullptr) {
     for (std::size_t i = 0; i < buffers_.size(); ++i) {
-      buffers_[i].detach().copy_(buffers_before_[i]);
+      put_back(buffers_[i].detach(), buffers_before_[i]);
     }
   }
   return loss;
@@ -166,8 +167,8 @@ at::Tensor RollbackEngine::step(
       random_before_.emplace(parameters_of(*optimizer_));
     }
   }
-  at::Tensor loss = evaluate_gradients(
-      closure, check, parameters_of(*optimizer_), reduction_.get());
+  at::Tensor loss =
+      evaluate_gradients(closure, check, *optimizer_, reduction_.get());
   const c10::AutoGradMode no_grad(false);
   RollbackRule::State& before = state_before_;
   before = rule_.state();

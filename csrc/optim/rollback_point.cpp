@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "csrc/core/archive.h"
+#include "csrc/core/overlap.h"
 
 namespace stepsize::detail {
 namespace {
@@ -128,8 +129,7 @@ void RollbackPoint::restore_parameters() const {
   for (const Group& group : groups_) {
     for (std::size_t k = 0; k < group.owners.size(); ++k) {
       if (group.owners[k].defined()) {
-        at::Tensor parameter = group.owners[k];
-        parameter.copy_(group.parameters[k]);
+        put_back(group.owners[k], group.parameters[k]);
       }
     }
   }
@@ -159,7 +159,7 @@ void RollbackPoint::restore_state() {
 
 void RollbackPoint::restore_buffers(const Tensors& buffers) const {
   for (std::size_t i = 0; i < buffers_.size() && i < buffers.size(); ++i) {
-    buffers[i].detach().copy_(buffers_[i]);
+    put_back(buffers[i].detach(), buffers_[i]);
   }
 }
 

@@ -11,6 +11,7 @@
 
 #include "csrc/core/archive.h"
 #include "csrc/core/check.h"
+#include "csrc/core/overlap.h"
 
 namespace stepsize {
 namespace {
@@ -177,8 +178,7 @@ void EarlyStopping::restore_best() const {
   }
   const at::NoGradGuard no_grad;
   for (std::size_t i = 0; i < tensors_.size(); ++i) {
-    at::Tensor target = tensors_[i];
-    target.copy_(best_tensors_[i]);
+    detail::put_back(tensors_[i], best_tensors_[i]);
   }
 }
 

@@ -354,6 +354,10 @@ bool GradientNoiseScale::finish_update(Reduction& reduction, double factor) {
       sums.count, sums.inverse_sizes, gradients_differ() ? 1.0 : 0.0};
   for (const double parts : sums.parts) share.numbers.push_back(parts);
   for (const double rounding : sums.rounding) share.numbers.push_back(rounding);
+  share.common = {
+      {"factor", factor},
+      {"micro_batch", static_cast<double>(options_.micro_batch())},
+      {"decay", options_.decay()}};
   const RankMeans means = average({}, share, reduction);
   std::vector<at::Tensor> all;
   for (const auto& group : parameters_) {

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <string>
 
+#include "csrc/core/overlap.h"
 #include "csrc/tune/lr_range_options.h"
 
 namespace stepsize::detail {
@@ -96,7 +97,10 @@ void LossPass::add_gradients(TensorVector& sums) {
     const at::Tensor gradient = parameters_[i].grad();
     if (!gradient.defined()) continue;
     if (!sums[i].defined()) {
-      sums[i] = gradient;
+      // One that is expanded cannot be added to.
+      sums[i] = gradient.layout() == at::kStrided && may_overlap(gradient)
+                    ? gradient.contiguous()
+                    : gradient;
     } else if (sums[i].is_sparse() == gradient.is_sparse()) {
       sums[i].add_(gradient);
     } else {

@@ -1,6 +1,7 @@
 #include <stepsize/tune/lr_range_test.h>
 
 #include <c10/core/GradMode.h>
+#include <stepsize/distributed/agree.h>
 #include <stepsize/distributed/average.h>
 #include <stepsize/distributed/reduction.h>
 #include <stepsize/optim/indexed_optimizer.h>
@@ -78,23 +79,32 @@ class BorrowedReduction {
   std::shared_ptr<Reduction> before_;
 };
 
-// What decides how often the ranks exchange numbers.
+// What decides how often the ranks exchange numbers, and what they conclude.
 void check_alike(const LRRangeTestOptions& options, Reduction& reduction) {
-  const std::vector<std::pair<const char*, double>> choices{
-      {"num_iterations", static_cast<double>(options.num_iterations())},
-      {"accumulation_steps", static_cast<double>(options.accumulation_steps())},
-      {"measure_max_stable_lr", options.measure_max_stable_lr() ? 1.0 : 0.0},
-      {"validation", options.validation() ? 1.0 : 0.0}};
-  for (const auto& [name, own] : choices) {
-    const auto all = reduction.gather(own);
-    TORCH_CHECK(
-        std::all_of(
-            all.begin(), all.end(), [&](double v) { return v == all[0]; }),
-        kLRRangeTest,
-        ": ",
-        name,
-        " must be the same on all ranks, or given on all or none");
+  const auto number = [](double value) { return number_text(value); };
+  const auto whole = [](int64_t value) { return std::to_string(value); };
+  std::string ratios;
+  for (const double ratio : options.group_ratios()) {
+    ratios += (ratios.empty() ? "" : ", ") + number(ratio);
   }
+  agree(
+      {{"start_lr", number(options.start_lr())},
+       {"end_lr", number(options.end_lr())},
+       {"num_iterations", whole(options.num_iterations())},
+       {"spacing", whole(static_cast<int64_t>(options.spacing()))},
+       {"closure", whole(static_cast<int64_t>(options.closure()))},
+       {"accumulation_steps", whole(options.accumulation_steps())},
+       {"group_ratios", "(" + ratios + ")"},
+       {"validation", options.validation() ? "given" : "not given"},
+       {"smoothing", number(options.smoothing())},
+       {"divergence", number(options.divergence())},
+       {"half_width", whole(options.half_width())},
+       {"measure_max_stable_lr",
+        options.measure_max_stable_lr() ? "on" : "off"},
+       {"momentum_limit",
+        whole(static_cast<int64_t>(options.momentum_limit()))}},
+      reduction,
+      kLRRangeTest);
 }
 
 class Run {

@@ -13,6 +13,8 @@
 #include <mutex>
 #include <unordered_set>
 
+#include "csrc/core/overlap.h"
+
 namespace stepsize::detail {
 namespace {
 
@@ -112,7 +114,7 @@ void TraceGuard::restore() {
 
 void TraceGuard::restore_tensors() {
   for (Kept& kept : kept_) {
-    kept.place.copy_(kept.copy);
+    put_back(kept.place, kept.copy);
     if (kept.place.has_storage() && !kept.owner.is_alias_of(kept.place)) {
       kept.owner.set_data(kept.place);
     }

@@ -1,5 +1,6 @@
 #include "processes.h"
 
+#include <stepsize/distributed/agree.h>
 #include <stepsize/distributed/connect.h>
 
 #include <algorithm>
@@ -42,32 +43,30 @@ std::shared_ptr<Reduction> connect_quietly(const ConnectOptions& options) {
   return connect(options);
 }
 
-// What must be the same in all of them, an option a line.
-std::string common_options(const TrainOptions& options) {
-  std::string text;
-  for (const auto& [flag, value] : option_values(options)) {
+// What must be the same in all of them before they read any data.
+Facts common_facts(const RunRequest& request) {
+  Facts facts;
+  for (const auto& [flag, value] : option_values(request.options)) {
+    // Of each process by itself.
     if (flag != "--data-dir" && flag != "--device" && flag != "--threads") {
-      text += flag + " " + value + "\n";
+      facts.emplace_back(flag, value);
     }
   }
-  return text;
-}
-
-std::string first_difference(std::string own, std::string other) {
-  const auto next = [](std::string& lines) {
-    const auto end = lines.find('\n');
-    std::string line = lines.substr(0, end);
-    lines.erase(0, end == std::string::npos ? end : end + 1);
-    return line;
+  const auto say = [&](const char* flag, bool given) {
+    facts.emplace_back(flag, given ? "yes" : "no");
   };
-  while (!own.empty() || !other.empty()) {
-    const std::string mine = next(own);
-    const std::string theirs = next(other);
-    if (mine != theirs) {
-      return "'" + mine + "', and rank 0 with '" + theirs + "'";
+  say("--no-lr-check", !request.options.lr_check);
+  say("--lr-find", request.options.lr_find);
+  say("--resume", request.earlier.has_value());
+  if (request.earlier) {
+    for (const auto& [name, value] : to_values(*request.earlier)) {
+      // The options are there already.
+      if (name.rfind("--", 0) != 0) {
+        facts.emplace_back("'" + name + "' in the checkpoint", value);
+      }
     }
   }
-  return {};
+  return facts;
 }
 
 }  // namespace
@@ -97,7 +96,8 @@ torch::Device device_of_process(
 }
 
 std::shared_ptr<Reduction> meet_processes(
-    const TrainOptions& options, const torch::Device& device) {
+    const RunRequest& request, const torch::Device& device) {
+  const TrainOptions& options = request.options;
   if (options.world_size == 1) {
     return nullptr;
   }
@@ -106,13 +106,14 @@ std::shared_ptr<Reduction> meet_processes(
                                    .world_size(options.world_size)
                                    .timeout_seconds(options.timeout)
                                    .device(device));
-  const std::string own = common_options(options);
-  const std::string first = ranks->broadcast_text(own);
-  ranks->together([&] {
-    TORCH_CHECK(
-        own == first, "was started with ", first_difference(own, first));
-  });
+  agree(common_facts(request), *ranks);
   return ranks;
+}
+
+void check_same_data(Reduction* ranks, const std::string& data) {
+  if (ranks != nullptr) {
+    agree({{"the data", data}}, *ranks);
+  }
 }
 
 void together(Reduction* ranks, const std::function<void()>& work) {

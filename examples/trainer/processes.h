@@ -6,9 +6,11 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 
 #include "options.h"
 #include "results.h"
+#include "resume.h"
 #include "run_log.h"
 #include "run_pictures.h"
 
@@ -24,9 +26,14 @@ torch::Device device_of_process(
     const torch::Device& device, const TrainOptions& options);
 
 /// Meets the other processes; null where there are none. Throws c10::Error
-/// where they do not come in time, or were started with other options: on all.
+/// where they do not come in time, or were started with other options or from
+/// other checkpoints: on all.
 std::shared_ptr<Reduction> meet_processes(
-    const TrainOptions& options, const torch::Device& device);
+    const RunRequest& request, const torch::Device& device);
+
+/// Throws c10::Error on all processes, naming one that differs and both values,
+/// unless all have read the same images; `data` is data_text() of them.
+void check_same_data(Reduction* ranks, const std::string& data);
 
 /// Runs `work`, which throws on all processes where it throws on one.
 void together(Reduction* ranks, const std::function<void()>& work);

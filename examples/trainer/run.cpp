@@ -111,7 +111,7 @@ int start_run(const CommandLine& command, const Console& console) {
       device_of_process(find_device(asked.device), asked);
   // What asks for "the" device, to wait for it for example, means this one.
   const c10::OptionalDeviceGuard guard(device);
-  const auto ranks = meet_processes(asked, device);
+  const auto ranks = meet_processes(request, device);
   TrainTestSets sets;
   std::string data;
   together(ranks.get(), [&] {
@@ -119,6 +119,7 @@ int start_run(const CommandLine& command, const Console& console) {
     data = data_text(sets);
     check_data(request, data);
   });
+  check_same_data(ranks.get(), data);
   const StopSignals signals;
   AgreedSignal signal(signals, ranks.get());
   const auto should_stop = [&] { return signal.received() != 0; };

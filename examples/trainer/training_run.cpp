@@ -2,6 +2,7 @@
 
 #include <ATen/Parallel.h>
 #include <stepsize/curvature/max_stable_lr.h>
+#include <stepsize/distributed/broadcast.h>
 #include <stepsize/schedule/decay.h>
 
 #include <exception>
@@ -61,13 +62,31 @@ RunPlan stretched(RunPlan plan, const ScheduleLR& scheduler) {
 
 // All must have seen the same folder.
 void check_one_checkpoint(
-    Reduction* ranks, std::int64_t step, const TrainOptions& options) {
+    Reduction* ranks,
+    std::int64_t step,
+    const ImageModel& model,
+    const TrainOptions& options) {
   if (ranks == nullptr) {
     return;
   }
+  auto tensors = model.parameters();
+  for (const auto& buffer : model.buffers()) {
+    tensors.push_back(buffer);
+  }
   const auto own = static_cast<double>(step);
+  bool same = !ranks->any(ranks->max(own) != own);
+  if (same) {
+    try {
+      check_same(tensors, *ranks);
+    } catch (const RankLostError&) {
+      throw;
+    } catch (const c10::Error&) {
+      // On all of them.
+      same = false;
+    }
+  }
   TORCH_CHECK(
-      !ranks->any(ranks->max(own) != own),
+      same,
       "--resume: the processes have found different checkpoints in ",
       checkpoint_folder(options.out).string(),
       "; they must share the folder of --out");
@@ -137,7 +156,8 @@ TrainingRun::TrainingRun(const RunSetup& setup, const Console& console)
           setup_.train.size(),
           console_.out);
     });
-    check_one_checkpoint(setup_.ranks.get(), state_.step, setup_.options);
+    check_one_checkpoint(
+        setup_.ranks.get(), state_.step, setup_.model, setup_.options);
     plan_ = run_plan(setup_.options, setup_.lr, setup_.course);
     if (!checkpoints_.record().stretches.empty()) {
       plan_ = stretched(std::move(plan_), scheduler_);

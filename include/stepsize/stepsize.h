@@ -18,6 +18,7 @@
 #include <stepsize/curvature/power_iteration.h>
 #include <stepsize/curvature/sharpness_tracker.h>
 #include <stepsize/curvature/spectral_density.h>
+#include <stepsize/distributed/agree.h>
 #include <stepsize/distributed/average.h>
 #include <stepsize/distributed/broadcast.h>
 #include <stepsize/distributed/connect.h>

@@ -123,6 +123,174 @@ TEST(AverageGradients, RefusesOnAllRanksAndChangesNothing) {
   });
 }
 
+// What every rank hears of an average of its parameters, whose gradients are
+// filled with ones; they are as they were then.
+std::vector<std::string> said_of_gradients(
+    int64_t count, const std::function<Tensors(int64_t)>& parameters_of) {
+  return on_ranks<std::string>(count, [&](const Ranks& ranks) {
+    auto parameters = parameters_of(ranks->rank());
+    for (auto& parameter : parameters) {
+      parameter.mutable_grad() = torch::ones_like(parameter);
+    }
+    auto text = message_of([&] { average_gradients(parameters, *ranks); });
+    for (const auto& parameter : parameters) {
+      EXPECT_TRUE(parameter.grad().equal(torch::ones_like(parameter)));
+    }
+    EXPECT_EQ(ranks->mean(2), 2);
+    return text;
+  });
+}
+
+TEST(AverageGradients, RefusesOtherShapesOnAllRanks) {
+  EXPECT_THAT(
+      said_of_gradients(
+          3,
+          [](int64_t rank) {
+            return Tensors{
+                torch::zeros({4}), torch::zeros({rank == 2 ? 3 : 2, 2})};
+          }),
+      testing::Each(
+          "average: rank 2: tensor 1 is Float [3, 2], rank 0 has Float [2, "
+          "2]"));
+}
+
+TEST(AverageGradients, RefusesOtherOrderOfAsManyElements) {
+  // The sums would be of one length, and of what does not belong together.
+  EXPECT_THAT(
+      said_of_gradients(
+          2,
+          [](int64_t rank) {
+            return rank == 0 ? Tensors{torch::zeros({6}), torch::zeros({2})}
+                             : Tensors{torch::zeros({2}), torch::zeros({6})};
+          }),
+      testing::Each(HasSubstr("rank 1: tensor 0 is Float [2], rank 0 has")));
+}
+
+TEST(AverageGradients, RefusesAnotherNumberOrTypeOfTensors) {
+  EXPECT_THAT(
+      said_of_gradients(
+          2,
+          [](int64_t rank) {
+            return Tensors(rank == 0 ? 2 : 3, torch::zeros({4}));
+          }),
+      testing::Each(
+          "average: rank 1: number of tensors is 3, rank 0 has 2; tensor 2 is "
+          "Float [4], rank 0 has none"));
+  EXPECT_THAT(
+      said_of_gradients(
+          2,
+          [](int64_t rank) {
+            return Tensors{torch::zeros(
+                {4}, rank == 0 ? torch::kFloat32 : torch::kFloat64)};
+          }),
+      testing::Each(
+          "average: rank 1: tensor 0 is Double [4], rank 0 has Float [4]"));
+}
+
+TEST(AverageGradients, FindsAChangeOfOneRankInTheMiddleOfARun) {
+  run_ranks(2, [](const Ranks& ranks) {
+    Tensors parameters{leaf({1, 2}), leaf({3})};
+    for (int step = 0; step < 4; ++step) {
+      for (auto& parameter : parameters) {
+        parameter.mutable_grad() =
+            torch::full_like(parameter, static_cast<double>(ranks->rank()));
+      }
+      if (step == 2 && ranks->rank() == 1) parameters.pop_back();
+      if (step == 3 && ranks->rank() == 0) parameters.pop_back();
+      const auto text =
+          message_of([&] { average_gradients(parameters, *ranks); });
+      EXPECT_EQ(
+          text,
+          step == 2 ? "average: rank 1: number of tensors is 1, rank 0 has 2; "
+                      "tensor 1 is not there, rank 0 has Double [1]"
+                    : "nothing was thrown");
+      const double wanted =
+          step == 2 ? static_cast<double>(ranks->rank()) : 0.5;
+      EXPECT_EQ(parameters[0].grad()[0].item<double>(), wanted) << step;
+    }
+  });
+}
+
+TEST(AverageGradients, RefusesOtherBuckets) {
+  run_ranks(2, [](const Ranks& ranks) {
+    Tensors parameters{leaf({1, 2})};
+    parameters[0].mutable_grad() = row({1, 1});
+    const auto own = AverageOptions().bucket_bytes(8 + 8 * ranks->rank());
+    EXPECT_EQ(
+        message_of([&] { average_gradients(parameters, *ranks, own); }),
+        "average: rank 1: bucket_bytes is 16, rank 0 has 8");
+  });
+}
+
+TEST(AverageGradients, GivesAnExpandedGradientMemoryOfItsOwn) {
+  run_ranks(2, [](const Ranks& ranks) {
+    const double own = ranks->rank() == 0 ? 1 : 3;
+    Tensors parameters{leaf({7}), leaf({1, 2, 3}), leaf({4, 5})};
+    parameters[0].mutable_grad() = row({own});
+    parameters[1].mutable_grad() = row({own}).expand({3});
+    ASSERT_EQ(parameters[1].grad().stride(0), 0);
+    // Windows over one row, of which copy_() does not see that they overlap.
+    parameters[2] = torch::zeros({2, 2}, torch::kFloat64);
+    parameters[2].mutable_grad() =
+        row({own, 10 * own, 100 * own}).as_strided({2, 2}, {1, 1});
+    average_gradients(parameters, *ranks);
+    EXPECT_TRUE(parameters[0].grad().equal(row({2})));
+    EXPECT_TRUE(parameters[1].grad().equal(row({2, 2, 2})));
+    EXPECT_TRUE(parameters[2].grad().equal(row({2, 20, 20, 200}).view({2, 2})));
+  });
+}
+
+TEST(AverageGradients, TakesTheGradientThatAutogradGives) {
+  run_ranks(2, [](const Ranks& ranks) {
+    const double own = ranks->rank() == 0 ? 1 : 3;
+    Tensors parameters{leaf({1, 2, 3}), leaf({4})};
+    const auto loss = own * parameters[0].sum() + own * parameters[1].sum();
+    const auto gradients = torch::autograd::grad({loss}, parameters);
+    ASSERT_EQ(gradients[0].stride(0), 0);
+    for (std::size_t i = 0; i < 2; ++i) {
+      parameters[i].mutable_grad() = gradients[i];
+    }
+    average_gradients(parameters, *ranks);
+    EXPECT_TRUE(parameters[0].grad().equal(row({2, 2, 2})));
+    EXPECT_TRUE(parameters[1].grad().equal(row({2})));
+  });
+}
+
+TEST(Average, RefusesOtherNumbersInCommon) {
+  run_ranks(2, [](const Ranks& ranks) {
+    const auto text = [&](double lr) {
+      return message_of([&] {
+        RankShare share;
+        share.common = {{"momentum", 0.9}, {"lr", lr}};
+        share.numbers = {1, 2};
+        average({}, share, *ranks);
+      });
+    };
+    EXPECT_EQ(text(0.1), "nothing was thrown");
+    EXPECT_EQ(
+        text(ranks->rank() == 0 ? 0.1 : 0.2),
+        "average: rank 1: lr is 0.2, rank 0 has 0.1");
+    EXPECT_EQ(text(kNaN), "nothing was thrown");
+  });
+}
+
+TEST(Average, TakesAsManyNumbersAsThereAre) {
+  run_ranks(3, [](const Ranks& ranks) {
+    const auto own = static_cast<double>(ranks->rank());
+    RankShare share;
+    for (int i = 0; i < 100; ++i) share.numbers.push_back(i * own);
+    const auto means = average({}, share, *ranks).numbers;
+    ASSERT_EQ(means.size(), 100);
+    for (int i = 0; i < 100; ++i) {
+      EXPECT_EQ(means[static_cast<std::size_t>(i)], i);
+    }
+    share.numbers.resize(ranks->rank() == 1 ? 99 : 100);
+    EXPECT_EQ(
+        message_of([&] { average({}, share, *ranks); }),
+        "average: rank 1: number of numbers is 99, rank 0 has 100");
+  });
+}
+
 TEST(Average, RefusesWhatDoesNotFit) {
   run_ranks(1, [](const Ranks& ranks) {
     const auto refusal = [&](const Tensors& tensors, int64_t bytes) {

@@ -99,5 +99,43 @@ TEST(BroadcastState, RefusesARootThatIsNoRank) {
   });
 }
 
+TEST(BroadcastState, WritesToWhatIsExpanded) {
+  run_ranks(2, [](const Ranks& ranks) {
+    const auto own = static_cast<double>(ranks->rank());
+    const Tensors tensors{
+        torch::full({2}, own),
+        torch::tensor({own, own + 10}).view({2, 1}).expand({2, 3})};
+    broadcast_state(tensors, *ranks, 1);
+    EXPECT_TRUE(tensors[0].equal(torch::ones({2})));
+    EXPECT_TRUE(tensors[1].equal(
+        torch::tensor({{1, 1, 1}, {11, 11, 11}}).to(tensors[1].scalar_type())));
+    EXPECT_EQ(tensors[1].stride(1), 0);
+  });
+}
+
+TEST(BroadcastState, RefusesWhatItCannotWriteToBeforeItWritesAnything) {
+  run_ranks(2, [](const Ranks& ranks) {
+    const auto own = static_cast<double>(ranks->rank());
+    const auto first = torch::full({2}, own);
+    const auto said = [&](const torch::Tensor& second) {
+      auto text = message_of([&] { broadcast_state({first, second}, *ranks); });
+      EXPECT_TRUE(first.equal(torch::full({2}, own)));
+      return text;
+    };
+    const auto windows = torch::zeros({4});
+    EXPECT_EQ(
+        said(
+            ranks->rank() == 1 ? windows.as_strided({3, 2}, {1, 1})
+                               : torch::zeros({3, 2})),
+        "broadcast_state: tensor 1 overlaps itself (on rank 1)");
+    // Expanded on one rank only: the others' values may not fit in.
+    EXPECT_THAT(
+        said(
+            ranks->rank() == 1 ? torch::zeros({1, 2}).expand({3, 2})
+                               : torch::zeros({3, 2})),
+        HasSubstr("those of rank 0 are not those of rank 1"));
+  });
+}
+
 }  // namespace
 }  // namespace stepsize

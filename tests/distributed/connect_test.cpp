@@ -133,5 +133,61 @@ TEST(ProcessGroupReduction, RefusesWhatDoesNotFitAndGoesOn) {
   });
 }
 
+TEST(ProcessGroupReduction, RefusesSumsOfOtherTensorsOnAllRanks) {
+  test::run_ranks(3, [](const Ranks& ranks) {
+    const auto said = [&](int64_t length, at::ScalarType type) {
+      auto tensor = torch::ones({length}, type);
+      const auto text = message_of([&] { ranks->sum(tensor); });
+      const double wanted = text == "nothing was thrown" ? 3 : 1;
+      EXPECT_TRUE(tensor.equal(torch::full({length}, wanted, type)));
+      return text;
+    };
+    const bool odd = ranks->rank() == 1;
+    const auto message = [](const std::string& own, const std::string& first) {
+      return "ProcessGroupReduction: rank 1: the tensor to sum is " + own +
+             ", rank 0 has " + first;
+    };
+    // Short ones, long ones, and one of each.
+    for (const auto& [own, first] : std::vector<std::pair<int64_t, int64_t>>{
+             {3, 2}, {1000, 1001}, {4, 100000}, {100000, 4}, {0, 1}}) {
+      EXPECT_EQ(
+          said(odd ? own : first, torch::kFloat32),
+          message(
+              std::to_string(own) + " elements of Float",
+              std::to_string(first) + " elements of Float"));
+    }
+    for (const int64_t length : {7, 2000}) {
+      EXPECT_EQ(
+          said(length, odd ? torch::kFloat32 : torch::kFloat64),
+          message(
+              std::to_string(length) + " elements of Float",
+              std::to_string(length) + " elements of Double"));
+    }
+    // And they go on.
+    for (const int64_t length : {0, 1, 56, 57, 1000}) {
+      EXPECT_EQ(said(length, torch::kFloat32), "nothing was thrown");
+      EXPECT_EQ(said(length, torch::kFloat64), "nothing was thrown");
+    }
+  });
+}
+
+TEST(ProcessGroupReduction, RefusesCallsThatAreNotTheSame) {
+  test::run_ranks(2, [](const Ranks& ranks) {
+    const auto text = message_of([&] {
+      if (ranks->rank() == 0) {
+        ranks->mean(1);
+      } else {
+        auto tensor = torch::ones({100});
+        ranks->sum(tensor);
+      }
+    });
+    EXPECT_EQ(
+        text,
+        "ProcessGroupReduction: rank 1: the tensor to sum is 100 elements of "
+        "Float, rank 0 has 2 elements of Double");
+    EXPECT_EQ(ranks->mean(2), 2);
+  });
+}
+
 }  // namespace
 }  // namespace stepsize

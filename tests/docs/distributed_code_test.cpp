@@ -2,6 +2,7 @@
 // for each of its blocks here.
 
 #include <gtest/gtest.h>
+#include <stepsize/distributed/agree.h>
 #include <stepsize/distributed/average.h>
 #include <stepsize/distributed/broadcast.h>
 #include <stepsize/distributed/connect.h>
@@ -96,6 +97,21 @@ auto own = loss_of(model, share);
 auto weighted = own * stepsize::share_weight(share.size(0), *ranks);
     // clang-format on
     EXPECT_EQ(weighted.item<double>(), own.item<double>());
+  });
+}
+
+TEST(DistributedPage, ComparesFactsOfYourOwn) {
+  test::run_ranks(2, [](const std::shared_ptr<Reduction>& ranks) {
+    const auto say = [&](double momentum, const torch::Tensor& inputs) {
+      // clang-format off
+stepsize::agree(
+    {{"examples", std::to_string(inputs.size(0))},
+     {"momentum", std::to_string(momentum)}},
+    *ranks);
+      // clang-format on
+    };
+    say(0.9, torch::zeros({8, 2}));
+    EXPECT_THROW(say(0.9, torch::zeros({8 + ranks->rank(), 2})), c10::Error);
   });
 }
 

@@ -254,7 +254,7 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST_F(ProcessesTest, WaitNoLongerThanTheTimeOutForOneThatHangs) {
   const auto ranks = begin_ranks(
-      arguments("--batch-size 8 --no-lr-check --lr 0.01 --epochs 500"), 2, "3");
+      arguments("--batch-size 8 --no-lr-check --lr 0.01 --epochs 500"), 2, "9");
   wait_for_rows(out(), 3);
   kill(ranks[1].child, SIGSTOP);
   const auto left = finish(ranks[0]);
@@ -263,7 +263,7 @@ TEST_F(ProcessesTest, WaitNoLongerThanTheTimeOutForOneThatHangs) {
       left.err,
       AllOf(
           HasSubstr("has lost rank 1"),
-          HasSubstr("the time-out is 3 s"),
+          HasSubstr("the time-out is 9 s"),
           HasSubstr("saved in ")));
   // One that comes back finds that the others have gone.
   kill(ranks[1].child, SIGCONT);
@@ -328,10 +328,117 @@ TEST_F(ProcessesTest, SayWhatDoesNotFitTogether) {
   const auto other = with("1", "--seed 2");
   for (const auto& outcome : {finish(first), finish(other)}) {
     expect_refusal(outcome, 1);
-    EXPECT_THAT(
-        outcome.err,
-        HasSubstr("was started with '--seed 2', and rank 0 with '--seed 1'"));
+    EXPECT_THAT(outcome.err, HasSubstr("rank 1: --seed is 2, rank 0 has 1"));
   }
+}
+
+// What the ranks say, each with options of its own.
+class DifferentRanksTest : public ProcessesTest {
+ protected:
+  std::vector<Outcome> run_with(
+      const std::string& common,
+      const std::string& of_first,
+      const std::string& of_other) const {
+    const std::string master = test::free_master();
+    const auto with = [&](const char* rank, const std::string& own) {
+      return begin(
+          std::string("'") + STEPSIZE_TRAIN + "' " + common + " " + own +
+              " --world-size 2 --master " + master + " --rank " + rank,
+          std::string("rank") + rank);
+    };
+    const auto first = with("0", of_first);
+    const auto other = with("1", of_other);
+    return {finish(first), finish(other)};
+  }
+
+  static void expect_all_say(
+      const std::vector<Outcome>& outcomes, const std::string& message) {
+    for (const auto& outcome : outcomes) {
+      EXPECT_EQ(outcome.status, 1) << outcome.err;
+      EXPECT_THAT(outcome.err, HasSubstr(message));
+    }
+  }
+};
+
+TEST_F(DifferentRanksTest, RefuseOtherOptions) {
+  expect_all_say(
+      run_with(arguments(""), "--batch-size 8", "--batch-size 4 --seed 2"),
+      "rank 1: --batch-size is 4, rank 0 has 8; --seed is 2, rank 0 has 1");
+  expect_all_say(
+      run_with(arguments("--batch-size 8 --lr 0.1"), "", "--no-lr-check"),
+      "rank 1: --no-lr-check is yes, rank 0 has no");
+  EXPECT_FALSE(fs::exists(out() / "steps.csv"));
+}
+
+TEST_F(DifferentRanksTest, RefuseOtherImages) {
+  // A file of CIFAR-10 that one does not have, and one of equal size with other
+  // contents.
+  const auto write = [&](const std::string& name, int files, int pixel) {
+    const auto folder = folder_ / name;
+    fs::create_directories(folder);
+    const auto records = [&](int first) {
+      Bytes bytes;
+      for (int i = 0; i < 10; ++i) {
+        const auto record = cifar_record(
+            {static_cast<std::uint8_t>(i)},
+            static_cast<std::uint8_t>(first + i));
+        bytes.insert(bytes.end(), record.begin(), record.end());
+      }
+      return bytes;
+    };
+    for (int i = 1; i <= files; ++i) {
+      write_plain(
+          folder / ("data_batch_" + std::to_string(i) + ".bin"),
+          records(i == 1 ? pixel : 20 * i));
+    }
+    write_plain(folder / "test_batch.bin", records(200));
+    return " --data-dir '" + folder.string() + "'";
+  };
+  const auto two = write("two", 2, 20);
+  const auto one = write("one", 1, 20);
+  const auto changed = write("changed", 2, 21);
+  const std::string common =
+      "--dataset cifar10 --batch-size 4 --epochs 1 "
+      "--out '" +
+      out().string() + "'";
+  expect_all_say(
+      run_with(common, two, one),
+      "rank 1: the data is 10 training and 10 test images, 3x32x32, 10 "
+      "classes, checksum ");
+  const auto outcomes = run_with(common, two, changed);
+  expect_all_say(
+      outcomes,
+      "rank 1: the data is 20 training and 10 test images, 3x32x32, 10 "
+      "classes, checksum ");
+  EXPECT_THAT(
+      outcomes[0].err,
+      HasSubstr("rank 0 has 20 training and 10 test images, 3x32x32, 10 "
+                "classes, checksum "));
+  EXPECT_FALSE(fs::exists(out() / "steps.csv"));
+  // The same images in another folder are the same.
+  const auto copy = write("copy", 2, 20);
+  for (const auto& outcome : run_with(common, two, copy)) {
+    EXPECT_EQ(outcome.status, 0) << outcome.err;
+  }
+}
+
+TEST_F(DifferentRanksTest, RefuseOtherCheckpoints) {
+  const auto other = folder_ / "other";
+  const std::string options =
+      "--batch-size 8 --no-lr-check --lr 0.01 --schedule constant --epochs 1";
+  for (const auto& outcome : run_ranks(arguments(options))) {
+    ASSERT_EQ(outcome.status, 0) << outcome.err;
+  }
+  fs::copy(out(), other, fs::copy_options::recursive);
+  const auto resumed = [&](const fs::path& folder, const char* epochs) {
+    return "--resume --out '" + folder.string() + "' --epochs " + epochs;
+  };
+  for (const auto& outcome : run_ranks(resumed(other, "2"))) {
+    ASSERT_EQ(outcome.status, 0) << outcome.err;
+  }
+  expect_all_say(
+      run_with("", resumed(out(), "3"), resumed(other, "3")),
+      "rank 1: 'epochs done' in the checkpoint is 2, rank 0 has 1");
 }
 
 }  // namespace

@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <string>
+#include <utility>
 #include <vector>
 
 namespace stepsize {
@@ -20,6 +22,9 @@ class AverageOptions {
   TORCH_ARG(int64_t, bucket_bytes) = 25 * 1024 * 1024;
 };
 
+/// Numbers by name that must be the same on every rank: {"lr", 0.1}.
+using CommonNumbers = std::vector<std::pair<std::string, double>>;
+
 /// What one rank brings to an average.
 struct RankShare {
   /// Undefined where this rank has none.
@@ -27,6 +32,8 @@ struct RankShare {
   std::vector<double> numbers;
   /// Why this rank has nothing to bring, if so: then no rank gets anything.
   std::exception_ptr failure;
+  /// Compared, and not averaged.
+  CommonNumbers common;
 };
 
 /// The means over ranks.
@@ -44,12 +51,16 @@ struct RankMeans {
 /// `like` tells shapes, types and devices, one tensor for each of the share's,
 /// and is the same on every rank.
 ///
-/// One small sum, by which the ranks agree on what there is, then one sum a
-/// bucket; waits for their end. Memory: the buckets, in which the results lie.
+/// One small sum, by which the ranks agree on what there is, a second one where
+/// they do not all bring the same tensors; then one sum a bucket. Waits for
+/// their end. Memory: the buckets, in which the results lie.
 ///
 /// Throws on all ranks where one brings a failure or a tensor that is sparse or
 /// does not fit `like`: on that rank the failure itself, elsewhere c10::Error
-/// that names the rank.
+/// that names the rank. Where ranks differ in `like`, in how many numbers they
+/// bring, in what they have in common or in the options, all throw the same
+/// c10::Error: "average: rank 1: tensor 2 is Float [4, 3], rank 0 has Float
+/// [4, 2]". This is found in every call, before anything has been added up.
 RankMeans average(
     const std::vector<at::Tensor>& like,
     const RankShare& share,
@@ -58,8 +69,9 @@ RankMeans average(
 
 /// Puts the mean over ranks in the place of each parameter's gradient, in the
 /// tensor that it has. A parameter that has a gradient on some ranks only has
-/// one on all after it, one that has none anywhere stays without. Throws as
-/// average() does; the gradients are as they were then.
+/// one on all after it, one that has none anywhere stays without. A gradient
+/// that is expanded, as that of a sum is, gives way to a tensor of its own
+/// memory. Throws as average() does; the gradients are as they were then.
 ///
 ///     loss.backward();
 ///     average_gradients(model->parameters(), *ranks);
@@ -82,11 +94,14 @@ void average_gradients(
 /// ends the run: the others throw RankLostError. Call share_weight() before.
 ///
 ///     auto loss = evaluate_on_ranks(closure, model->parameters(), *ranks);
+///
+/// `common`: as in RankShare.
 at::Tensor evaluate_on_ranks(
     const std::function<at::Tensor()>& closure,
     const std::vector<at::Tensor>& parameters,
     Reduction& reduction,
-    const AverageOptions& options = {});
+    const AverageOptions& options = {},
+    const CommonNumbers& common = {});
 
 /// The weight of this rank's loss, a mean over `examples` examples, where ranks
 /// have shares of unequal size: examples * world_size / (examples of all

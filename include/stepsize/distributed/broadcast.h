@@ -16,7 +16,9 @@ namespace stepsize {
 /// parameters and buffers. To be called once before training. Throws c10::Error
 /// on all ranks, and changes nothing, where root is no rank and where ranks
 /// have tensors of other number, shape or type; the message says how many and
-/// of how many elements this rank has. Memory: one copy.
+/// of how many elements this rank has. So too where a tensor of a rank is
+/// sparse or overlaps itself, other than by being expanded alike on all ranks.
+/// Memory: one copy.
 void broadcast_state(
     const std::vector<at::Tensor>& tensors,
     Reduction& reduction,

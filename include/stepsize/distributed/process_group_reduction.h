@@ -25,7 +25,8 @@ namespace stepsize {
 /// connect() do: TORCH_NCCL_BLOCKING_WAIT=1, before LibTorch 2.2
 /// NCCL_BLOCKING_WAIT=1. Else the GPU waits, and NCCL's own watch ends the
 /// process.) A tensor or root that does not fit is refused before anything is
-/// sent.
+/// sent. On a CPU, sum() throws c10::Error on all ranks where they bring
+/// tensors of other lengths or types; start_sum() and broadcast() do not look.
 ///
 /// Where LibTorch was built without c10d the class is declared and not defined;
 /// `stepsize_HAS_C10D` of the CMake package says so.
