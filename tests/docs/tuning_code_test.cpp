@@ -67,6 +67,13 @@ if (result.optional_suggestion()) {
 }
 result.write_svg("range.svg");
 std::cout << result.to_terminal() << '\n';
+
+  {
+auto schedule = stepsize::warmup(500).then(stepsize::cosine(9500));
+result.apply(optimizer, result.suggestion(schedule, /*updates=*/10000));
+stepsize::ScheduleLR scheduler(optimizer, schedule);
+  }
+result.apply(optimizer);
   // clang-format on
   EXPECT_NE(
       testing::internal::GetCapturedStdout().find("suggested"),
