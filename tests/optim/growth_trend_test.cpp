@@ -128,12 +128,12 @@ TEST(GrowthTrend, WhatIsBoundedOrSlowsDownIsNone) {
 // 1 - rate, and losses span many orders of magnitude.
 TEST(GrowthTrend, NoiseThatWandersIsNone) {
   torch::manual_seed(1);
-  constexpr int64_t kSteps = 200000;
+  constexpr int64_t kDraws = 200000;
   for (const double rate : {1e-3, 0.01, 0.1, 1.0}) {
-    const auto noise = torch::randn({kSteps + 1}, torch::kFloat64);
+    const auto noise = torch::randn({kDraws + 1}, torch::kFloat64);
     const auto values = noise.accessor<double, 1>();
     double x = 0;
-    const auto seen = first_seen(kSteps, [&](int64_t step) {
+    const auto seen = first_seen(kDraws, [&](int64_t step) {
       const double gradient = x + values[step];
       const Point point{std::abs(gradient), x * x / 2};
       x -= rate * gradient;
@@ -155,7 +155,8 @@ TEST(GrowthTrend, CopesWithNumbersAtTheEdgeOfTheRange) {
   double norm = 1;
   trend.clear();
   for (int i = 0; i < 600; ++i) {
-    EXPECT_EQ(trend.add(norm *= 1.1, norm, kInfinity, kInfinity), 0);
+    norm *= 1.1;
+    EXPECT_EQ(trend.add(norm, norm, kInfinity, kInfinity), 0);
   }
 }
 

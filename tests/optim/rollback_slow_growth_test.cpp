@@ -41,35 +41,35 @@ class Quadratic {
   torch::Tensor x_;
 };
 
-struct Outcome {
+struct Descent {
   double first = 0;
   double highest = 0;
   int64_t rollbacks = 0;
   int64_t first_rollback = 0;
 };
 
-Outcome descend(
+Descent descend(
     Quadratic& problem,
     const RollbackSGDOptions& options,
     int64_t steps,
     bool gives_closure = true) {
   RollbackSGD sgd({problem.x()}, options);
-  Outcome outcome;
+  Descent descent;
   for (int64_t step = 0; step < steps; ++step) {
     const double loss = problem.excess();
-    if (step == 0) outcome.first = loss;
-    outcome.highest = std::max(outcome.highest, loss);
+    if (step == 0) descent.first = loss;
+    descent.highest = std::max(descent.highest, loss);
     if (gives_closure) {
       sgd.step([&] { return problem.closure(); });
     } else {
       sgd.step();
     }
-    if (outcome.rollbacks == 0 && sgd.rollbacks() > 0) {
-      outcome.first_rollback = step;
+    if (descent.rollbacks == 0 && sgd.rollbacks() > 0) {
+      descent.first_rollback = step;
     }
-    outcome.rollbacks = sgd.rollbacks();
+    descent.rollbacks = sgd.rollbacks();
   }
-  return outcome;
+  return descent;
 }
 
 // The largest stable rate times the largest curvature.
@@ -85,14 +85,14 @@ TEST(RollbackOfSlowGrowth, IsMadeAtEverySpeed) {
   for (const double condition : {1.0, 10.0, 1000.0}) {
     for (const double over : {1.0005, 1.001, 1.0025, 1.005, 1.01, 1.02}) {
       Quadratic problem(condition);
-      const auto outcome = descend(problem, {2 * over}, 4000);
-      EXPECT_GT(outcome.rollbacks, 0) << condition << ", " << over;
-      EXPECT_LT(outcome.highest, kMostGrowth * outcome.first)
+      const auto descent = descend(problem, {2 * over}, 4000);
+      EXPECT_GT(descent.rollbacks, 0) << condition << ", " << over;
+      EXPECT_LT(descent.highest, kMostGrowth * descent.first)
           << condition << ", " << over;
       // |1 - lr lambda| = 2 over - 1 and two windows more than it takes.
       const double steps =
           14 * std::max(4.0, 2 * std::log(3.0) / (11 * std::log(2 * over - 1)));
-      EXPECT_LT(static_cast<double>(outcome.first_rollback), steps);
+      EXPECT_LT(static_cast<double>(descent.first_rollback), steps);
     }
   }
 }
@@ -101,29 +101,29 @@ TEST(RollbackOfSlowGrowth, IsMadeWithNesterovsMomentum) {
   for (const double over : {1.001, 1.0025, 1.005}) {
     Quadratic problem(10);
     const double rate = over * limit_of(0.9, true);
-    const auto outcome = descend(
+    const auto descent = descend(
         problem, RollbackSGDOptions(rate).momentum(0.9).nesterov(true), 3000);
-    EXPECT_GT(outcome.rollbacks, 0) << over;
-    EXPECT_LT(outcome.highest, kMostGrowth * outcome.first) << over;
+    EXPECT_GT(descent.rollbacks, 0) << over;
+    EXPECT_LT(descent.highest, kMostGrowth * descent.first) << over;
   }
 }
 
 TEST(RollbackOfSlowGrowth, DoesNotDependOnAConstantInTheLoss) {
   for (const double offset : {0.5, -100.0}) {
     Quadratic problem(10, offset);
-    const auto outcome = descend(problem, {2.01}, 3000);
-    EXPECT_GT(outcome.rollbacks, 0) << offset;
-    EXPECT_LT(outcome.highest, kMostGrowth * outcome.first) << offset;
+    const auto descent = descend(problem, {2.01}, 3000);
+    EXPECT_GT(descent.rollbacks, 0) << offset;
+    EXPECT_LT(descent.highest, kMostGrowth * descent.first) << offset;
   }
 }
 
 TEST(RollbackOfSlowGrowth, WantsMoreOfItWhereThereIsNoClosure) {
   Quadratic problem(10);
-  const auto outcome = descend(problem, {2.01}, 3000, false);
-  EXPECT_GT(outcome.rollbacks, 0);
-  EXPECT_GT(outcome.highest, 30 * 30 * outcome.first / 2);
+  const auto descent = descend(problem, {2.01}, 3000, false);
+  EXPECT_GT(descent.rollbacks, 0);
+  EXPECT_GT(descent.highest, 30 * 30 * descent.first / 2);
   // 30^(26 / 11), squared.
-  EXPECT_LT(outcome.highest, 1e7 * outcome.first);
+  EXPECT_LT(descent.highest, 1e7 * descent.first);
 }
 
 TEST(RollbackOfSlowGrowth, IsNotMadeAtStableRatesNorWhereItIsTurnedOff) {
