@@ -29,9 +29,10 @@ constexpr double kRoundings = 4;
 // A dip of less than this share of the whole fall is on the way down: no rise
 // behind it ends the curve.
 constexpr double kPartOfSpan = 0.25;
-// After a rise by this share of the fall the curve has had its floor: what a
-// network that has been blown up does later is of no interest.
-constexpr double kRisen = 0.5;
+// After a rise by this share of the fall, which is none of noise, the curve has
+// had its floor: what a network that has been shaken does later is of no
+// interest.
+constexpr double kRisen = 0.15;
 
 // Sums over one window, x counted from its mean.
 struct Window {
@@ -208,8 +209,9 @@ void find_floor(
       curve.lowest_error = noise * std::sqrt(variances[i]);
     }
     const double fall = curve.start - lowest;
+    const double rise = values[i] - lowest;
     if (curve.falls && fall > kPartOfSpan * (curve.start - bottom) &&
-        values[i] - lowest > kRisen * fall) {
+        rise > kRisen * fall && rise > kSignificant * curve.lowest_error) {
       break;
     }
   }

@@ -19,7 +19,8 @@ struct LRCurve {
   /// The first index of a finite loss, and one past the last.
   std::size_t first = 0;
   std::size_t end = 0;
-  /// Index of the lowest value of the fit before it rises by half its fall.
+  /// Index of the lowest value of the fit before it rises by a part of
+  /// its fall.
   std::size_t lowest = 0;
   /// One past the last index before that rise.
   std::size_t risen = 0;

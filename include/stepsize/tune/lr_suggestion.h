@@ -42,8 +42,8 @@ struct LRSuggestions {
   std::optional<double> suggested;
   /// Where the loss has begun to fall: by a tenth of its whole fall.
   std::optional<double> low;
-  /// Where the smooth curve is lowest, before it rises by half of its fall. A
-  /// larger rate did not lower the loss.
+  /// Where the smooth curve is lowest, before it rises by 15 % of its fall and
+  /// by more than its noise. A larger rate did not lower the loss.
   std::optional<double> maximal;
   /// The middle, in ln lr, of the curve's floor: of the rates around `maximal`
   /// whose value is within a standard error of the lowest. The highest rate of
