@@ -139,13 +139,22 @@ at::Tensor norm_in_parts(at::TensorList tensors, NormType type) {
   return detail::combined_norm_in_parts(norms, type, devices[0].device);
 }
 
+namespace {
+
+// On a CPU parts are of type float64, and two norms of groups seldom are.
+bool may_be_parts(const at::Tensor& norm) {
+  return norm.dim() == 1 && norm.numel() == 2 &&
+         (!norm.is_cpu() || norm.scalar_type() == at::kDouble);
+}
+
+}  // namespace
+
 at::Tensor clip_coefficient(const at::Tensor& norm, double max_norm) {
   TORCH_CHECK(
       norm.defined() && at::isFloatingType(norm.scalar_type()) &&
-          (norm.dim() == 0 || (norm.dim() == 1 && norm.numel() == 2)),
+          (norm.dim() == 0 || may_be_parts(norm)),
       "clip_coefficient: norm must be a 0-dim tensor of a floating type, or "
-      "the "
-      "two parts of norm_in_parts()");
+      "the two parts of norm_in_parts()");
   TORCH_CHECK(
       max_norm > 0.0, "clip_coefficient: max_norm must be > 0, got ", max_norm);
   const at::NoGradGuard no_grad;

@@ -24,8 +24,7 @@ std::vector<double> numbers(const NoiseScaleAverage::State& state) {
       state.mean.noise_trace,
       state.gradient_variance,
       state.noise_variance,
-      state.covariance,
-      state.mean.rounding_trace};
+      state.covariance};
 }
 
 void write_average(
@@ -34,6 +33,8 @@ void write_average(
     const NoiseScaleAverage& average) {
   detail::write_int(archive, key + "_count", average.state().count);
   detail::write_doubles(archive, key, numbers(average.state()));
+  detail::write_double(
+      archive, key + "_rounding", average.state().mean.rounding_trace);
 }
 
 NoiseScaleAverage::State read_average(
@@ -41,10 +42,8 @@ NoiseScaleAverage::State read_average(
   NoiseScaleAverage::State state;
   state.count = detail::read_int(archive, kNoiseScaleOwner, key + "_count");
   const auto values = detail::read_doubles(archive, kNoiseScaleOwner, key);
-  // Those of 0.1 knew nothing of rounding.
-  const std::size_t most = numbers(state).size();
   TORCH_CHECK(
-      values.size() == most || values.size() == most - 1,
+      values.size() == numbers(state).size(),
       kNoiseScaleOwner,
       ": '",
       key,
@@ -54,7 +53,15 @@ NoiseScaleAverage::State read_average(
   detail::check_finite(kNoiseScaleOwner, key, values);
   state.weight = values[0];
   state.square_weight = values[1];
-  state.mean = {values[2], values[3], values.size() == most ? values[7] : 0};
+  state.mean = {values[2], values[3], 0};
+  // Archives of 0.1 know nothing of rounding.
+  const std::string rounding = key + "_rounding";
+  if (c10::IValue value; archive.try_read(rounding, value)) {
+    const double trace =
+        detail::read_double(archive, kNoiseScaleOwner, rounding);
+    detail::check_finite(kNoiseScaleOwner, rounding, {trace});
+    state.mean.rounding_trace = trace;
+  }
   state.gradient_variance = values[4];
   state.noise_variance = values[5];
   state.covariance = values[6];
