@@ -32,7 +32,7 @@ constexpr double kPartOfSpan = 0.25;
 // After a rise by this share of the fall, which is none of noise, the curve has
 // had its floor: what a network that has been shaken does later is of no
 // interest.
-constexpr double kRisen = 0.15;
+constexpr double kRisen = 0.5;
 
 // Sums over one window, x counted from its mean.
 struct Window {
@@ -217,12 +217,10 @@ void find_floor(
   }
   const double limit = lowest + curve.lowest_error;
   curve.floor_first = curve.floor_last = curve.lowest;
-  while (curve.floor_last + 1 < curve.risen &&
-         values[curve.floor_last + 1] <= limit) {
-    ++curve.floor_last;
-  }
-  while (curve.floor_first > 0 && values[curve.floor_first - 1] <= limit) {
-    --curve.floor_first;
+  for (std::size_t i = 0; i < curve.risen; ++i) {
+    if (!(values[i] <= limit)) continue;
+    curve.floor_first = std::min(curve.floor_first, i);
+    curve.floor_last = std::max(curve.floor_last, i);
   }
   double least = kInfinity;
   double most = -kInfinity;

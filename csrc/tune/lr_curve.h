@@ -19,13 +19,15 @@ struct LRCurve {
   /// The first index of a finite loss, and one past the last.
   std::size_t first = 0;
   std::size_t end = 0;
-  /// Index of the lowest value of the fit before it rises by a part of
+  /// Index of the lowest value of the fit before it rises by half of
   /// its fall.
   std::size_t lowest = 0;
   /// One past the last index before that rise.
   std::size_t risen = 0;
-  /// The points around the lowest whose value is within a standard error of it:
-  /// any of them may be the lowest.
+  /// The first and the last point before that rise whose value is within a
+  /// standard error of the lowest: any of them may be the lowest. Values
+  /// between may be higher, where a network was shaken and came to rest
+  /// elsewhere.
   std::size_t floor_first = 0;
   std::size_t floor_last = 0;
   /// How many points a local noise is taken from.

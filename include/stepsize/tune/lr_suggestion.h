@@ -42,13 +42,13 @@ struct LRSuggestions {
   std::optional<double> suggested;
   /// Where the loss has begun to fall: by a tenth of its whole fall.
   std::optional<double> low;
-  /// Where the smooth curve is lowest, before it rises by 15 % of its fall and
+  /// Where the smooth curve is lowest, before it rises by half of its fall and
   /// by more than its noise. A larger rate did not lower the loss.
   std::optional<double> maximal;
-  /// The middle, in ln lr, of the curve's floor: of the rates around `maximal`
-  /// whose value is within a standard error of the lowest. The highest rate of
-  /// a schedule that warms up and is near its peak for a small part of the run,
-  /// as cosine and one-cycle are.
+  /// The middle, in ln lr, of the curve's floor: of the first and the last
+  /// rate, before that rise, whose value is within a standard error of the
+  /// lowest. The highest rate of a schedule that warms up and is near its peak
+  /// for a small part of the run, as cosine and one-cycle are.
   std::optional<double> peak;
   /// Where the smooth curve falls most steeply in ln lr.
   std::optional<double> steepest;
