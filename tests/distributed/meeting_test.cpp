@@ -1,12 +1,11 @@
 // Ranks that meet, ranks that do not fit together, and strangers.
 
 #include <gmock/gmock.h>
-#include <stepsize/distributed/connect.h>
-#include <torch/types.h>
-
 #include <netdb.h>
+#include <stepsize/distributed/connect.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <torch/types.h>
 
 #include <array>
 #include <future>
@@ -14,8 +13,10 @@
 
 #include "csrc/distributed/channel.h"
 #include "csrc/distributed/hello.h"
+#include "csrc/distributed/key_server.h"
 #include "csrc/distributed/master_address.h"
 #include "csrc/distributed/meeting.h"
+#include "csrc/distributed/meeting_store.h"
 #include "tests/support/error_text.h"
 #include "tests/support/listener.h"
 #include "tests/support/ranks.h"
@@ -395,8 +396,8 @@ TEST(Meeting, SendsOneAwayThatSaysItIsARankAndThenSpeaksOn) {
 
 TEST(Meeting, ListensAtLoopbackAloneWhereTheMasterIsThere) {
   for (const char* host : {"localhost", "127.0.0.1", "::1"}) {
-    const auto addresses = detail::listening_addresses(
-        {host, 29500}, meeting_of(0, 2).deadline);
+    const auto addresses =
+        detail::listening_addresses({host, 29500}, meeting_of(0, 2).deadline);
     EXPECT_FALSE(addresses.empty());
     for (const auto& address : addresses) {
       std::array<char, NI_MAXHOST> text{};
@@ -411,10 +412,43 @@ TEST(Meeting, ListensAtLoopbackAloneWhereTheMasterIsThere) {
               NI_NUMERICHOST),
           0);
       EXPECT_THAT(
-          std::string(text.data()), AnyOf(StartsWith("127."), testing::Eq("::1")))
+          std::string(text.data()),
+          AnyOf(StartsWith("127."), testing::Eq("::1")))
           << host;
     }
   }
+}
+
+TEST(MeetingStore, HasTheTimeOutOfTheRun) {
+  const auto meeting = meeting_of(0, 1);
+  const auto store = c10::make_intrusive<detail::MeetingStore>(
+      meeting,
+      std::vector<detail::Channel>(),
+      meeting.deadline,
+      std::chrono::milliseconds(1234));
+  EXPECT_EQ(store->getTimeout(), std::chrono::milliseconds(1234));
+  EXPECT_EQ(store->clone().get(), store.get());
+}
+
+TEST(KeyServer, IsReadyWhenAllAre) {
+  std::array<int, 2> ends{};
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, ends.data()), 0);
+  std::vector<detail::Channel> others;
+  others.emplace_back(detail::Descriptor(ends[0]));
+  detail::Channel other((detail::Descriptor(ends[1])));
+  detail::KeyServer server(std::move(others));
+  const auto deadline = meeting_of(0, 2).deadline;
+  const auto asks = [&] {
+    other.send({detail::kReady});
+    const auto answer = other.wait_for_message(deadline);
+    return answer ? answer->front() : "nothing";
+  };
+  EXPECT_EQ(asks(), detail::kNo);
+  auto first = std::async(
+      std::launch::async, [&] { server.wait_until_ready(deadline); });
+  while (asks() == detail::kNo) {
+  }
+  EXPECT_NO_THROW(first.get());
 }
 
 TEST(Meeting, WaitsForRankZero) {
