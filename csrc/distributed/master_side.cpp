@@ -57,7 +57,8 @@ Descriptor listener_at(const SocketAddress& address) {
 // last one cannot. A port that is in use at one is not taken at another.
 Descriptor open_listener(const Meeting& meeting) {
   Descriptor listener;
-  for (const SocketAddress& address : listening_addresses(meeting.master, meeting.deadline)) {
+  for (const SocketAddress& address :
+       listening_addresses(meeting.master, meeting.deadline)) {
     listener = listener_at(address);
     if (listener || errno == EADDRINUSE) break;
   }
