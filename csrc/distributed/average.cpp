@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <cstring>
 #include <sstream>
@@ -211,6 +212,58 @@ struct Layout {
   }
 };
 
+// Whether two ranks mean the same number: another machine's mathematics may
+// have another last bit.
+bool is_near(double one, double other) {
+  constexpr double kTolerance = 1e-12;
+  if (one == other) return true;
+  if (std::isnan(one) || std::isnan(other)) {
+    return std::isnan(one) && std::isnan(other);
+  }
+  return std::isfinite(one) && std::isfinite(other) &&
+         std::abs(one - other) <=
+             kTolerance * std::max(std::abs(one), std::abs(other));
+}
+
+// The numbers, those that are near rank 0's being rank 0's.
+CommonNumbers rounded_to_first(CommonNumbers common, Reduction& reduction) {
+  std::string bytes;
+  for (const auto& [name, number] : common) {
+    std::array<char, sizeof(number)> one{};
+    std::memcpy(one.data(), &number, sizeof(number));
+    bytes.append(one.data(), one.size());
+  }
+  bytes = reduction.broadcast_text(bytes);
+  for (std::size_t i = 0; i < common.size(); ++i) {
+    double first = 0;
+    if (bytes.size() < (i + 1) * sizeof(first)) break;
+    std::memcpy(&first, bytes.data() + i * sizeof(first), sizeof(first));
+    if (is_near(common[i].second, first)) common[i].second = first;
+  }
+  return common;
+}
+
+// To be called by all ranks where their layouts are not the same bit for bit.
+// Throws unless only common numbers differ, and are near.
+void agree_on_layout(
+    const Tensors& like,
+    const RankShare& share,
+    Reduction& reduction,
+    const AverageOptions& options) {
+  RankShare rounded = share;
+  rounded.common = rounded_to_first(share.common, reduction);
+  const Layout layout{like, rounded, options};
+  agree(layout.facts(), reduction, "average");
+  bool same = true;
+  for (const double half : layout.digest().halves()) {
+    const auto halves = reduction.gather(half);
+    same = same && std::all_of(halves.begin(), halves.end(), [&](double other) {
+             return other == halves.front();
+           });
+  }
+  TORCH_CHECK(same, "average: the ranks bring different tensors");
+}
+
 Digest presence_of(const Tensors& tensors) {
   Digest digest;
   for (const at::Tensor& tensor : tensors) digest.add(tensor.defined() ? 1 : 0);
@@ -283,8 +336,7 @@ Agreement agree_on(
   }
   if (!all_equal(facts, ranks, 1, kFacts) ||
       !all_equal(facts, ranks, 2, kFacts)) {
-    agree(layout.facts(), reduction, "average");
-    TORCH_CHECK(false, "average: the ranks bring different tensors");
+    agree_on_layout(like, share, reduction, options);
   }
   Agreement agreement;
   agreement.sums.assign(

@@ -19,8 +19,6 @@ constexpr char kMark[] = "stepsize";
 constexpr std::size_t kMarkSize = sizeof(kMark) - 1;
 constexpr std::size_t kLengthSize = 4;
 constexpr std::size_t kHeadSize = kMarkSize + kLengthSize;
-// What ranks tell each other to meet are addresses and names.
-constexpr std::size_t kMostBytes = std::size_t{1} << 20;
 
 void put_length(std::string& bytes, std::size_t length) {
   constexpr std::size_t kByte = 256;
@@ -140,7 +138,10 @@ bool Channel::flush() {
 
 Channel::State Channel::read() {
   std::array<char, 4096> bytes{};
-  while (state_ == State::kOpen) {
+  // One that speaks without end neither fills the memory nor keeps the others
+  // waiting.
+  while (state_ == State::kOpen &&
+         received_.size() <= kHeadSize + most_bytes_) {
     const auto count = recv(descriptor(), bytes.data(), bytes.size(), 0);
     if (count < 0 && would_wait(errno)) break;
     if (count <= 0) {
@@ -151,11 +152,9 @@ Channel::State Channel::read() {
     const std::size_t seen = std::min(received_.size(), kMarkSize);
     if (received_.compare(0, seen, kMark, seen) != 0 ||
         (received_.size() >= kHeadSize &&
-         length_at(received_, kMarkSize) > kMostBytes)) {
+         length_at(received_, kMarkSize) > most_bytes_)) {
       state_ = State::kStranger;
     }
-    // One that speaks without end does not keep the others waiting.
-    if (received_.size() > kHeadSize + kMostBytes) break;
   }
   return state_;
 }
@@ -165,7 +164,7 @@ std::optional<Words> Channel::next() {
     return std::nullopt;
   }
   const std::size_t length = length_at(received_, kMarkSize);
-  if (received_.compare(0, kMarkSize, kMark) != 0 || length > kMostBytes) {
+  if (received_.compare(0, kMarkSize, kMark) != 0 || length > most_bytes_) {
     state_ = State::kStranger;
     return std::nullopt;
   }
@@ -186,15 +185,16 @@ void Channel::finish_sending(Deadline deadline) {
 }
 
 std::optional<Words> Channel::wait_for_message(Deadline deadline) {
-  for (;;) {
+  while (Clock::now() < deadline) {
     if (auto words = next()) return words;
-    if (state_ != State::kOpen || Clock::now() >= deadline) return std::nullopt;
+    if (state_ != State::kOpen) break;
     const auto events =
         static_cast<short>(has_unsent() ? POLLIN | POLLOUT : POLLIN);
     wait_for(descriptor(), events, deadline);
     flush();
     read();
   }
+  return std::nullopt;
 }
 
 }  // namespace stepsize::detail

@@ -62,10 +62,11 @@ std::shared_ptr<Reduction> connect(const ConnectOptions& options) {
       meeting.deadline,
       detail::Clock::now() + std::min<std::chrono::milliseconds>(
                                  time_of(options), std::chrono::seconds(5)));
-  const auto store = c10::make_intrusive<detail::MeetingStore>(
-      meeting, std::move(channels), deadline);
+  c10::intrusive_ptr<detail::MeetingStore> store;
   std::string why;
   try {
+    store = c10::make_intrusive<detail::MeetingStore>(
+        meeting, std::move(channels), deadline, time_of(options));
     std::shared_ptr<Reduction> reduction;
     if (options.device().is_cuda()) {
       reduction = detail::nccl_reduction(store, options);
@@ -77,7 +78,8 @@ std::shared_ptr<Reduction> connect(const ConnectOptions& options) {
     const std::string text = detail::text_of(std::current_exception());
     why = text.substr(0, text.find('\n'));
   }
-  store->fail(why);
+  // Without one the connections are closed, which the others see.
+  if (store) store->fail(why);
   refuse(
       "rank " + std::to_string(meeting.rank) + " of " +
       std::to_string(meeting.world_size) +

@@ -2,6 +2,7 @@
 
 #include <ATen/Functions.h>
 #include <c10/core/GradMode.h>
+#include <c10/util/Exception.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -14,6 +15,7 @@ namespace {
 // ranks.
 constexpr int64_t kDigests = 4;
 constexpr unsigned kDigestBits = 12;
+constexpr double kMostRanks = 1 << 14;
 constexpr int64_t kHead = 2 * kDigests;
 constexpr int64_t kRoom = 56;
 
@@ -33,6 +35,12 @@ bool guarded_sum(
     at::Tensor& tensor,
     double ranks,
     const std::function<void(at::Tensor)>& plain_sum) {
+  TORCH_CHECK(
+      ranks <= kMostRanks,
+      "ProcessGroupReduction: world_size must be <= ",
+      static_cast<int64_t>(kMostRanks),
+      " for a sum on a CPU, got ",
+      static_cast<int64_t>(ranks));
   const c10::AutoGradMode no_grad(false);
   at::Tensor message = at::zeros({kHead + kRoom}, at::kDouble);
   auto* numbers = message.data_ptr<double>();

@@ -12,7 +12,8 @@ namespace stepsize::detail {
 ///
 /// The first message is of one length for all, and says what comes. A short
 /// tensor fits in; a longer one costs one message more. Returns false on all
-/// ranks, and has changed nothing, where they bring different tensors.
+/// ranks, and has changed nothing, where they bring different tensors. Throws
+/// c10::Error for more than 2^14 ranks.
 bool guarded_sum(
     at::Tensor& tensor,
     double ranks,

@@ -92,13 +92,17 @@ Channel go_to_master(const Meeting& meeting) {
     auto channel = channel_to_master(meeting, why);
     if (channel) {
       channel->send(hello_of(meeting));
-      bool welcome = false;
-      while (auto words = channel->wait_for_message(meeting.deadline)) {
-        const std::string& what = words->front();
-        if (what == kGoOn) return std::move(*channel);
-        if (what == kRefusal) throw std::runtime_error(refusal_in(*words));
-        welcome = welcome || what == kWelcome;
+      auto words = channel->wait_for_message(meeting.deadline);
+      const bool welcome = words && words->front() == kWelcome;
+      if (welcome) {
+        words = channel->wait_for_message(meeting.deadline);
+        if (words && words->front() == kGoOn) return std::move(*channel);
       }
+      if (words && words->front() == kRefusal) {
+        throw std::runtime_error(refusal_in(*words));
+      }
+      // A rank 0 says nothing else; one that repeats what it hears does.
+      if (words) throw std::runtime_error(meeting.place() + ": " + kNoRun);
       switch (channel->state()) {
         case Channel::State::kStranger:
           throw std::runtime_error(meeting.place() + ": " + kNoRun);
@@ -137,7 +141,8 @@ void ask_who_listens(const Meeting& meeting) {
   if (words && words->front() == kRefusal) {
     throw std::runtime_error(refusal_in(*words));
   }
-  if (channel->state() == Channel::State::kStranger) {
+  if (words ? words->front() != kWelcome
+            : channel->state() == Channel::State::kStranger) {
     throw std::runtime_error(meeting.place() + " is in use: " + kNoRun);
   }
 }

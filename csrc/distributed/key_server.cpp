@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
+#include <cstring>
 #include <stdexcept>
 #include <utility>
 
@@ -12,6 +14,7 @@ namespace stepsize::detail {
 
 KeyServer::KeyServer(std::vector<Channel> others)
     : ready_(others.size() + 1, false),
+      told_(others.size() + 1, false),
       left_(others.size() + 1, false),
       others_(std::move(others)) {
   if (others_.empty()) return;
@@ -40,10 +43,7 @@ Words KeyServer::answer(std::size_t rank, const Words& question) {
     return i < question.size() ? question[i] : std::string();
   };
   if (what == kFailed) {
-    if (failure_.empty()) {
-      failure_ = "rank " + std::to_string(rank) + " failed: " + word(1);
-    }
-    changed_.notify_all();
+    give_up("rank " + std::to_string(rank) + " failed: " + word(1));
     return {kYes};
   }
   if (!failure_.empty()) return {kFailed, failure_};
@@ -79,8 +79,10 @@ Words KeyServer::answer(std::size_t rank, const Words& question) {
   if (what == kCount) return {kYes, std::to_string(values_.size())};
   if (what == kReady) {
     ready_[rank] = true;
+    told_[rank] =
+        std::find(ready_.begin(), ready_.end(), false) == ready_.end();
     changed_.notify_all();
-    return {kYes};
+    return {told_[rank] ? kYes : kNo};
   }
   return {kNo};
 }
@@ -100,9 +102,12 @@ void KeyServer::hear(std::size_t rank) {
   if (channel.state() == Channel::State::kOpen) return;
   const std::lock_guard<std::mutex> lock(mutex_);
   left_[rank] = true;
-  if (!ready_[rank] && failure_.empty()) {
-    failure_ = "rank " + std::to_string(rank) + " has left";
-  }
+  if (!told_[rank]) give_up("rank " + std::to_string(rank) + " has left");
+  changed_.notify_all();
+}
+
+void KeyServer::give_up(const std::string& why) {
+  if (failure_.empty()) failure_ = why;
   changed_.notify_all();
 }
 
@@ -120,7 +125,11 @@ void KeyServer::serve() {
       polled.push_back({channel.descriptor(), events, 0});
     }
     if (poll(polled.data(), static_cast<nfds_t>(polled.size()), -1) < 0) {
-      continue;
+      if (errno == EINTR) continue;
+      const std::string why = std::strerror(errno);
+      const std::lock_guard<std::mutex> lock(mutex_);
+      give_up("rank 0 cannot hear the others: " + why);
+      return;
     }
     if (polled[0].revents != 0) return;
     std::vector<std::size_t> here;
@@ -136,18 +145,21 @@ void KeyServer::serve() {
 
 void KeyServer::wait_until_ready(Deadline deadline) {
   std::unique_lock<std::mutex> lock(mutex_);
+  ready_[0] = true;
   const auto late = [this] {
-    return std::find(ready_.begin() + 1, ready_.end(), false);
+    return std::find(told_.begin() + 1, told_.end(), false);
   };
   changed_.wait_until(lock, deadline, [&] {
-    return !failure_.empty() || late() == ready_.end();
+    return !failure_.empty() || late() == told_.end();
   });
   if (!failure_.empty()) throw std::runtime_error(failure_);
-  if (late() != ready_.end()) {
-    throw std::runtime_error(
-        "rank " + std::to_string(late() - ready_.begin()) +
-        " does not get through to the others");
-  }
+  if (late() == told_.end()) return;
+  // The one that the others wait for, if there is one.
+  const auto first = std::find(ready_.begin(), ready_.end(), false);
+  const auto rank =
+      first != ready_.end() ? first - ready_.begin() : late() - told_.begin();
+  throw std::runtime_error(
+      "rank " + std::to_string(rank) + " does not get through to the others");
 }
 
 void KeyServer::fail(const std::string& why) {

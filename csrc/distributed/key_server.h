@@ -20,7 +20,7 @@ constexpr char kCompareSet[] = "compare set";  // key, expected, desired
 constexpr char kHas[] = "has";                 // keys; whether all are there
 constexpr char kDelete[] = "delete";           // key; whether it was there
 constexpr char kCount[] = "count";             // number of keys
-constexpr char kReady[] = "ready";             // this rank has its group
+constexpr char kReady[] = "ready";             // this rank is ready; are all?
 constexpr char kFailed[] = "failed";           // why this rank will not have it
 constexpr char kYes[] = "yes";                 // and the answer
 constexpr char kNo[] = "no";
@@ -38,9 +38,9 @@ class KeyServer {
   /// Answers a question of rank 0.
   Words answer(const Words& question);
 
-  /// Returns when all others are ready; from then on they may leave. Throws
-  /// std::runtime_error where one has failed or left before, or is not ready at
-  /// the deadline.
+  /// Returns when all others are ready and know that all are; from then on they
+  /// may leave. Throws std::runtime_error where one has failed or left before,
+  /// or is not ready at the deadline.
   void wait_until_ready(Deadline deadline);
 
   /// Tells the others that rank 0 has failed, and waits a moment until they
@@ -51,13 +51,17 @@ class KeyServer {
   Words answer(std::size_t rank, const Words& question);
   void serve();
   void hear(std::size_t rank);
+  // With the mutex held. The first reason stays.
+  void give_up(const std::string& why);
   bool has(const std::string& key) const { return values_.count(key) > 0; }
 
   std::mutex mutex_;
   std::condition_variable changed_;
   std::map<std::string, std::string> values_;
-  // By rank; that of 0 says nothing.
+  // By rank. Those who have their group, those who know that all have, and
+  // those who have gone; the last two say nothing of rank 0.
   std::vector<bool> ready_;
+  std::vector<bool> told_;
   std::vector<bool> left_;
   // Why there will be no group.
   std::string failure_;

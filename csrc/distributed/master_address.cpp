@@ -3,6 +3,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 
+#include <algorithm>
 #include <condition_variable>
 #include <cstring>
 #include <memory>
@@ -108,10 +109,24 @@ std::vector<SocketAddress> addresses_of(
   return answer->lookup.addresses;
 }
 
-std::vector<SocketAddress> listening_addresses(const Master& master) {
-  Lookup numeric = look_up(master.host, master.port, AI_NUMERICHOST);
+std::vector<SocketAddress> listening_addresses(
+    const Master& master, Deadline deadline) {
+  const Lookup numeric = look_up(master.host, master.port, AI_NUMERICHOST);
   if (numeric.failed == 0 && is_loopback(numeric.addresses.front())) {
     return {numeric.addresses.front()};
+  }
+  if (master.host == "localhost") {
+    // The others are on this machine, and go to each of these in turn.
+    std::string why;
+    auto local = addresses_of(master, deadline, why);
+    local.erase(
+        std::remove_if(
+            local.begin(),
+            local.end(),
+            [](const SocketAddress& address) { return !is_loopback(address); }),
+        local.end());
+    if (!local.empty()) return local;
+    return look_up("127.0.0.1", master.port, AI_NUMERICHOST).addresses;
   }
   // That of IPv6 takes those who come by IPv4 too.
   return {

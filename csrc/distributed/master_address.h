@@ -28,9 +28,10 @@ std::vector<SocketAddress> addresses_of(
     const Master& master, Deadline deadline, std::string& why);
 
 /// Where rank 0 listens: at the master's address where that is this machine's
-/// alone (127.0.0.1, ::1), else at all that this machine has, as the name that
-/// others know it by may be another one here. The first that can be had is to
-/// be taken.
-std::vector<SocketAddress> listening_addresses(const Master& master);
+/// alone (127.0.0.1, ::1, localhost), else at all that this machine has, as the
+/// name that others know it by may be another one here. The first that can be
+/// had is to be taken.
+std::vector<SocketAddress> listening_addresses(
+    const Master& master, Deadline deadline);
 
 }  // namespace stepsize::detail

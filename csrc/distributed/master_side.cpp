@@ -26,7 +26,12 @@ struct Guest {
   Channel channel;
   // Once it has said who it is.
   std::optional<std::int64_t> rank;
+  // It has said what no rank says.
+  bool is_stranger = false;
 };
+
+// The longest message of one that is not known; a hello is far shorter.
+constexpr std::size_t kMostOfAStranger = std::size_t{1} << 16;
 
 Descriptor listener_at(const SocketAddress& address) {
   Descriptor listener(socket(address.family(), SOCK_STREAM, 0));
@@ -50,9 +55,10 @@ Descriptor listener_at(const SocketAddress& address) {
 
 // The first of the addresses that can be listened at; else errno says why the
 // last one cannot. A port that is in use at one is not taken at another.
-Descriptor open_listener(const Master& master) {
+Descriptor open_listener(const Meeting& meeting) {
   Descriptor listener;
-  for (const SocketAddress& address : listening_addresses(master)) {
+  for (const SocketAddress& address :
+       listening_addresses(meeting.master, meeting.deadline)) {
     listener = listener_at(address);
     if (listener || errno == EADDRINUSE) break;
   }
@@ -64,7 +70,7 @@ Descriptor open_listener(const Master& master) {
 Descriptor listen_at_master(const Meeting& meeting) {
   milliseconds pause(20);
   for (;;) {
-    Descriptor listener = open_listener(meeting.master);
+    Descriptor listener = open_listener(meeting);
     if (listener) return listener;
     const int error = errno;
     if (error != EADDRINUSE) {
@@ -104,6 +110,7 @@ class Reception {
     });
     std::vector<Channel> channels;
     for (auto& [rank, channel] : ranks) {
+      channel.set_most_bytes(kMostOfARank);
       channel.send({kGoOn});
       channels.push_back(std::move(channel));
     }
@@ -132,37 +139,39 @@ class Reception {
 
   void hear_guests() {
     // Those who have gone first, so that one who comes again is welcome.
-    std::vector<Words> said(guests_.size());
+    std::vector<std::optional<Hello>> said(guests_.size());
     for (std::size_t i = 0; i < guests_.size(); ++i) {
       Guest& guest = guests_[i];
       guest.channel.flush();
       guest.channel.read();
-      // One that has been welcomed has nothing to say until all go on.
-      if (auto words = guest.channel.next(); words && !guest.rank) {
-        said[i] = std::move(*words);
+      while (const auto words = guest.channel.next()) {
+        // A rank says one thing, who it is, until all go on.
+        const bool is_first = !guest.rank && !said[i];
+        if (is_first) said[i] = read_hello(*words);
+        if (is_first && said[i]) continue;
+        guest.is_stranger = true;
+        break;
       }
     }
     for (std::size_t i = guests_.size(); i-- > 0;) {
-      if (guests_[i].channel.state() == Channel::State::kOpen) continue;
+      if (!guests_[i].is_stranger &&
+          guests_[i].channel.state() == Channel::State::kOpen) {
+        continue;
+      }
       if (guests_[i].rank) --known_;
       const auto at = static_cast<std::ptrdiff_t>(i);
       guests_.erase(guests_.begin() + at);
       said.erase(said.begin() + at);
     }
     for (std::size_t i = 0; i < said.size(); ++i) {
-      if (!said[i].empty()) welcome(guests_[i], said[i]);
+      if (said[i]) welcome(guests_[i], *said[i]);
     }
   }
 
-  void welcome(Guest& guest, const Words& said) {
-    const auto hello = read_hello(said);
-    if (!hello) return;
-    const std::string refusal = fault_of(*hello);
-    if (!refusal.empty()) {
-      guest.rank = hello->rank;
-      refuse(refusal);
-    }
-    guest.rank = hello->rank;
+  void welcome(Guest& guest, const Hello& hello) {
+    const std::string refusal = fault_of(hello);
+    guest.rank = hello.rank;
+    if (!refusal.empty()) refuse(refusal);
     guest.channel.send({kWelcome});
     ++known_;
   }
@@ -170,6 +179,9 @@ class Reception {
   // What does not fit; empty: all does.
   std::string fault_of(const Hello& hello) const {
     const std::string name = "rank " + std::to_string(hello.rank);
+    // First, as two that are rank 0 may be of two runs.
+    const std::string twice = "two processes say they are " + name;
+    if (hello.rank == 0) return twice;
     for (const auto& [fact, own] : facts_of(meeting_)) {
       const auto at = hello.facts.find(fact);
       const std::string theirs = at == hello.facts.end() ? "none" : at->second;
@@ -178,11 +190,10 @@ class Reception {
       }
     }
     const bool is_there =
-        hello.rank == 0 ||
         std::any_of(guests_.begin(), guests_.end(), [&](const Guest& guest) {
           return guest.rank == hello.rank;
         });
-    if (is_there) return "two processes say they are " + name;
+    if (is_there) return twice;
     return hello.rank < 0 || hello.rank >= meeting_.world_size
                ? "there is no " + name + " of " +
                      std::to_string(meeting_.world_size)
@@ -236,6 +247,7 @@ class Reception {
         break;
       }
       guests_.push_back({Channel(std::move(guest)), std::nullopt});
+      guests_.back().channel.set_most_bytes(kMostOfAStranger);
       send_strangers_away();
     }
   }

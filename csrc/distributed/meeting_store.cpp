@@ -21,8 +21,11 @@ std::vector<uint8_t> bytes_of(const std::string& text) {
 }  // namespace
 
 MeetingStore::MeetingStore(
-    const Meeting& meeting, std::vector<Channel> channels, Deadline deadline)
-    : deadline_(deadline) {
+    const Meeting& meeting,
+    std::vector<Channel> channels,
+    Deadline deadline,
+    milliseconds timeout)
+    : StoreWithClone(timeout), deadline_(deadline) {
   if (meeting.rank == 0) {
     server_ = std::make_unique<KeyServer>(std::move(channels));
   } else {
@@ -55,6 +58,7 @@ Words MeetingStore::ask_master(const Words& question) {
 Deadline MeetingStore::last_moment(const milliseconds& timeout) const {
   const Deadline own =
       Clock::now() + (timeout > kNoTimeout ? timeout : timeout_);
+  const std::lock_guard<std::mutex> lock(deadline_mutex_);
   return deadline_ ? std::min(own, *deadline_) : own;
 }
 
@@ -98,9 +102,14 @@ void MeetingStore::wait(const std::vector<std::string>& keys) {
 
 void MeetingStore::wait(
     const std::vector<std::string>& keys, const milliseconds& timeout) {
-  const Deadline until = last_moment(timeout);
+  Words question{kHas};
+  question.insert(question.end(), keys.begin(), keys.end());
+  wait_for_yes(question, last_moment(timeout));
+}
+
+void MeetingStore::wait_for_yes(const Words& question, Deadline until) {
   milliseconds pause(1);
-  while (!check(keys)) {
+  while (ask(question)[0] != kYes) {
     if (Clock::now() >= until) {
       throw std::runtime_error("another rank does not get through");
     }
@@ -114,12 +123,13 @@ c10::intrusive_ptr<c10d::Store> MeetingStore::clone() {
 }
 
 void MeetingStore::finish() {
+  const Deadline until = last_moment(kNoTimeout);
   if (server_) {
-    server_->wait_until_ready(*deadline_);
+    server_->wait_until_ready(until);
   } else {
-    ask({kReady});
+    wait_for_yes({kReady}, until);
   }
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const std::lock_guard<std::mutex> lock(deadline_mutex_);
   deadline_.reset();
 }
 

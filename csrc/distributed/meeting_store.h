@@ -16,15 +16,27 @@
 
 namespace stepsize::detail {
 
+/// With clone(), which LibTorch's store has in some versions only, so that
+/// `override` is right in all.
+class StoreWithClone : public c10d::Store {
+ public:
+  using c10d::Store::Store;
+  virtual c10::intrusive_ptr<c10d::Store> clone() = 0;
+};
+
 /// The store in which the ranks of a meeting leave what their group needs, over
 /// the connections that they have met by. It lives as long as the group.
 /// Functions throw std::runtime_error where another rank has failed or left
 /// before it had its group, and where the time is over. For several threads.
-class MeetingStore : public c10d::Store {
+class MeetingStore : public StoreWithClone {
  public:
-  /// `deadline`: of all that is done until finish().
+  /// `deadline`: of all that is done until finish(). `timeout`: of a question
+  /// that names none, after it.
   MeetingStore(
-      const Meeting& meeting, std::vector<Channel> channels, Deadline deadline);
+      const Meeting& meeting,
+      std::vector<Channel> channels,
+      Deadline deadline,
+      std::chrono::milliseconds timeout);
 
   using c10d::Store::compareSet;
   using c10d::Store::set;
@@ -42,11 +54,9 @@ class MeetingStore : public c10d::Store {
   void wait(
       const std::vector<std::string>& keys,
       const std::chrono::milliseconds& timeout) override;
-  // Of LibTorch 2.7 and later, and so without `override`.
-  c10::intrusive_ptr<c10d::Store> clone();
+  c10::intrusive_ptr<c10d::Store> clone() override;
 
-  /// To be called when this rank has its group. Rank 0 waits for the others,
-  /// who may still want something of it.
+  /// To be called when this rank has its group. Returns when all have theirs.
   void finish();
   /// To be called where this rank will not have one: tells the others why.
   void fail(const std::string& why) noexcept;
@@ -54,13 +64,16 @@ class MeetingStore : public c10d::Store {
  private:
   Words ask(const Words& question);
   Words ask_master(const Words& question);
+  // Asks until the answer is yes. Throws when the time is over.
+  void wait_for_yes(const Words& question, Deadline until);
   Deadline last_moment(const std::chrono::milliseconds& timeout) const;
 
   // On rank 0.
   std::unique_ptr<KeyServer> server_;
   // Elsewhere.
   std::optional<Channel> master_;
-  std::mutex mutex_;
+  std::mutex mutex_;  // of master_
+  mutable std::mutex deadline_mutex_;
   // None after finish().
   std::optional<Deadline> deadline_;
 };

@@ -120,6 +120,13 @@ void ProcessGroupReduction::sum(at::Tensor& tensor) {
   std::ostringstream own;
   own << tensor.numel() << " elements of " << tensor.scalar_type();
   agree({{"the tensor to sum", own.str()}}, *this, kProcessGroupReduction);
+  // Words that are the same do not make it a sum.
+  TORCH_CHECK(
+      false,
+      kProcessGroupReduction,
+      ": what the ranks say of the tensor to sum does not add up, though all "
+      "have ",
+      own.str());
 }
 
 std::function<void()> ProcessGroupReduction::start_sum(at::Tensor tensor) {

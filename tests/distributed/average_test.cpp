@@ -271,6 +271,18 @@ TEST(Average, RefusesOtherNumbersInCommon) {
         text(ranks->rank() == 0 ? 0.1 : 0.2),
         "average: rank 1: lr is 0.2, rank 0 has 0.1");
     EXPECT_EQ(text(kNaN), "nothing was thrown");
+    // What another machine may have in the last bit, and another NaN.
+    const bool first = ranks->rank() == 0;
+    const double next = std::nextafter(0.1, 1.0);
+    EXPECT_EQ(text(first ? 0.1 : next), "nothing was thrown");
+    EXPECT_EQ(text(first ? kNaN : -kNaN), "nothing was thrown");
+    EXPECT_EQ(text(first ? 0.0 : -0.0), "nothing was thrown");
+    EXPECT_THAT(
+        text(first ? 0.1 : 0.1 * (1 + 1e-11)),
+        testing::StartsWith("average: rank 1: lr is 0.10000000000"));
+    EXPECT_EQ(
+        text(first ? 0.1 : kNaN), "average: rank 1: lr is nan, rank 0 has 0.1");
+    EXPECT_EQ(text(0.1), "nothing was thrown");
   });
 }
 

@@ -32,7 +32,7 @@ struct RankShare {
   std::vector<double> numbers;
   /// Why this rank has nothing to bring, if so: then no rank gets anything.
   std::exception_ptr failure;
-  /// Compared, and not averaged.
+  /// Compared to 12 digits, and not averaged.
   CommonNumbers common;
 };
 

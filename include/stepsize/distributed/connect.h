@@ -36,7 +36,9 @@ class ConnectOptions {
   TORCH_ARG(std::string, address);
 };
 
-/// Meets the other ranks, and returns when all have come.
+/// Meets the other ranks, and returns when all have their group: connecting
+/// each to each takes at most one more time-out than meeting does, and the
+/// look-up of a name after the meeting as long as the system takes.
 ///
 ///     auto ranks = stepsize::connect(stepsize::ConnectOptions(
 ///         "127.0.0.1:29500").rank(rank).world_size(2));
