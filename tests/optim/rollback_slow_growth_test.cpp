@@ -8,6 +8,7 @@
 #include <limits>
 #include <memory>
 #include <sstream>
+#include <string>
 #include <vector>
 
 #include "tests/optim/rollback_runs.h"
@@ -194,6 +195,36 @@ TEST(RollbackOfSlowGrowth, GoesOnBitForBitAfterALoad) {
     EXPECT_EQ(sgd.rollbacks(), 1) << at;
     EXPECT_EQ(resumed.rollbacks(), 1) << at;
   }
+}
+
+// Version 0.1 wrote neither the option nor the trend.
+TEST(RollbackOfSlowGrowth, AnArchiveWithoutItLeavesTheOptionAsItIs) {
+  const RollbackSGDOptions off =
+      RollbackSGDOptions(0.1).rollback(RollbackOptions().slow_ratio(kInfinity));
+  torch::serialize::OutputArchive full;
+  off.serialize(full);
+  std::stringstream file;
+  full.save_to(file);
+  torch::serialize::InputArchive saved;
+  saved.load_from(file);
+  torch::serialize::OutputArchive old;
+  for (const std::string& key : saved.keys()) {
+    if (key == "slow_ratio") continue;
+    torch::IValue value;
+    saved.read(key, value);
+    old.write(key, value);
+  }
+  std::stringstream old_file;
+  old.save_to(old_file);
+  torch::serialize::InputArchive old_saved;
+  old_saved.load_from(old_file);
+  RollbackSGDOptions read = off;
+  read.serialize(old_saved);
+  EXPECT_EQ(read.rollback().slow_ratio(), kInfinity);
+  RollbackSGDOptions preset(0.2);
+  preset.serialize(old_saved);
+  EXPECT_EQ(preset.rollback().slow_ratio(), RollbackOptions().slow_ratio());
+  EXPECT_EQ(preset.lr(), 0.1);
 }
 
 }  // namespace
