@@ -191,6 +191,15 @@ torch::serialize::InputArchive& operator>>(
         found.size() == roundings.size(),
         kNoiseScaleOwner,
         ": 'roundings' of the archive does not fit its groups");
+    detail::check_finite(kNoiseScaleOwner, "roundings", found);
+    for (const double rounding : found) {
+      detail::check_option(
+          rounding >= 0,
+          kNoiseScaleOwner,
+          "'roundings' of the archive",
+          ">= 0",
+          rounding);
+    }
     for (std::size_t i = 0; i < found.size(); ++i) {
       if (found[i] == 0) continue;
       roundings[i] = at::scalar_tensor(found[i], at::kDouble);

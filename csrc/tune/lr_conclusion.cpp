@@ -25,17 +25,21 @@ std::string why_none(
     const LRRangeTestResult& result,
     const LRRangeTestOptions& options) {
   const LRRangeStatus status = result.status;
+  // With a validation this is the training loss too: the other is not asked for
+  // where it is not finite.
+  if (result.losses.size() == 1 && !std::isfinite(result.losses[0])) {
+    return options.validation()
+               ? "that was at the first update: look at the parameters, the "
+                 "model and its data"
+               : "that was before the first update: look at the parameters, "
+                 "the model and its data";
+  }
   // Twice that is to be a number, too.
   constexpr int64_t kMost = std::numeric_limits<int64_t>::max() / 2;
   const int64_t least = std::min(half_width_of(options), kMost - 2) + 2;
   if (options.num_iterations() < least) {
     return "too few points for a suggestion, which takes " +
            std::to_string(least) + " at least: raise num_iterations";
-  }
-  if (result.losses.size() == 1 && !std::isfinite(result.losses[0]) &&
-      !options.validation()) {
-    return "that was before the first update: look at the parameters, the "
-           "model and its data";
   }
   // A window's width: whatever the noise, so few points are no curve.
   const bool early = static_cast<int64_t>(curve.end - curve.first) <= 2 * least;
@@ -45,7 +49,11 @@ std::string why_none(
   if (curve.falls) {
     return "the loss was lowest at the first rates: lower start_lr";
   }
-  if (curve.is_flat) {
+  if (curve.is_flat && ended_by_itself(status)) {
+    return "no rate before had changed the loss by more than rounding: look "
+           "whether it depends on the parameters";
+  }
+  if (curve.is_flat && status == LRRangeStatus::kFinished) {
     return "no rate changed the loss by more than rounding: raise end_lr, or "
            "look whether the loss depends on the parameters";
   }
@@ -81,12 +89,16 @@ void add_other_rules(LRRangeTestResult& result) {
 
 }  // namespace
 
-void conclude(LRRangeTestResult& result, const LRRangeTestOptions& options) {
+void conclude(
+    LRRangeTestResult& result,
+    const LRRangeTestOptions& options,
+    double precision) {
   const int64_t half_width = half_width_of(options);
-  const LRCurve curve = lr_curve(result.lrs, result.losses, half_width);
+  const LRCurve curve =
+      lr_curve(result.lrs, result.losses, half_width, precision);
   result.smoothed = curve.fit.values;
   result.averaged = averaged_losses(result.losses, options.smoothing());
-  result.suggestions = suggest_lr(result.lrs, result.losses, half_width);
+  result.suggestions = suggestions_of(curve, result.lrs, half_width);
   const bool finished = result.status == LRRangeStatus::kFinished;
   if (finished) result.reason = "all rates were tried";
   result.still_falling =

@@ -8,6 +8,10 @@ namespace stepsize::detail {
 /// Adds to a result, whose rates, losses, status and reason are there, what the
 /// curve says: the curves, the suggestions, the rest of the reason, and
 /// kNoDescent.
-void conclude(LRRangeTestResult& result, const LRRangeTestOptions& options);
+/// `precision`: as lr_curve() has it.
+void conclude(
+    LRRangeTestResult& result,
+    const LRRangeTestOptions& options,
+    double precision);
 
 }  // namespace stepsize::detail

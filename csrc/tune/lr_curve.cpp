@@ -19,11 +19,20 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 // Losses are cut off this many times the noise above the start: lower, and the
 // cut would bend the start itself.
 constexpr double kHeadroom = 3;
-// How many standard errors the lowest value has to be below the start. It is
-// the lowest of some ten windows that share no point, so that two or three mean
-// nothing: with 3.5, seven in a thousand curves of noise alone pass.
-constexpr double kSignificant = 3.5;
-// Sums and averages round more than once.
+// The lowest of many windows is tried against four numbers of first points. How
+// many standard errors it has to be below them, of so many tries: the quantile
+// of a normal distribution at a thousandth over them (Abramowitz and Stegun
+// 1964, 26.2.23). The noise is an estimate from a window, which makes it more
+// in fact.
+double significant(std::size_t points, std::size_t half_width) {
+  const double width = 2 * static_cast<double>(half_width) + 1;
+  const double tries = 4 * std::max(1.0, static_cast<double>(points) / width);
+  const double t = std::sqrt(-2 * std::log(1e-3 / tries));
+  return t - (2.515517 + t * (0.802853 + t * 0.010328)) /
+                 (1 + t * (1.432788 + t * (0.189269 + t * 0.001308)));
+}
+
+// Losses are rounded more than once on their way here.
 constexpr double kRoundings = 4;
 
 // A dip of less than this share of the whole fall is on the way down: no rise
@@ -184,10 +193,30 @@ void find_floor(
     const std::vector<double>& cut,
     const std::vector<double>& variances,
     std::size_t half_width,
+    double precision,
     detail::LRCurve& curve) {
   const auto& values = curve.fit.values;
-  const double resolution = detail::resolution_of(losses);
-  const double rounding = kRoundings * resolution;
+  double largest = 0;
+  double least = kInfinity;
+  double most = -kInfinity;
+  for (std::size_t i = 0; i < losses.size(); ++i) {
+    const double loss = losses[i];
+    if (!std::isfinite(loss)) continue;
+    // What a divergence leaves behind rounds nothing before it.
+    largest = std::max(largest, std::abs(cut[i]));
+    least = std::min(least, loss);
+    most = std::max(most, loss);
+  }
+  const double resolution =
+      std::max(detail::resolution_of(losses), precision * largest);
+  // The means and fits here add up so many terms.
+  const double terms =
+      16 + 4 * static_cast<double>(std::min(half_width, losses.size()));
+  const double rounding = std::max(
+      kRoundings * resolution,
+      terms * std::numeric_limits<double>::epsilon() * largest);
+  const double few_steps = detail::noise_of_few_steps(losses);
+  const double enough = significant(losses.size(), half_width);
   double bottom = kInfinity;
   for (const double value : values) bottom = std::min(bottom, value);
   double lowest = kInfinity;
@@ -199,19 +228,19 @@ void find_floor(
       curve.lowest = i;
       // Rounding to a step spreads as twelve parts of its square.
       noise = std::hypot(
-          detail::noise_up_to(losses, i, curve.noise_reach),
+          std::max(
+              few_steps, detail::noise_up_to(losses, i, curve.noise_reach)),
           resolution / std::sqrt(12.0));
       const Fall fall =
           fall_to(i, lowest, variances[i], noise, cut, half_width);
-      curve.falls =
-          fall.errors > kSignificant && fall.start - lowest > rounding;
+      curve.falls = fall.errors > enough && fall.start - lowest > rounding;
       if (std::isfinite(fall.start)) curve.start = fall.start;
       curve.lowest_error = noise * std::sqrt(variances[i]);
     }
     const double fall = curve.start - lowest;
     const double rise = values[i] - lowest;
     if (curve.falls && fall > kPartOfSpan * (curve.start - bottom) &&
-        rise > kRisen * fall && rise > kSignificant * curve.lowest_error) {
+        rise > kRisen * fall && rise > enough * curve.lowest_error) {
       break;
     }
   }
@@ -222,14 +251,7 @@ void find_floor(
     curve.floor_first = std::min(curve.floor_first, i);
     curve.floor_last = std::max(curve.floor_last, i);
   }
-  double least = kInfinity;
-  double most = -kInfinity;
-  for (const double loss : losses) {
-    if (!std::isfinite(loss)) continue;
-    least = std::min(least, loss);
-    most = std::max(most, loss);
-  }
-  curve.is_flat = most - least <= rounding;
+  curve.is_flat = most >= least && most - least <= rounding;
 }
 
 }  // namespace
@@ -261,7 +283,8 @@ void check_lr_curve(
 LRCurve lr_curve(
     const std::vector<double>& lrs,
     const std::vector<double>& losses,
-    int64_t half_width) {
+    int64_t half_width,
+    double precision) {
   LRCurve curve;
   curve.noise_reach = noise_reach(half_width);
   curve.start = start_height(losses, losses.size());
@@ -280,7 +303,7 @@ LRCurve lr_curve(
     variances.push_back(window.value_variance);
   }
   const auto width = static_cast<std::size_t>(half_width);
-  find_floor(losses, cut, variances, width, curve);
+  find_floor(losses, cut, variances, width, precision, curve);
 
   const auto first = std::find_if(losses.begin(), losses.end(), is_finite_loss);
   const auto last =

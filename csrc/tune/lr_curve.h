@@ -44,11 +44,18 @@ struct LRCurve {
   bool falls_to_the_end = false;
 };
 
+/// `precision`: the relative step of the type that the losses were computed in,
+/// where that is known; the losses themselves show it, if they are no means.
 /// Throws as fit_lr_curve() does.
 LRCurve lr_curve(
     const std::vector<double>& lrs,
     const std::vector<double>& losses,
-    int64_t half_width);
+    int64_t half_width,
+    double precision = 0);
+
+/// suggest_lr() of a curve.
+LRSuggestions suggestions_of(
+    const LRCurve& curve, const std::vector<double>& lrs, int64_t half_width);
 
 /// Throws c10::Error, naming `function`, unless the rates are finite, > 0 and
 /// increasing, and as many as the losses.

@@ -5,6 +5,7 @@
 #include <stepsize/distributed/average.h>
 #include <stepsize/distributed/reduction.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <string>
 
@@ -71,6 +72,7 @@ at::Tensor LossPass::evaluate() {
   const c10::AutoGradMode with_gradients(true);
   at::Tensor loss = closure_();
   check_is_loss(loss, "the closure");
+  precision_ = std::max(precision_, precision_of(loss));
   if (calls_backward_) {
     // A rank may have no example: what counts is whether any has a gradient.
     if (reduction_ == nullptr) see_gradients();
@@ -154,6 +156,19 @@ double LossPass::end() {
   // The gradients are means now, and the same on all ranks.
   if (!keeps_graph_) see_gradients();
   return averages_ ? reduction_->mean(loss) : loss;
+}
+
+double precision_of(const at::Tensor& loss) {
+  switch (loss.scalar_type()) {
+    case at::kBFloat16:
+      return 0x1p-7;
+    case at::kHalf:
+      return 0x1p-10;
+    case at::kFloat:
+      return 0x1p-23;
+    default:
+      return 0x1p-52;
+  }
 }
 
 }  // namespace stepsize::detail

@@ -35,6 +35,9 @@ class LossPass {
   /// has left a gradient.
   double end();
 
+  /// The relative step of the coarsest type that a loss has had.
+  double precision() const { return precision_; }
+
  private:
   at::Tensor evaluate();
   at::Tensor mean_of_passes();
@@ -53,7 +56,11 @@ class LossPass {
   Reduction* reduction_;
   at::Tensor first_loss_;
   bool seen_gradient_ = false;
+  double precision_ = 0;
 };
+
+/// The relative step between neighbouring numbers of the tensor's type.
+double precision_of(const at::Tensor& loss);
 
 /// Throws c10::Error, naming what it is of, unless it is one number.
 void check_is_loss(const at::Tensor& loss, const char* whose);

@@ -42,6 +42,19 @@ double noise_of(const std::vector<double>& losses) {
   return median(std::move(bends)) / (0.6745 * std::sqrt(6.0));
 }
 
+double noise_of_few_steps(const std::vector<double>& losses) {
+  const auto finite = first_finite(losses, losses.size());
+  double squares = 0;
+  std::size_t zeros = 0;
+  for (std::size_t i = 1; i + 1 < finite.size(); ++i) {
+    const double bend = finite[i - 1] - 2 * finite[i] + finite[i + 1];
+    squares += bend * bend;
+    zeros += bend == 0 ? 1 : 0;
+  }
+  if (finite.size() < 3 || 2 * zeros <= finite.size() - 2) return 0;
+  return std::sqrt(squares / static_cast<double>(finite.size() - 2) / 6);
+}
+
 std::size_t noise_reach(int64_t half_width) {
   return std::max(kLeastReach, 2 * static_cast<std::size_t>(half_width) + 1);
 }

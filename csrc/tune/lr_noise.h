@@ -15,6 +15,11 @@ double median(std::vector<double> values);
 /// left out.
 double noise_of(const std::vector<double>& losses);
 
+/// The same from the mean square, where most second differences are 0, and 0
+/// elsewhere: losses that mostly repeat, and differ by a step now and then,
+/// have a median that knows nothing of the steps.
+double noise_of_few_steps(const std::vector<double>& losses);
+
 /// How many points a local noise is taken from: a window of the fit, eleven at
 /// least.
 std::size_t noise_reach(int64_t half_width);

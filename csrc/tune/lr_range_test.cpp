@@ -152,6 +152,14 @@ class Run {
     return result;
   }
 
+  // Of the losses of the curve, on all ranks alike.
+  double precision() const {
+    const double own = std::max(pass_.precision(), validation_precision_);
+    if (reduction_ == nullptr) return own;
+    const auto all = reduction_->gather(own);
+    return *std::max_element(all.begin(), all.end());
+  }
+
  private:
   // False where the test ends here.
   bool iterate(int64_t i, LRRangeTestResult& result) {
@@ -201,6 +209,8 @@ class Run {
       const at::Tensor loss = options_.validation()();
       if (module_ != nullptr) guard_.restore_modes();
       detail::check_is_loss(loss, "the validation");
+      validation_precision_ =
+          std::max(validation_precision_, detail::precision_of(loss));
       return loss.item<double>();
     });
   }
@@ -232,6 +242,7 @@ class Run {
   detail::OptimizerWatch watch_;
   detail::LossPass pass_;
   detail::DivergenceWatch divergence_;
+  double validation_precision_ = 0;
 };
 
 LRRangeTestResult run(
@@ -254,7 +265,7 @@ LRRangeTestResult run(
     prepare();
   }
   auto result = (*test)();
-  detail::conclude(result, options);
+  detail::conclude(result, options, test->precision());
   return result;
 }
 

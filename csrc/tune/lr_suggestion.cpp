@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
+#include <string>
 #include <vector>
 
 #include "csrc/core/check.h"
@@ -26,14 +28,23 @@ constexpr double kLowStart = 0.5;
 // run.
 constexpr int64_t kMostPlaces = 10000;
 
-std::vector<double> factors_of(const Schedule& schedule, int64_t updates) {
+// Throws unless all factors are numbers that a rate can be multiplied by.
+std::vector<double> factors_of(
+    const char* function, const Schedule& schedule, int64_t updates) {
   const int64_t places = std::min(updates, kMostPlaces);
   std::vector<double> factors;
   factors.reserve(static_cast<std::size_t>(places));
   for (int64_t i = 0; i < places; ++i) {
-    const double share = static_cast<double>(i) / static_cast<double>(places);
-    factors.push_back(
-        schedule(std::floor(share * static_cast<double>(updates))));
+    const int64_t update =
+        i * (updates / places) + i * (updates % places) / places;
+    const double factor = schedule(static_cast<double>(update));
+    detail::check_option(
+        std::isfinite(factor),
+        function,
+        "the factor at update " + std::to_string(update),
+        "finite",
+        factor);
+    factors.push_back(factor);
   }
   return factors;
 }
@@ -56,26 +67,29 @@ std::optional<double> LRSuggestions::for_schedule(
     const Schedule& schedule, int64_t updates) const {
   constexpr char kName[] = "LRSuggestions::for_schedule";
   detail::check_option(updates >= 1, kName, "updates", ">= 1", updates);
-  const auto factors = factors_of(schedule, updates);
+  const auto factors = factors_of(kName, schedule, updates);
   const double highest = *std::max_element(factors.begin(), factors.end());
   detail::check_option(
-      std::isfinite(highest) && highest > 0,
-      kName,
-      "the schedule's highest factor",
-      "finite and > 0",
-      highest);
+      highest > 0, kName, "the schedule's highest factor", "> 0", highest);
   if (!suggested) return std::nullopt;
   const double weight = weight_of_constant(factors, highest);
   // Of a constant schedule exactly what `suggested` is.
-  if (weight == 1 || !peak) return *suggested / highest;
-  return *peak * std::pow(*suggested / *peak, weight) / highest;
+  const double rate = weight == 1 || !peak
+                          ? *suggested
+                          : *peak * std::pow(*suggested / *peak, weight);
+  const double base = rate / highest;
+  detail::check_option(
+      std::isfinite(base) && base > 0,
+      kName,
+      "the base rate, " + detail::number_text(rate) +
+          " over the highest factor",
+      "finite and > 0",
+      base);
+  return base;
 }
 
-LRSuggestions suggest_lr(
-    const std::vector<double>& lrs,
-    const std::vector<double>& losses,
-    int64_t half_width) {
-  const detail::LRCurve curve = detail::lr_curve(lrs, losses, half_width);
+LRSuggestions detail::suggestions_of(
+    const LRCurve& curve, const std::vector<double>& lrs, int64_t half_width) {
   LRSuggestions found;
   if (!curve.suggests) return found;
   const auto& values = curve.fit.values;
@@ -109,13 +123,22 @@ LRSuggestions suggest_lr(
   found.steepest_high = lrs[to];
   found.low = lrs[begun];
   found.maximal = lrs[curve.lowest];
-  found.peak = std::sqrt(lrs[curve.floor_first] * lrs[curve.floor_last]);
+  found.peak =
+      std::sqrt(lrs[curve.floor_first]) * std::sqrt(lrs[curve.floor_last]);
   std::size_t done = 0;
   const double enough_fall =
       curve.start - kDone * (curve.start - values[curve.lowest]);
   while (done < curve.floor_first && !(values[done] <= enough_fall)) ++done;
-  found.suggested = std::sqrt(lrs[done] * *found.peak);
+  found.suggested = std::sqrt(lrs[done]) * std::sqrt(*found.peak);
   return found;
+}
+
+LRSuggestions suggest_lr(
+    const std::vector<double>& lrs,
+    const std::vector<double>& losses,
+    int64_t half_width) {
+  return detail::suggestions_of(
+      detail::lr_curve(lrs, losses, half_width), lrs, half_width);
 }
 
 }  // namespace stepsize

@@ -3,6 +3,7 @@
 #include <c10/util/BFloat16.h>
 #include <c10/util/Half.h>
 #include <gtest/gtest.h>
+#include <stepsize/schedule/decay.h>
 #include <stepsize/schedule/ramp.h>
 #include <stepsize/schedule/recipe.h>
 
@@ -11,6 +12,7 @@
 #include <random>
 #include <vector>
 
+#include "csrc/tune/lr_curve.h"
 #include "tests/support/error_text.h"
 #include "tests/support/numbers.h"
 #include "tests/tune/lr_curves.h"
@@ -227,12 +229,129 @@ TEST(SuggestLR, SeesAFallOfManyStandardErrors) {
   EXPECT_GE(found, 190);
 }
 
-TEST(SuggestLR, ALossThatIsAlwaysTheSameSuggestsNone) {
-  const std::vector<double> lrs = crafted_curve(0, 0.0).lrs;
-  for (const double loss : {2.1807734966278076, 1.5, 0.1, 0.0, -3.7, 1e-300}) {
-    const std::vector<double> losses(lrs.size(), loss);
-    EXPECT_FALSE(suggest_lr(lrs, losses).suggested) << loss;
+std::vector<double> rates(int count) {
+  std::vector<double> lrs;
+  for (int i = 0; i < count; ++i) {
+    lrs.push_back(std::pow(10.0, -7 + 8.0 * i / (count - 1)));
   }
+  return lrs;
+}
+
+struct Sweep {
+  int count;
+  int half_width;
+};
+
+constexpr Sweep kSweeps[] = {{100, 10}, {300, 15}, {400, 20}, {2000, 100}};
+
+TEST(SuggestLR, ALossThatIsAlwaysTheSameSuggestsNone) {
+  std::mt19937_64 generator(11);
+  std::uniform_real_distribution<double> height(-3, 10);
+  for (const auto& [count, half_width] : kSweeps) {
+    const auto lrs = rates(count);
+    for (int draw = 0; draw < 100; ++draw) {
+      const double loss = draw == 0 ? 2.1807734966278076 : height(generator);
+      std::vector<double> losses(lrs.size(), loss);
+      EXPECT_FALSE(suggest_lr(lrs, losses, half_width).suggested) << loss;
+      // The next double below is no fall either.
+      for (std::size_t i = losses.size() / 2; i < losses.size(); ++i) {
+        losses[i] = std::nextafter(loss, -100.0);
+      }
+      EXPECT_FALSE(suggest_lr(lrs, losses, half_width).suggested) << loss;
+    }
+  }
+}
+
+// Means of losses in bfloat16 show no step of that type.
+TEST(SuggestLR, AStepOfATypeThatIsKnownIsNoFallOfMeans) {
+  std::mt19937_64 generator(12);
+  std::bernoulli_distribution lower(0.02);
+  for (const int ranks : {3, 5, 7}) {
+    for (int draw = 0; draw < 100; ++draw) {
+      std::vector<double> losses(400);
+      for (double& loss : losses) {
+        for (int rank = 0; rank < ranks; ++rank) {
+          loss += (2.296875 - (lower(generator) ? 0x1p-6 : 0)) / ranks;
+        }
+      }
+      EXPECT_FALSE(detail::lr_curve(rates(400), losses, 20, 0x1p-7).falls);
+    }
+  }
+}
+
+TEST(SuggestLR, SaysNothingOfNoiseAtAnyNumberOfRates) {
+  std::mt19937_64 generator(13);
+  std::normal_distribution<double> normal(0, 1);
+  for (const auto& [count, half_width] : kSweeps) {
+    const auto lrs = rates(count);
+    int claims = 0;
+    for (int draw = 0; draw < 1000; ++draw) {
+      std::vector<double> losses(lrs.size());
+      for (double& loss : losses) loss = normal(generator);
+      claims += suggest_lr(lrs, losses, half_width).suggested.has_value();
+    }
+    // One in a hundred, and three deviations.
+    EXPECT_LE(claims, 10 + 10) << count;
+  }
+}
+
+// The fall of a crafted curve is done at 0.06 and the rise begins at 0.1.
+LRPoints with_bump(double height) {
+  LRPoints curve = crafted_curve(0, 0.0);
+  curve.lrs = rates(400);
+  curve.losses.clear();
+  for (const double lr : curve.lrs) {
+    const double l = std::log10(lr);
+    const double bump = height * std::exp(-(l + 1.5) * (l + 1.5) / 0.08);
+    const double rise = l > 0 ? 3 * l * l : 0;
+    curve.losses.push_back(
+        2.3 - 1.5 / (1 + std::exp(-(l + 4) / 0.2)) + bump + rise);
+  }
+  return curve;
+}
+
+TEST(SuggestLR, AFloorGoesOnBeyondASmallRiseAndEndsAtALargeOne) {
+  std::mt19937_64 generator(14);
+  std::normal_distribution<double> normal(0, 0.05);
+  const auto peak = [&](double height) {
+    LRPoints curve = with_bump(height);
+    for (double& loss : curve.losses) loss += normal(generator);
+    return std::log10(*suggest_lr(curve.lrs, curve.losses, 20).peak);
+  };
+  // The fall is 1.5. Between -3 and -2.2, or up to -0.3.
+  EXPECT_NEAR(peak(0.45), -1.6, 0.5);
+  EXPECT_NEAR(peak(1.2), -2.6, 0.4);
+}
+
+TEST(SuggestLR, CopesWithRatesWhoseProductIsNoNumber) {
+  for (const double shift : {-190.0, 180.0}) {
+    LRPoints curve = crafted_curve(0, 0.0);
+    for (double& lr : curve.lrs) lr *= std::pow(10.0, shift);
+    const auto found = suggest_lr(curve.lrs, curve.losses);
+    EXPECT_NEAR(std::log10(*found.peak), -1.3 + shift, 0.3);
+    EXPECT_NEAR(std::log10(*found.suggested), -1.8 + shift, 0.3);
+  }
+}
+
+TEST(ForSchedule, LooksAtEveryUpdateOfAShortRun) {
+  LRSuggestions found;
+  found.suggested = 0.5;
+  found.peak = 0.5;
+  for (int64_t at = 0; at < 100; ++at) {
+    const auto spike = callable(
+        [at](double t) { return t == static_cast<double>(at) ? 2.0 : 0.0; });
+    EXPECT_EQ(found.for_schedule(spike, 100), 0.25) << at;
+  }
+}
+
+TEST(ForSchedule, RefusesAFactorThatIsNoNumber) {
+  LRSuggestions found;
+  found.suggested = 0.5;
+  found.peak = 0.5;
+  EXPECT_EQ(
+      message_of([&] { found.for_schedule(constant(1e-320), 3); }),
+      "LRSuggestions::for_schedule: the base rate, 0.5 over the highest factor "
+      "must be finite and > 0, got inf");
 }
 
 // As in type T, up to four steps of which are rounding.
@@ -327,7 +446,7 @@ TEST(ForSchedule, RefusesARunWithoutARate) {
   EXPECT_EQ(
       message_of([&] { found.for_schedule(constant(0), 10); }),
       "LRSuggestions::for_schedule: the schedule's highest factor must be "
-      "finite and > 0, got 0");
+      "> 0, got 0");
 }
 
 TEST(AveragedLosses, FirstValuesByHand) {
