@@ -152,7 +152,8 @@ std::optional<double> choose_lr(
         result.optional_suggestion(),
         "--lr auto found no rate: ",
         result.reason,
-        ". A larger --batch-size or --accumulate has less noise, and --lr names "
+        ". A larger --batch-size or --accumulate has less noise, and --lr "
+        "names "
         "a rate");
     return result.suggestion(course.factor, course.updates);
   }

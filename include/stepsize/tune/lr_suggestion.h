@@ -74,12 +74,12 @@ struct LRSuggestions {
 /// The losses are cut off three times their noise above the height that they
 /// start from, so that a divergence does not reach into its neighbours, and
 /// fitted by fit_lr_curve(). The lowest value counts as a fall where it is some
-/// 3.5 to 4 standard errors below the mean of the first points (a thousandth over
-/// the windows tried; docs/tuning.md has what passes of noise alone), and by more
-/// than four steps of the numbers that the losses are (those of bfloat16 or
-/// float32, where all are such). The noise is that of second differences, in which
-/// a straight fall is nothing: the larger of that of the first points and that of
-/// those before the lowest.
+/// 3.5 to 4 standard errors below the mean of the first points (a thousandth
+/// over the windows tried; docs/tuning.md has what passes of noise alone), and
+/// by more than four steps of the numbers that the losses are (those of
+/// bfloat16 or float32, where all are such). The noise is that of second
+/// differences, in which a straight fall is nothing: the larger of that of the
+/// first points and that of those before the lowest.
 ///
 /// It takes half_width + 2 points at the least. Throws as fit_lr_curve() does.
 LRSuggestions suggest_lr(
