@@ -10,6 +10,7 @@
 #include <torch/types.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
@@ -94,16 +95,38 @@ int64_t save_until_killed(
   return last;
 }
 
-// So many microseconds does a call take, about: pauses are drawn by it, so that
-// a slow disk is killed in the midst of a save as well.
-int64_t duration_of(const std::function<void()>& call) {
-  using Clock = std::chrono::steady_clock;
-  const auto start = Clock::now();
-  call();
-  using std::chrono::microseconds;
-  const auto taken = Clock::now() - start;
-  return 1 + std::chrono::duration_cast<microseconds>(taken).count();
-}
+// How long a child lives, from nothing up to so many saves. What a save takes
+// changes with what else the machine does, so the longest time follows what the
+// children get done.
+class Lifetime {
+ public:
+  Lifetime(uint64_t seed, double saves, const std::function<void()>& save)
+      : random_(seed) {
+    using Clock = std::chrono::steady_clock;
+    const auto start = Clock::now();
+    save();
+    using std::chrono::microseconds;
+    const auto taken = Clock::now() - start;
+    longest_ = saves *
+               static_cast<double>(
+                   1 + std::chrono::duration_cast<microseconds>(taken).count());
+  }
+
+  // In microseconds.
+  int64_t draw() {
+    return std::uniform_int_distribution<int64_t>(
+        0, static_cast<int64_t>(longest_))(random_);
+  }
+
+  void saw(int64_t saves) {
+    if (saves == 0) longest_ = std::min(1.25 * longest_, 1e7);
+    if (saves > 3) longest_ /= 1.25;
+  }
+
+ private:
+  std::mt19937_64 random_;
+  double longest_ = 0;
+};
 
 // A fork has no threads but the one that forks: no others may have started.
 class CheckpointKill : public testing::Test {
@@ -118,15 +141,14 @@ TEST_F(CheckpointKill, LeavesALoadableFileAtAnyMoment) {
   SteppedRun run;
   Checkpoint checkpoint = run.checkpoint();
   save_checkpoint(path, checkpoint);
-  const auto longest = static_cast<uint64_t>(
-      4 * duration_of([&] { save_checkpoint(path, checkpoint); }));
-  std::mt19937_64 random(3);
+  Lifetime lifetime(3, 4, [&] { save_checkpoint(path, checkpoint); });
   int64_t last = 0;
   for (int round = 0; round < 200; ++round) {
-    const auto pause = static_cast<int64_t>(random() % longest);
-    last = save_until_killed(run, last, pause, [&](int64_t /*step*/) {
+    const int64_t before = last;
+    last = save_until_killed(run, last, lifetime.draw(), [&](int64_t /*step*/) {
       save_checkpoint(path, checkpoint);
     });
+    lifetime.saw(last - before);
     run.set(-1);
     load_checkpoint(path, checkpoint);
     ASSERT_GE(run.step, last) << round;
@@ -141,16 +163,15 @@ TEST_F(CheckpointKill, LeavesALoadableFileWithinALargeSave) {
   const std::string path = folder.file("run.ckpt");
   SteppedRun run(4096);  // 64 MB
   Checkpoint checkpoint = run.checkpoint();
-  const auto longest = static_cast<uint64_t>(
-      2 * duration_of([&] { save_checkpoint(path, checkpoint); }));
-  std::mt19937_64 random(4);
+  Lifetime lifetime(4, 2, [&] { save_checkpoint(path, checkpoint); });
   int64_t cut = 0;
   for (int round = 0; round < 8; ++round) {
-    const auto pause = static_cast<int64_t>(random() % longest);
+    const int64_t before = run.step;
     const int64_t last =
-        save_until_killed(run, run.step, pause, [&](int64_t /*step*/) {
+        save_until_killed(run, before, lifetime.draw(), [&](int64_t /*step*/) {
           save_checkpoint(path, checkpoint);
         });
+    lifetime.saw(last - before);
     load_checkpoint(path, checkpoint);
     ASSERT_GE(run.step, last) << round;
     ASSERT_TRUE(run.is_consistent()) << round;
@@ -165,15 +186,14 @@ TEST_F(CheckpointKill, TheNextSaveOfAFolderRemovesWhatWasLeft) {
   CheckpointFolder checkpoints(folder.path());
   SteppedRun run(512);
   Checkpoint checkpoint = run.checkpoint();
-  const auto longest = static_cast<uint64_t>(
-      4 * duration_of([&] { checkpoints.save(0, checkpoint); }));
-  std::mt19937_64 random(5);
+  Lifetime lifetime(5, 4, [&] { checkpoints.save(0, checkpoint); });
   int64_t last = 0;
   for (int round = 0; round < 40; ++round) {
-    const auto pause = static_cast<int64_t>(random() % longest);
-    last = save_until_killed(run, last, pause, [&](int64_t step) {
+    const int64_t before = last;
+    last = save_until_killed(run, last, lifetime.draw(), [&](int64_t step) {
       checkpoints.save(step, checkpoint, 1.0);
     });
+    lifetime.saw(last - before);
     const CheckpointLoadResult loaded = checkpoints.load_latest(checkpoint);
     ASSERT_GE(loaded.step, last);
     ASSERT_TRUE(loaded.passed_over.empty());
@@ -206,18 +226,15 @@ TEST_F(CheckpointKill, LeavesOneCourseAtAnyMoment) {
   const auto options = CheckpointFolderOptions().keep_last(2);
   CheckpointFolder checkpoints(folder.path(), options);
   begin(checkpoints);
-  const auto once = static_cast<uint64_t>(
-      duration_of([&] { checkpoints.save(1, checkpoint); }));
-  std::mt19937_64 random(7);
+  Lifetime lifetime(7, 4, [&] { checkpoints.save(1, checkpoint); });
   int64_t begun = 0;
   for (int round = 0; round < 32; ++round) {
     begin(checkpoints);
-    // Some are longer than a save even where that one was a quick one.
-    const auto pause = static_cast<int64_t>(random() % (once << (round % 5)));
-    const int64_t said = save_until_killed(run, 0, pause, [&](int64_t step) {
-      checkpoints.save(step, checkpoint);
-      if (step > 0) ::pause();
-    });
+    const int64_t said =
+        save_until_killed(run, 0, lifetime.draw(), [&](int64_t step) {
+          checkpoints.save(step, checkpoint);
+          if (step > 0) ::pause();
+        });
     EXPECT_EQ(said, 0);
     bool has_new = false;
     for (const std::string& path : checkpoints.paths()) {
@@ -231,6 +248,8 @@ TEST_F(CheckpointKill, LeavesOneCourseAtAnyMoment) {
     ASSERT_EQ(course, has_new ? 1 : 0) << round;
     ASSERT_TRUE(loaded.passed_over.empty());
     ASSERT_TRUE(run.is_consistent());
+    // About half of them are to come to it.
+    lifetime.saw(4 * course);
     begun += course;
   }
   EXPECT_GT(begun, 0);

@@ -106,32 +106,30 @@ class Autocast {
 };
 
 TEST(HessianPoint, ADifferenceSeesMovedWeightsUnderAutocast) {
-  // A leaf that goes into a convolution as it is: what autocast caches.
+  // A leaf that goes into a product as it is: what autocast caches. No
+  // convolution, which oneDNN of LibTorch 2.6.0 gets wrong in bfloat16 on some
+  // processors.
   torch::manual_seed(1);
-  torch::nn::Conv2d layer(torch::nn::Conv2dOptions(3, 4, 3).bias(false));
-  const at::Tensor x = torch::randn({4, 3, 8, 8});
+  const at::Tensor w = torch::randn({16, 4}).div_(4).requires_grad_();
+  const at::Tensor x = torch::randn({32, 16});
   const auto loss = [&] {
-    return torch::tanh(layer->forward(x).to(torch::kFloat)).pow(2).mean();
+    return torch::mm(x, w).to(torch::kFloat).pow(2).mean();
   };
-  const at::Tensor outputs = layer->forward(x).detach();
+  const at::Tensor outputs = torch::mm(x, w).detach();
   const HessianOperator exact = hessian_operator(
-      loss,
-      layer->parameters(),
-      HessianOptions().method(HessianMethod::kExact));
+      loss, {w}, HessianOptions().method(HessianMethod::kExact));
   const TensorVector v = gaussian(exact.like(), 2);
   const at::Tensor expected = exact.apply(v)[0];
   const Autocast autocast;
   for (const HessianMethod method :
        {HessianMethod::kFiniteDifference, HessianMethod::kCentralDifference}) {
-    const HessianOperator op = hessian_operator(
-        loss,
-        layer->parameters(),
-        HessianOptions().method(method).epsilon(0.1));
-    // bfloat16 keeps three digits of weights that move by a tenth.
-    EXPECT_LT(relative_error(op.apply(v)[0], expected), 0.3);
+    const HessianOperator op =
+        hessian_operator(loss, {w}, HessianOptions().method(method).epsilon(1));
+    // The loss is quadratic, and bfloat16 keeps three digits.
+    EXPECT_LT(relative_error(op.apply(v)[0], expected), 0.1);
   }
   // Nor do the user's own casts come from moved weights.
-  EXPECT_LT(relative_error(layer->forward(x), outputs), 0.05);
+  EXPECT_LT(relative_error(torch::mm(x, w), outputs), 0.05);
 }
 
 }  // namespace

@@ -60,6 +60,12 @@ detail::Meeting meeting_of(int64_t rank, int64_t world_size) {
   return meeting;
 }
 
+detail::Meeting one_of_three(int64_t rank, const std::string& master) {
+  auto meeting = meeting_of(rank, 3);
+  meeting.master = detail::checked_master({master});
+  return meeting;
+}
+
 // Rank 1 of 2 where such a listener is.
 std::string said_at(const Listener& listener) {
   return said_to(rank_of_two(listener.place(), 1));
@@ -354,9 +360,7 @@ TEST(Meeting, LetsStrangersAtItsPortNotDisturbIt) {
 TEST(Meeting, TakesARankThatComesAgain) {
   const std::string master = test::free_master();
   const auto rank = [&](int64_t number) {
-    auto meeting = meeting_of(number, 3);
-    meeting.master = detail::checked_master({master});
-    return meeting;
+    return one_of_three(number, master);
   };
   auto first = std::async(std::launch::async, said_to_meeting, rank(0));
   {
@@ -375,9 +379,7 @@ TEST(Meeting, TakesARankThatComesAgain) {
 TEST(Meeting, SendsOneAwayThatSaysItIsARankAndThenSpeaksOn) {
   const std::string master = test::free_master();
   const auto rank = [&](int64_t number) {
-    auto meeting = meeting_of(number, 3);
-    meeting.master = detail::checked_master({master});
-    return meeting;
+    return one_of_three(number, master);
   };
   auto first = std::async(std::launch::async, said_to_meeting, rank(0));
   detail::Channel false_one(detail::Descriptor(Visitor(master).release()));

@@ -141,9 +141,10 @@ TEST(GradientNoiseScale, FindsTheSameInEveryType) {
             std::string(c10::toString(type)) + ", " + std::to_string(parts) +
             " micro-batches of " + std::to_string(micro_batch));
         EXPECT_NEAR(found.value, kTruth, 4 * found.standard_error);
-        // Without the correction the worst of them, bfloat16 and 16 of 64, is
-        // 0.025.
-        EXPECT_NEAR(found.value, kTruth, 0.25 * kTruth);
+        // Without the correction bfloat16 gives 0.0103, 0.0120 and 0.025 of 16
+        // micro-batches of 1, 8 and 64. Of 64 most of what is left is rounding.
+        const double share = micro_batch == 64 ? 0.25 : 0.02;
+        EXPECT_NEAR(found.value, kTruth, share * kTruth);
         if (type == torch::kDouble || type == torch::kFloat) {
           EXPECT_LT(found.standard_error, 0.005 * kTruth);
         }

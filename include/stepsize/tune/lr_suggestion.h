@@ -64,7 +64,8 @@ struct LRSuggestions {
   /// a warm-up meets the highest rate with the weights it starts from. So
   /// constant() gives `suggested`, and a cosine with a warm-up nearly `peak`.
   /// Measured: docs/tuning.md. Empty where there are no suggestions. Throws
-  /// c10::Error unless updates >= 1 and a factor of the run is > 0.
+  /// c10::Error unless updates >= 1, the factors are finite, one is > 0, and
+  /// the result is a number > 0. What the schedule throws passes through.
   std::optional<double> for_schedule(
       const Schedule& schedule, int64_t updates) const;
 };
