@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "csrc/core/check.h"
 #include "csrc/tune/lr_curve.h"
 #include "csrc/tune/lr_range_options.h"
 
@@ -87,12 +88,24 @@ void add_other_rules(LRRangeTestResult& result) {
   result.minimum_tenth = minimum_tenth_lr(lrs, averaged);
 }
 
+// True where it changed one.
+bool cap(LRSuggestions& suggestions, double highest) {
+  bool changed = false;
+  for (auto* rate : {&suggestions.suggested, &suggestions.peak}) {
+    if (!*rate || **rate <= highest) continue;
+    *rate = highest;
+    changed = true;
+  }
+  return changed;
+}
+
 }  // namespace
 
 void conclude(
     LRRangeTestResult& result,
     const LRRangeTestOptions& options,
-    double precision) {
+    double precision,
+    std::optional<double> highest_stable) {
   const int64_t half_width = half_width_of(options);
   const LRCurve curve =
       lr_curve(result.lrs, result.losses, half_width, precision);
@@ -109,6 +122,10 @@ void conclude(
     result.reason +=
         finished ? "; the loss was still falling at the largest: raise end_lr"
                  : "; the loss was still falling";
+  }
+  if (highest_stable && cap(result.suggestions, *highest_stable)) {
+    result.reason += "; the suggestions end at the limit of stability, " +
+                     short_number_text(*highest_stable);
   }
   if (finished && !curve.falls) result.status = LRRangeStatus::kNoDescent;
   if (curve.falls) add_other_rules(result);

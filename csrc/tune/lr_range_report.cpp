@@ -116,6 +116,7 @@ std::string LRRangeTestResult::to_json() const {
   add("steep", json_number(steep));
   add("minimum_tenth", json_number(minimum_tenth));
   add("max_stable_lr", json_number(max_stable_lr));
+  add("max_stable_lr_at_lowest", json_number(max_stable_lr_at_lowest));
   add("group_ratios", json_list(group_ratios));
   add("lrs", json_list(lrs));
   add("losses", json_list(losses));

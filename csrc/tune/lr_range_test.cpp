@@ -21,6 +21,7 @@
 #include "csrc/tune/lr_conclusion.h"
 #include "csrc/tune/lr_divergence.h"
 #include "csrc/tune/lr_loss_pass.h"
+#include "csrc/tune/lr_lowest_point.h"
 #include "csrc/tune/lr_optimizer_watch.h"
 #include "csrc/tune/lr_range_options.h"
 #include "csrc/tune/lr_stability.h"
@@ -134,23 +135,29 @@ class Run {
   LRRangeTestResult operator()() {
     LRRangeTestResult result;
     result.group_ratios = ratios_;
-    if (options_.measure_max_stable_lr()) {
-      result.max_stable_lr = detail::measured_max_stable_lr(
-          optimizer_,
-          closure_,
-          options_,
-          ratios_,
-          guard_.buffers(),
-          reduction_);
-      // The sweep is to be the same with it and without.
-      guard_.restore_random_state();
+    const auto at_start = measured_limit();
+    if (at_start) {
+      result.max_stable_lr = at_start->reported;
+      TensorVector tensors = guard_.parameters();
+      const auto& buffers = guard_.buffers();
+      tensors.insert(tensors.end(), buffers.begin(), buffers.end());
+      lowest_.emplace(std::move(tensors), detail::half_width_of(options_));
     }
     for (int64_t i = 0; i < options_.num_iterations(); ++i) {
       if (!iterate(i, result)) break;
     }
+    if (lowest_ && lowest_->go_there()) {
+      if (const auto limit = measured_limit()) {
+        result.max_stable_lr_at_lowest = limit->reported;
+        highest_stable_ = std::max(at_start->quadratic, limit->quadratic);
+      }
+    }
     guard_.restore();
     return result;
   }
+
+  // What no suggestion may be above.
+  std::optional<double> highest_stable() const { return highest_stable_; }
 
   // Of the losses of the curve, on all ranks alike.
   double precision() const {
@@ -161,6 +168,15 @@ class Run {
   }
 
  private:
+  std::optional<detail::StabilityLimit> measured_limit() {
+    if (!options_.measure_max_stable_lr()) return std::nullopt;
+    const auto limit = detail::measured_max_stable_lr(
+        optimizer_, closure_, options_, ratios_, guard_.buffers(), reduction_);
+    // The sweep is to be the same with it and without.
+    guard_.restore_random_state();
+    return limit;
+  }
+
   // False where the test ends here.
   bool iterate(int64_t i, LRRangeTestResult& result) {
     const double lr = detail::swept_lr(options_, i);
@@ -174,6 +190,7 @@ class Run {
     if (options_.validation() && std::isfinite(loss)) loss = validate();
     result.lrs.push_back(lr);
     result.losses.push_back(loss);
+    if (lowest_) lowest_->look(loss);
     const bool go_on = all_go_on(i, lr, loss);
     result.status = judge(lr, loss, result.reason);
     if (result.status == LRRangeStatus::kFinished && !go_on) {
@@ -242,6 +259,8 @@ class Run {
   detail::OptimizerWatch watch_;
   detail::LossPass pass_;
   detail::DivergenceWatch divergence_;
+  std::optional<detail::LowestPoint> lowest_;
+  std::optional<double> highest_stable_;
   double validation_precision_ = 0;
 };
 
@@ -265,7 +284,7 @@ LRRangeTestResult run(
     prepare();
   }
   auto result = (*test)();
-  detail::conclude(result, options, test->precision());
+  detail::conclude(result, options, test->precision(), test->highest_stable());
   return result;
 }
 

@@ -117,7 +117,7 @@ LossClosure with_gradient_of(
 
 }  // namespace
 
-std::optional<double> measured_max_stable_lr(
+std::optional<StabilityLimit> measured_max_stable_lr(
     const torch::optim::Optimizer& optimizer,
     const LossClosure& closure,
     const LRRangeTestOptions& options,
@@ -161,8 +161,11 @@ std::optional<double> measured_max_stable_lr(
   }
   const double value = largest_eigenvalue(op, power, agree).value;
   if (!std::isfinite(value) || value <= 0) return std::nullopt;
-  return max_stable_lr(
-      value, rule->momentum, rule->nesterov, options.momentum_limit());
+  const auto limit = [&](MomentumLimit kind) {
+    return max_stable_lr(value, rule->momentum, rule->nesterov, kind);
+  };
+  return StabilityLimit{
+      limit(options.momentum_limit()), limit(MomentumLimit::kQuadratic)};
 }
 
 }  // namespace stepsize::detail

@@ -9,6 +9,11 @@
 
 namespace stepsize::detail {
 
+struct StabilityLimit {
+  double reported;   ///< as options.momentum_limit() has it
+  double quadratic;  ///< beyond which a quadratic diverges
+};
+
 /// max_stable_lr() at the present point, for the first group's rate, where the
 /// others are `ratios` times as large: of sqrt(r) H sqrt(r), r the ratio of
 /// each parameter, whose eigenvalues are those of r H. Nothing for rules other
@@ -16,7 +21,7 @@ namespace stepsize::detail {
 /// eigenvalue is not > 0, and where it is not finite. With a reduction, of the
 /// mean loss over ranks. Leaves gradients behind where the closure calls
 /// backward().
-std::optional<double> measured_max_stable_lr(
+std::optional<StabilityLimit> measured_max_stable_lr(
     const torch::optim::Optimizer& optimizer,
     const LossClosure& closure,
     const LRRangeTestOptions& options,

@@ -74,6 +74,7 @@ TEST(LRRangeTestResult, WritesJsonWithNullForWhatIsNotThere) {
       "  \"steep\": null,\n"
       "  \"minimum_tenth\": null,\n"
       "  \"max_stable_lr\": 0.75,\n"
+      "  \"max_stable_lr_at_lowest\": null,\n"
       "  \"group_ratios\": [1, 10],\n"
       "  \"lrs\": [0.25, 0.5, 1],\n"
       "  \"losses\": [2, 1.5, null],\n"

@@ -199,6 +199,64 @@ TEST(LRRangeTest, MeasuresTheLimitOfStability) {
   }
 }
 
+// A range test of w with SGD and that momentum, from `start` on.
+LRRangeTestResult tested(
+    const LossClosure& loss,
+    torch::Tensor& w,
+    double momentum,
+    bool measures,
+    double end_lr) {
+  SGD optimizer({w}, SGDOptions(0.1).momentum(momentum));
+  torch::manual_seed(4);
+  return lr_range_test(
+      {w},
+      optimizer,
+      loss,
+      LRRangeTestOptions()
+          .end_lr(end_lr)
+          .closure(LRClosure::kReturnsGraph)
+          .measure_max_stable_lr(measures));
+}
+
+TEST(LRRangeTest, SuggestsNothingAboveTheLimitOfAQuadratic) {
+  const auto curvature = torch::tensor({0.001, 0.03, 1.0}, torch::kFloat64);
+  for (const double momentum : {0.0, 0.75}) {
+    auto w = leaf({30, 5, 0.001});
+    const auto loss = [&] { return (curvature * w.square()).sum() / 2; };
+    const double limit = 2 * (1 + momentum);
+    const auto free = tested(loss, w, momentum, false, 100);
+    EXPECT_GT(free.suggestions.peak.value(), 1.05 * limit);
+    const auto capped = tested(loss, w, momentum, true, 100);
+    EXPECT_EQ(capped.losses, free.losses);
+    EXPECT_NEAR(capped.suggestions.peak.value(), limit, 0.02 * limit);
+    EXPECT_LE(capped.suggestion(), *capped.suggestions.peak);
+    EXPECT_EQ(
+        capped.max_stable_lr.value() > 0 &&
+            capped.max_stable_lr_at_lowest.value() > 0,
+        true);
+    EXPECT_NE(
+        capped.reason.find("; the suggestions end at the limit of stability, "),
+        std::string::npos)
+        << capped.reason;
+    EXPECT_TRUE(w.equal(leaf({30, 5, 0.001})));
+  }
+}
+
+TEST(LRRangeTest, TheLimitOfTheStartIsNoneWhereTheCurvatureFalls) {
+  // Logistic regression of what a line parts: its curvature goes to 0.
+  auto w = leaf({0, 0});
+  const auto x = torch::tensor({1.0, 0.2, 2.0, -0.3, 0.5, 0.4}, torch::kFloat64)
+                     .view({3, 2});
+  const auto loss = [&] { return torch::softplus(-x.mv(w)).mean(); };
+  const auto result = tested(loss, w, 0, true, 1000);
+  const auto free = tested(loss, w, 0, false, 1000);
+  EXPECT_GT(
+      result.max_stable_lr_at_lowest.value(),
+      10 * result.max_stable_lr.value());
+  EXPECT_EQ(result.suggestions.peak, free.suggestions.peak);
+  EXPECT_GT(result.suggestions.peak.value(), result.max_stable_lr.value());
+}
+
 // Curvatures 1 and 100 in two groups, the second at ten times the rate.
 std::optional<double> limit_of_two_groups(
     const SGDOptions& second, const std::vector<double>& ratios) {

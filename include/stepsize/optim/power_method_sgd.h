@@ -140,7 +140,8 @@ class PowerMethodSGD : public IndexedOptimizer {
   double current_lr(std::size_t group = 0) const;
   /// Hessian-vector products so far.
   int64_t products() const { return products_; }
-  /// Steps left out, since their loss, gradient or curvature was not finite.
+  /// Steps left out, since their loss, the norm of their gradient (which is
+  /// computed as a double) or their curvature was not finite.
   int64_t skipped_steps() const { return skipped_; }
   /// Steps whose curvature should have been measured and was not finite.
   int64_t unmeasured_steps() const { return unmeasured_; }

@@ -63,8 +63,12 @@ struct LRRangeTestResult {
   std::optional<double> valley;
   std::optional<double> steep;
   std::optional<double> minimum_tenth;
-  /// The limit of stability at the start, where it was asked for.
+  /// The limit of stability, where it was asked for: at the start, and where
+  /// the mean of the last half_width losses was lowest. Where both are there,
+  /// `suggested` and `peak` are at most the larger of them, for which momentum
+  /// counts as MomentumLimit::kQuadratic has it.
   std::optional<double> max_stable_lr;
+  std::optional<double> max_stable_lr_at_lowest;
 
   /// The rate to train with, of the first group. Throws c10::Error, which says
   /// why and what to do, where there is none.
