@@ -30,12 +30,20 @@ ROOMS: Dict[str, Room] = {
     "report": Room(),
     # Private to the rooms with LibTorch: no public header, open to all of them.
     "core": Room(torch=True),
+    # Private too: what an optimizer and a run keep.
+    "state": Room(torch=True),
     "kernels": Room(torch=True, tensors=True),
-    "curvature": Room(torch=True, tensors=True),
+    "curvature": Room(
+        rooms=("state",), torch=True, tensors=True, private_of=("state",)
+    ),
     "lr_scheduler": Room(
         rooms=("schedule", "curvature", "distributed", "optim"), torch=True
     ),
-    "optim": Room(rooms=("kernels", "curvature", "distributed"), torch=True),
+    "optim": Room(
+        rooms=("state", "kernels", "curvature", "distributed"),
+        torch=True,
+        private_of=("state",),
+    ),
     "tune": Room(
         rooms=(
             "schedule",
@@ -44,13 +52,15 @@ ROOMS: Dict[str, Room] = {
             "curvature",
             "distributed",
             "optim",
+            "state",
         ),
         torch=True,
+        private_of=("state",),
     ),
     "checkpoint": Room(
-        rooms=("optim",),
+        rooms=("state", "optim"),
         torch=True,
-        private_of=("optim",),  # the state of optimizers, field by field
+        private_of=("state", "optim"),  # what optimizers keep, by field
         others=(
             "fcntl.h",
             "process.h",

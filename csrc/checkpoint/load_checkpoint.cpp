@@ -10,7 +10,7 @@
 #include "csrc/checkpoint/checkpoint_file.h"
 #include "csrc/checkpoint/guarded.h"
 #include "csrc/checkpoint/parts.h"
-#include "csrc/checkpoint/random_state.h"
+#include "csrc/checkpoint/random_items.h"
 #include "csrc/checkpoint/save.h"
 
 namespace stepsize {

@@ -9,7 +9,7 @@
 #include "csrc/checkpoint/guarded.h"
 #include "csrc/checkpoint/index.h"
 #include "csrc/checkpoint/parts.h"
-#include "csrc/checkpoint/random_state.h"
+#include "csrc/checkpoint/random_items.h"
 #include "csrc/checkpoint/save.h"
 
 namespace stepsize {

@@ -6,6 +6,8 @@
 
 #include <vector>
 
+#include "csrc/state/random_state.h"
+
 namespace stepsize::detail {
 
 /// Evaluates a closure again and again from one random state, that of its
@@ -38,7 +40,7 @@ class Replay {
   TensorVector parameters_;
   TensorVector buffers_;
   std::vector<at::Generator> generators_;
-  std::vector<at::Tensor> start_;
+  RandomState start_;
 };
 
 /// The gradients of a loss. Undefined where it does not depend on a parameter.

@@ -94,7 +94,7 @@ void PowerMethodSGD::evaluate_here(Update& update, const LossClosure& closure) {
   }
   const bool automatic = options_of(0).method() == HessianMethod::kAutomatic;
   if (update.due && (automatic || is_difference(method_))) {
-    update.random_before.emplace(update.parameters);
+    update.random_before.emplace(detail::generators_of(update.parameters));
   }
   bool exact = update.due && !is_difference(method_);
   const c10::AutoGradMode enable_grad(true);
@@ -285,7 +285,7 @@ double PowerMethodSGD::power_step(
 
 double PowerMethodSGD::difference_step(
     Update& update, const LossClosure& closure) {
-  detail::DefaultRandomState after(update.parameters);
+  const detail::RandomState after(detail::generators_of(update.parameters));
   // The same dropout masks as in the gradient at hand.
   update.random_before->restore();
   HessianOptions options;

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "csrc/optim/default_random_state.h"
+#include "csrc/state/random_state.h"
 
 namespace stepsize {
 
@@ -35,7 +35,7 @@ struct PowerMethodSGD::Update {
   /// Whether the gradients came without one, on this or another rank.
   bool graphless = false;
   /// As it was before the closure, where a difference may be needed.
-  std::optional<detail::DefaultRandomState> random_before;
+  std::optional<detail::RandomState> random_before;
   /// Factor of the gradients; undefined for 1.
   at::Tensor scale;
 };

@@ -96,7 +96,7 @@ at::Tensor RollbackEngine::look_back(
       put_back(buffers_[i].detach(), buffer_values[i]);
     }
   };
-  DefaultRandomState random_here(parameters);
+  const RandomState random_here(generators_of(parameters));
   at::Tensor earlier_loss;
   RollbackStatus status = RollbackStatus::kSuspect;
   try {
@@ -164,7 +164,7 @@ at::Tensor RollbackEngine::step(
       }
     }
     if (confirms && rule_.state().has_point) {
-      random_before_.emplace(parameters_of(*optimizer_));
+      random_before_.emplace(generators_of(parameters_of(*optimizer_)));
     }
   }
   at::Tensor loss =

@@ -12,8 +12,8 @@
 #include <utility>
 #include <vector>
 
-#include "csrc/optim/default_random_state.h"
 #include "csrc/optim/rollback_point.h"
+#include "csrc/state/random_state.h"
 
 namespace stepsize::detail {
 
@@ -65,7 +65,7 @@ class RollbackEngine {
   // As they were before the closure.
   Tensors buffers_before_;
   // As it was before the closure.
-  std::optional<DefaultRandomState> random_before_;
+  std::optional<RandomState> random_before_;
   // Kept from step to step for its memory.
   RollbackRule::State state_before_;
 };

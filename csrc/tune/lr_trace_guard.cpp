@@ -53,7 +53,9 @@ TraceGuard::TraceGuard(
   }
   parameters_ = parameters.take();
   buffers_ = buffers.take();
-  keep_random_state(touched.generators);
+  Tensors drawn_for = parameters_;
+  drawn_for.insert(drawn_for.end(), buffers_.begin(), buffers_.end());
+  random_state_.emplace(generators_of(drawn_for, touched.generators));
 
   std::unordered_set<const void*> in_snapshot;
   for (const auto& group : optimizer.param_groups()) {
@@ -155,31 +157,8 @@ void TraceGuard::restore_modes() {
   }
 }
 
-void TraceGuard::keep_random_state(std::vector<at::Generator> generators) {
-  const auto add = [&generators](const at::Device& device) {
-    // Of the others LibTorch's context knows no generator in all versions.
-    if (!(device.is_cpu() || device.is_cuda())) return;
-    const at::Generator& own = at::globalContext().defaultGenerator(device);
-    if (std::find(generators.begin(), generators.end(), own) ==
-        generators.end()) {
-      generators.push_back(own);
-    }
-  };
-  add(at::Device(at::kCPU));
-  for (const Tensors* tensors : {&parameters_, &buffers_}) {
-    for (const at::Tensor& tensor : *tensors) add(tensor.device());
-  }
-  for (at::Generator& generator : generators) {
-    const std::lock_guard<std::mutex> lock(generator.mutex());
-    random_.push_back({generator, generator.get_state()});
-  }
-}
-
 void TraceGuard::restore_random_state() {
-  for (Random& random : random_) {
-    const std::lock_guard<std::mutex> lock(random.generator.mutex());
-    random.generator.set_state(random.state);
-  }
+  if (random_state_) random_state_->restore();
 }
 
 }  // namespace stepsize::detail

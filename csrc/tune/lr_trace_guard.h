@@ -6,8 +6,11 @@
 #include <torch/nn/module.h>
 
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
+
+#include "csrc/state/random_state.h"
 
 namespace stepsize::detail {
 
@@ -61,13 +64,8 @@ class TraceGuard {
     torch::nn::Module* module;
     bool training;
   };
-  struct Random {
-    at::Generator generator;
-    at::Tensor state;
-  };
 
   void keep_modes(torch::nn::Module& module);
-  void keep_random_state(std::vector<at::Generator> generators);
   void restore_tensors();
   void restore_gradients();
 
@@ -77,7 +75,7 @@ class TraceGuard {
   std::vector<Kept> kept_;
   std::vector<Gradient> gradients_;
   std::vector<Mode> modes_;
-  std::vector<Random> random_;
+  std::optional<RandomState> random_state_;
   bool restored_ = false;
 };
 

@@ -1,6 +1,6 @@
 // The default generators, those of CUDA devices too.
 
-#include "csrc/checkpoint/random_state.h"
+#include "csrc/checkpoint/random_items.h"
 
 #include <ATen/Context.h>
 #include <gtest/gtest.h>

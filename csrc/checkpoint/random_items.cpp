@@ -1,44 +1,22 @@
-#include "csrc/checkpoint/random_state.h"
+#include "csrc/checkpoint/random_items.h"
 
-#include <ATen/Context.h>
 #include <ATen/core/Generator.h>
 #include <c10/util/Exception.h>
-#include <torch/cuda.h>
 
 #include <algorithm>
 #include <memory>
-#include <mutex>
 #include <sstream>
 
 #include "csrc/checkpoint/items.h"
 #include "csrc/checkpoint/tensors.h"
 #include "csrc/core/archive.h"
+#include "csrc/state/random_state.h"
 
 namespace stepsize::detail {
 namespace {
 
 using torch::serialize::InputArchive;
 using torch::serialize::OutputArchive;
-
-at::Tensor state_of(const at::Generator& generator) {
-  at::Generator same = generator;
-  const std::lock_guard<std::mutex> lock(same.mutex());
-  return same.get_state().clone();
-}
-
-void set_state(const at::Generator& generator, const at::Tensor& state) {
-  at::Generator same = generator;
-  const std::lock_guard<std::mutex> lock(same.mutex());
-  same.set_state(state.clone());
-}
-
-std::size_t cuda_devices() {
-  return torch::cuda::is_available() ? torch::cuda::device_count() : 0;
-}
-
-at::Generator default_generator(const at::Device& device) {
-  return at::globalContext().defaultGenerator(device);
-}
 
 at::Device cuda_device(std::size_t index) {
   return {at::kCUDA, static_cast<c10::DeviceIndex>(index)};
