@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "csrc/checkpoint/tensors.h"
+#include "csrc/core/tensors.h"
 
 namespace stepsize::fuzz {
 namespace {

@@ -30,8 +30,7 @@ ROOMS: Dict[str, Room] = {
     "report": Room(),
     # Private to the rooms with LibTorch: no public header, open to all of them.
     "core": Room(torch=True),
-    # Private too: what an optimizer and a run keep.
-    "state": Room(torch=True),
+    "state": Room(torch=True, tensors=True),
     "kernels": Room(torch=True, tensors=True),
     "curvature": Room(
         rooms=("state",), torch=True, tensors=True, private_of=("state",)

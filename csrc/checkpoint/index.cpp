@@ -7,8 +7,8 @@
 #include <set>
 #include <vector>
 
-#include "csrc/checkpoint/tensors.h"
 #include "csrc/core/archive.h"
+#include "csrc/core/tensors.h"
 
 namespace stepsize::detail {
 namespace {

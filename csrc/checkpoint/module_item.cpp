@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "csrc/checkpoint/items.h"
-#include "csrc/checkpoint/tensors.h"
 #include "csrc/core/archive.h"
+#include "csrc/core/tensors.h"
 
 namespace stepsize::detail {
 namespace {

@@ -6,11 +6,11 @@
 #include <vector>
 
 #include "csrc/checkpoint/items.h"
-#include "csrc/checkpoint/optimizer_state.h"
 #include "csrc/checkpoint/option_fields.h"
-#include "csrc/checkpoint/tensors.h"
 #include "csrc/core/archive.h"
+#include "csrc/core/tensors.h"
 #include "csrc/optim/option_assignment.h"
+#include "csrc/state/optimizer_state.h"
 
 namespace stepsize::detail {
 namespace {
@@ -44,7 +44,15 @@ class OptimizerItem : public CheckpointItem {
       if (!state->carries_options()) write_options(archive, g);
     }
     OutputArchive own(archive.compilation_unit());
-    state->save(own);
+    state->check();
+    if (state->is_opaque()) {
+      write_tensors(
+          own, "bytes", {byte_tensor(archive_bytes([&](OutputArchive& bytes) {
+            state->save(bytes);
+          }))});
+    } else {
+      state->save(own);
+    }
     archive.write("state", own);
   }
 
@@ -60,7 +68,17 @@ class OptimizerItem : public CheckpointItem {
         archive.try_read("state", own),
         owner(),
         ": the archive has no 'state'");
-    state->prepare(own, mismatches, result);
+    std::vector<std::string> misfits;
+    const auto prepare_state = [&](InputArchive& of) {
+      result.apply = state->prepare(of, misfits);
+    };
+    if (state->is_opaque()) {
+      load_bytes(read_tensor(own, "its state", "bytes"), prepare_state);
+    } else {
+      prepare_state(own);
+    }
+    result.undo = state->keep();
+    for (const std::string& misfit : misfits) mismatches.add(owner(), misfit);
     if (!mismatches.empty()) return result;
     std::vector<OptionFields> fields;
     if (!state->carries_options()) fields = read_options(archive, mismatches);

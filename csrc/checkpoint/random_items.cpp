@@ -8,8 +8,8 @@
 #include <sstream>
 
 #include "csrc/checkpoint/items.h"
-#include "csrc/checkpoint/tensors.h"
 #include "csrc/core/archive.h"
+#include "csrc/core/tensors.h"
 #include "csrc/state/random_state.h"
 
 namespace stepsize::detail {

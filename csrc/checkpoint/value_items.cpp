@@ -3,8 +3,8 @@
 #include <utility>
 
 #include "csrc/checkpoint/items.h"
-#include "csrc/checkpoint/tensors.h"
 #include "csrc/core/archive.h"
+#include "csrc/core/tensors.h"
 
 namespace stepsize::detail {
 namespace {

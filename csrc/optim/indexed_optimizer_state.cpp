@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "csrc/core/archive.h"
+#include "csrc/core/tensors.h"
 #include "csrc/optim/operand_checks.h"
 
 namespace stepsize {
@@ -43,13 +44,75 @@ at::Tensor fitted(
       kept.scalar_type(),
       ", the parameter of ",
       parameter.scalar_type());
-  at::Tensor copy =
-      at::empty_like(parameter, parameter.options().dtype(kept.scalar_type()));
-  copy.copy_(kept);
-  return copy;
+  return detail::copy_like(kept, parameter);
 }
 
 }  // namespace
+
+class IndexedOptimizer::State : public OptimizerState {
+ public:
+  explicit State(IndexedOptimizer& optimizer) : optimizer_(&optimizer) {}
+
+  // load() refuses options that are out of range.
+  void check() override { optimizer_->check_all_options(); }
+
+  void save(OutputArchive& archive) const override {
+    optimizer_->save(archive);
+  }
+
+  std::function<void()> prepare(
+      InputArchive& archive,
+      std::vector<std::string>& /*mismatches*/) override {
+    const auto own = std::make_shared<InputArchive>(std::move(archive));
+    return [optimizer = optimizer_, own] { optimizer->load(*own); };
+  }
+
+  bool carries_options() const override { return true; }
+
+  // Not by save() and load(): the present options may be out of range.
+  std::function<void()> keep() override {
+    return [optimizer = optimizer_,
+            states = optimizer_->states_,
+            counters = detail::archive_bytes([this](OutputArchive& archive) {
+              optimizer_->save_counters(archive);
+            })] {
+      optimizer->states_ = states;
+      detail::load_bytes(
+          counters.data(), counters.size(), [&](InputArchive& archive) {
+            optimizer->read_counters(archive)();
+          });
+    };
+  }
+
+  // Without the counters, which belong to no parameter.
+  bool is_by_parameter() const override { return true; }
+
+  void read(std::size_t group, std::size_t index, ParameterState& state)
+      const override {
+    auto& own = optimizer_->group_state(group);
+    state.there = true;
+    state.steps = own.steps[index];
+    state.tensors.clear();
+    for (const auto& slot : own.slots) state.tensors.push_back(slot[index]);
+  }
+
+  void write(std::size_t group, std::size_t index, const ParameterState& state)
+      override {
+    auto& own = optimizer_->group_state(group);
+    own.steps[index] = state.steps;
+    for (std::size_t i = 0; i < own.slots.size(); ++i) {
+      own.slots[i][index] =
+          i < state.tensors.size() ? state.tensors[i] : at::Tensor();
+    }
+  }
+
+ private:
+  IndexedOptimizer* optimizer_;
+};
+
+std::unique_ptr<OptimizerState> IndexedOptimizer::state_access() {
+  return std::make_unique<State>(*this);
+}
 
 void IndexedOptimizer::save_counters(OutputArchive& /*archive*/) const {}
 

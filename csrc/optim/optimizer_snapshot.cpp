@@ -11,8 +11,7 @@
 
 #include "csrc/core/overlap.h"
 #include "csrc/optim/option_assignment.h"
-#include "csrc/optim/state_access.h"
-#include "csrc/optim/state_copy.h"
+#include "csrc/state/optimizer_state.h"
 
 namespace stepsize {
 namespace {
@@ -35,11 +34,11 @@ struct OptimizerSnapshot::Parts {
   };
 
   explicit Parts(Optimizer& of)
-      : optimizer(&of), state(detail::state_copy(kOptimizerSnapshot, of)) {}
+      : optimizer(&of), state(kOptimizerSnapshot, of) {}
 
   void take() {
     const auto& present = optimizer->param_groups();
-    state->take();
+    state.take();
     groups.resize(present.size());
     for (std::size_t g = 0; g < present.size(); ++g) {
       Group& group = groups[g];
@@ -100,7 +99,7 @@ struct OptimizerSnapshot::Parts {
   }
 
   Optimizer* optimizer;
-  std::unique_ptr<detail::StateCopy> state;
+  detail::StateCopy state;
   std::vector<Group> groups;
 };
 
@@ -124,7 +123,7 @@ void OptimizerSnapshot::restore() {
   parts_->put_back_options();
   std::exception_ptr failure;
   try {
-    parts_->state->put_back();
+    parts_->state.put_back();
   } catch (...) {
     failure = std::current_exception();
   }

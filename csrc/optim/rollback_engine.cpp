@@ -2,11 +2,15 @@
 
 #include <ATen/Functions.h>
 #include <c10/core/GradMode.h>
+#include <c10/util/Type.h>
 #include <stepsize/kernels/grad_norm.h>
+#include <torch/optim/lbfgs.h>
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <memory>
+#include <typeinfo>
 #include <utility>
 
 #include "csrc/core/overlap.h"
@@ -23,6 +27,17 @@ double value_of(const at::Tensor& loss) {
              : std::numeric_limits<double>::quiet_NaN();
 }
 
+std::unique_ptr<OptimizerState> state_that_can_go_back(
+    const std::string& kind, torch::optim::Optimizer& optimizer) {
+  TORCH_CHECK(
+      dynamic_cast<torch::optim::LBFGS*>(&optimizer) == nullptr,
+      kind,
+      ": cannot put back the state of ",
+      c10::demangle(typeid(optimizer).name()),
+      ", whose step evaluates its closure many times: use its line search");
+  return optimizer_state(kind, optimizer);
+}
+
 }  // namespace
 
 RollbackEngine::RollbackEngine(
@@ -31,7 +46,7 @@ RollbackEngine::RollbackEngine(
     const RollbackOptions& options)
     : kind_(std::move(kind)),
       optimizer_(&optimizer),
-      point_(optimizer, state_access(kind_, optimizer)),
+      point_(optimizer, state_that_can_go_back(kind_, optimizer)),
       buffers_(options.buffers()) {
   check_rollback_options(kind_, options);
   rule_.set_options(options);

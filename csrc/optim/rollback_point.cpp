@@ -8,6 +8,7 @@
 
 #include "csrc/core/archive.h"
 #include "csrc/core/overlap.h"
+#include "csrc/core/tensors.h"
 
 namespace stepsize::detail {
 namespace {
@@ -31,10 +32,7 @@ at::Tensor fitted(
       kept.sizes(),
       ", the present one of ",
       present.sizes());
-  at::Tensor copy =
-      at::empty_like(present, present.options().dtype(kept.scalar_type()));
-  copy.copy_(kept);
-  return copy.detach();
+  return copy_like(kept, present);
 }
 
 void check_count(const std::string& kind, std::size_t got, std::size_t wanted) {
@@ -50,10 +48,16 @@ void check_count(const std::string& kind, std::size_t got, std::size_t wanted) {
 }  // namespace
 
 void RollbackPoint::keep(const Tensors& buffers, bool with_gradients) {
-  access_->check();
+  state_->check();
   const auto& groups = optimizer_->param_groups();
   groups_.resize(groups.size());
-  if (access_->is_whole()) whole_ = access_->save_whole();
+  const bool by_parameter = state_->is_by_parameter();
+  if (!by_parameter) {
+    whole_ = byte_tensor(
+        archive_bytes([this](torch::serialize::OutputArchive& archive) {
+          state_->save(archive);
+        }));
+  }
   ParameterState present;
   for (std::size_t g = 0; g < groups.size(); ++g) {
     const Tensors& parameters = groups[g].params();
@@ -67,15 +71,9 @@ void RollbackPoint::keep(const Tensors& buffers, bool with_gradients) {
       if (with_gradients) {
         copy_into(kept.gradients[i], parameters[i].grad());
       }
-      if (access_->is_whole()) continue;
-      access_->read(g, i, present);
-      ParameterState& state = kept.states[i];
-      state.there = present.there;
-      state.steps = present.steps;
-      state.tensors.resize(present.tensors.size());
-      for (std::size_t k = 0; k < present.tensors.size(); ++k) {
-        copy_into(state.tensors[k], present.tensors[k]);
-      }
+      if (!by_parameter) continue;
+      state_->read(g, i, present);
+      copy_into(kept.states[i], present);
     }
   }
   buffers_.resize(buffers.size());
@@ -86,7 +84,7 @@ void RollbackPoint::keep(const Tensors& buffers, bool with_gradients) {
 }
 
 bool RollbackPoint::fits() const {
-  if (!access_->is_whole()) return true;
+  if (state_->is_by_parameter()) return true;
   const auto& groups = optimizer_->param_groups();
   if (groups.size() != groups_.size()) return false;
   for (std::size_t g = 0; g < groups.size(); ++g) {
@@ -135,25 +133,41 @@ void RollbackPoint::restore_parameters() const {
   }
 }
 
+// load() of a foreign class may write options, which are none of the point's.
+void RollbackPoint::restore_whole() {
+  auto& groups = optimizer_->param_groups();
+  std::vector<std::unique_ptr<torch::optim::OptimizerOptions>> options;
+  for (const auto& group : groups) options.push_back(group.options().clone());
+  const auto put_options_back = [&] {
+    for (std::size_t i = 0; i < groups.size() && i < options.size(); ++i) {
+      groups[i].set_options(options[i]->clone());
+    }
+  };
+  try {
+    load_bytes(whole_, [this](torch::serialize::InputArchive& archive) {
+      std::vector<std::string> mismatches;
+      state_->prepare(archive, mismatches)();
+    });
+  } catch (...) {
+    put_options_back();
+    throw;
+  }
+  put_options_back();
+}
+
 void RollbackPoint::restore_state() {
-  access_->check();
-  if (access_->is_whole()) {
-    access_->load_whole(whole_);
+  state_->check();
+  if (!state_->is_by_parameter()) {
+    restore_whole();
     return;
   }
   ParameterState present;
   for_each_kept(
       [&](std::size_t g, std::size_t i, const Group* group, std::size_t k) {
         if (group == nullptr) return;
-        const ParameterState& kept = group->states[k];
-        access_->read(g, i, present);
-        present.there = kept.there;
-        present.steps = kept.steps;
-        present.tensors.resize(kept.tensors.size());
-        for (std::size_t t = 0; t < kept.tensors.size(); ++t) {
-          copy_into(present.tensors[t], kept.tensors[t]);
-        }
-        access_->write(g, i, present);
+        state_->read(g, i, present);
+        copy_into(present, group->states[k]);
+        state_->write(g, i, present);
       });
 }
 
@@ -243,7 +257,7 @@ std::function<void()> RollbackPoint::read(
   const auto whole = read_tensors(archive, kind, "earlier_state");
   check_count(kind, whole.size(), 1);
   TORCH_CHECK(
-      whole[0].defined() == (access_->is_whole() && group_count > 0) &&
+      whole[0].defined() == (!state_->is_by_parameter() && group_count > 0) &&
           (!whole[0].defined() || whole[0].scalar_type() == at::kByte),
       kind,
       ": the archive is of a guard of another class of optimizer");

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "csrc/optim/state_access.h"
+#include "csrc/state/optimizer_state.h"
 
 namespace stepsize::detail {
 
@@ -22,8 +22,8 @@ using Tensors = std::vector<at::Tensor>;
 class RollbackPoint {
  public:
   RollbackPoint(
-      torch::optim::Optimizer& optimizer, std::unique_ptr<StateAccess> access)
-      : optimizer_(&optimizer), access_(std::move(access)) {}
+      torch::optim::Optimizer& optimizer, std::unique_ptr<OptimizerState> state)
+      : optimizer_(&optimizer), state_(std::move(state)) {}
 
   void keep(const Tensors& buffers, bool with_gradients);
   /// False where the state is kept as a whole and the parameters of the
@@ -52,13 +52,14 @@ class RollbackPoint {
     std::vector<ParameterState> states;
   };
 
+  void restore_whole();
   template <typename Function>
   void for_each_kept(const Function& function) const;
 
   torch::optim::Optimizer* optimizer_;
-  std::unique_ptr<StateAccess> access_;
+  std::unique_ptr<OptimizerState> state_;
   std::vector<Group> groups_;
-  // The state as a whole, where the access knows it so.
+  // The bytes of all state, where it is not known by parameter.
   at::Tensor whole_;
   Tensors buffers_;
   bool has_gradients_ = false;

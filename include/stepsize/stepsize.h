@@ -81,6 +81,7 @@
 #include <stepsize/schedule/ramp.h>
 #include <stepsize/schedule/recipe.h>
 #include <stepsize/schedule/schedule.h>
+#include <stepsize/state/optimizer_state.h>
 #include <stepsize/tune/batch_scaling.h>
 #include <stepsize/tune/batch_size_schedule.h>
 #include <stepsize/tune/early_stopping.h>

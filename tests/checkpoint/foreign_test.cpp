@@ -19,9 +19,9 @@
 #include <string>
 #include <vector>
 
-#include "csrc/checkpoint/optimizer_state.h"
-#include "csrc/checkpoint/tensors.h"
 #include "csrc/core/archive.h"
+#include "csrc/core/tensors.h"
+#include "csrc/state/optimizer_state.h"
 #include "tests/checkpoint/temporary_folder.h"
 #include "tests/support/error_text.h"
 #include "tests/support/leaf.h"
@@ -205,10 +205,9 @@ TEST(CheckpointForeign, RefusesCountsThatAreNotThoseOfTheClass) {
     });
     torch::serialize::InputArchive archive;
     archive.load_from(bytes.data(), bytes.size());
-    detail::Mismatches mismatches;
-    detail::Change change;
+    std::vector<std::string> mismatches;
     const auto state = detail::optimizer_state("optimizer 'sgd'", sgd);
-    return message_of([&] { state->prepare(archive, mismatches, change); });
+    return message_of([&] { state->prepare(archive, mismatches); });
   };
   EXPECT_EQ(message({1, 1, 1}, 3), "nothing was thrown");
   const std::string refused =

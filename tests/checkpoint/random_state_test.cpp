@@ -12,8 +12,8 @@
 #include <string>
 #include <vector>
 
-#include "csrc/checkpoint/tensors.h"
 #include "csrc/core/archive.h"
+#include "csrc/core/tensors.h"
 
 namespace stepsize {
 namespace {

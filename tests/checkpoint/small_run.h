@@ -14,7 +14,7 @@
 #include <string>
 #include <type_traits>
 
-#include "csrc/optim/state_access.h"
+#include "csrc/state/parameter_key.h"
 #include "tests/support/archive_bytes.h"
 
 namespace stepsize::test {
@@ -77,10 +77,9 @@ struct SmallRun {
     for (const double value : {options.lr(), options.eps()}) {
       all.append(reinterpret_cast<const char*>(&value), sizeof(value));
     }
-    using Key = std::decay_t<decltype(adam.state())>::key_type;
     for (const auto& parameter : group.params()) {
       const auto found =
-          adam.state().find(detail::parameter_state_key<Key>(parameter));
+          adam.state().find(detail::parameter_state_key(parameter));
       if (found == adam.state().end()) continue;
       const auto& state =
           static_cast<torch::optim::AdamParamState&>(*found->second);

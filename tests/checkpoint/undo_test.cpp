@@ -155,7 +155,8 @@ TEST(CheckpointUndo, RefusesAClassDerivedFromLBFGS) {
   const test::TemporaryFolder folder;
   EXPECT_THAT(
       message_of([&] { save_checkpoint(folder.file("x"), checkpoint); }),
-      HasSubstr("save_checkpoint: optimizer 'own': cannot save the state of"));
+      HasSubstr(
+          "save_checkpoint: optimizer 'own': cannot put back the state of"));
   EXPECT_EQ(folder.count(), 0);
 }
 

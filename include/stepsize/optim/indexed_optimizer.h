@@ -1,5 +1,6 @@
 #pragma once
 
+#include <stepsize/state/optimizer_state.h>
 #include <torch/optim/optimizer.h>
 
 #include <cstddef>
@@ -12,10 +13,6 @@
 namespace stepsize {
 
 class Reduction;
-
-namespace detail {
-class IndexedStateAccess;
-}  // namespace detail
 
 /// What our optimizers have in common: state that is kept by group and index,
 /// saved and loaded bit for bit, and parameter groups that keep their options.
@@ -37,7 +34,8 @@ class IndexedStateAccess;
 /// - Before a step changes anything the gradients of all groups are checked:
 ///   dense, and of shape, type and device of their parameter.
 /// - Empty `state()`: the state lies here, and goes along with a move.
-class IndexedOptimizer : public torch::optim::Optimizer {
+class IndexedOptimizer : public torch::optim::Optimizer,
+                         public StatefulOptimizer {
  public:
   /// Adds a group; without options of its own it takes the optimizer's. Throws
   /// c10::Error where the options are of another class or out of range, or
@@ -50,6 +48,8 @@ class IndexedOptimizer : public torch::optim::Optimizer {
 
   void save(torch::serialize::OutputArchive& archive) const override;
   void load(torch::serialize::InputArchive& archive) override;
+
+  std::unique_ptr<OptimizerState> state_access() override;
 
   /// Makes this optimizer one of several ranks that train one model: each calls
   /// step() as often, with a closure on its share of the data, and the step
@@ -133,7 +133,7 @@ class IndexedOptimizer : public torch::optim::Optimizer {
   GroupState& group_state(std::size_t group);
 
  private:
-  friend class detail::IndexedStateAccess;
+  class State;
 
   void check_new_parameters(const std::vector<at::Tensor>& parameters) const;
   bool states_match() const;

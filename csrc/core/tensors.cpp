@@ -1,4 +1,4 @@
-#include "csrc/checkpoint/tensors.h"
+#include "csrc/core/tensors.h"
 
 #include <ATen/Functions.h>
 #include <c10/util/Exception.h>
