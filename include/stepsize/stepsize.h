@@ -18,6 +18,8 @@
 #include <stepsize/curvature/power_iteration.h>
 #include <stepsize/curvature/sharpness_tracker.h>
 #include <stepsize/curvature/spectral_density.h>
+#include <stepsize/data/endless_loader.h>
+#include <stepsize/data/resumable_sampler.h>
 #include <stepsize/distributed/agree.h>
 #include <stepsize/distributed/average.h>
 #include <stepsize/distributed/broadcast.h>
