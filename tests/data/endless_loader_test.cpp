@@ -230,6 +230,14 @@ TEST(EndlessLoader, RefusesASamplerThatIsNotTheLoaders) {
   }
 }
 
+TEST(EndlessLoader, RefusesALoaderThatIsNull) {
+  auto loader = make_data_loader(NumberedDataset(5), in_order(5), 2);
+  loader.reset();
+  EXPECT_EQ(
+      test::message_of([&] { EndlessLoader batches(std::move(loader)); }),
+      "EndlessLoader: the loader is null");
+}
+
 TEST(EndlessLoader, RefusesALoaderThatDoesNotKeepTheOrder) {
   const auto sampler = in_order(5);
   auto loader = make_data_loader(

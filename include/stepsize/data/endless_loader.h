@@ -46,11 +46,11 @@ class EndlessLoader {
 
   /// Owns the loader.
   explicit EndlessLoader(std::unique_ptr<Loader> loader)
-      : EndlessLoader(*loader) {
+      : EndlessLoader(checked(loader)) {
     owned_ = std::move(loader);
   }
   EndlessLoader(std::unique_ptr<Loader> loader, const ResumableSampler& sampler)
-      : EndlessLoader(*loader, sampler) {
+      : EndlessLoader(checked(loader), sampler) {
     owned_ = std::move(loader);
   }
 
@@ -129,6 +129,11 @@ class EndlessLoader {
 
  private:
   using Iterator = decltype(std::declval<Loader&>().begin());
+
+  static Loader& checked(const std::unique_ptr<Loader>& loader) {
+    TORCH_CHECK(loader != nullptr, "EndlessLoader: the loader is null");
+    return *loader;
+  }
 
   void begin() {
     const int64_t resets = sampler_ ? sampler_->resets() : 0;
