@@ -62,7 +62,7 @@ ROOMS: Dict[str, Room] = {
         ),
         tests=("lr_scheduler", "tune"),  # all that has a state
     ),
-    "data": Room(torch=True, tensors=True, tests=("checkpoint",)),
+    "data": Room(torch=True, tensors=True, tests=("checkpoint", "tune")),
     "distributed": Room(
         torch=True,
         tensors=True,

@@ -5,6 +5,7 @@
 #include <stepsize/checkpoint/checkpoint.h>
 #include <stepsize/data/endless_loader.h>
 #include <stepsize/data/resumable_sampler.h>
+#include <stepsize/tune/lr_range_test.h>
 #include <torch/torch.h>
 
 #include <cstdint>
@@ -53,15 +54,17 @@ struct Training {
         .counter("step", step);
   }
 
+  torch::Tensor next_loss() {
+    std::vector<torch::Tensor> rows;
+    for (const auto& example : batches.next()) rows.push_back(example.data);
+    const auto x = torch::stack(rows);
+    return torch::mse_loss(net->forward(x), x.prod(1, /*keepdim=*/true));
+  }
+
   void go_to(int64_t last) {
     for (; step < last; ++step) {
-      std::vector<torch::Tensor> rows;
-      for (const auto& example : batches.next()) rows.push_back(example.data);
-      const auto x = torch::stack(rows);
       optimizer->zero_grad();
-      const auto loss =
-          torch::mse_loss(net->forward(x), x.prod(1, /*keepdim=*/true));
-      loss.backward();
+      next_loss().backward();
       optimizer->step();
     }
   }
@@ -123,6 +126,29 @@ TEST_P(ResumedRun, GoesBackToItsCheckpointWithoutANewLoader) {
   EXPECT_EQ(run->sampler.place().batches, 3);
   run->go_to(12);
   EXPECT_TRUE(torch::equal(run->weights(), expected));
+}
+
+// The range test draws from the loader of the training, whose workers go on.
+TEST_P(ResumedRun, IsTheSameAfterARangeTestInTheMidstOfIt) {
+  const auto whole = seeded_run(GetParam());
+  whole->go_to(kUpdates);
+  const auto run = seeded_run(GetParam());
+  run->go_to(5);
+  const auto place = run->sampler.place();
+  const auto result = lr_range_test(
+      run->net,
+      *run->optimizer,
+      [&] {
+        const auto loss = run->next_loss();
+        loss.backward();
+        return loss;
+      },
+      LRRangeTestOptions().start_lr(1e-4).end_lr(0.1).num_iterations(16));
+  EXPECT_EQ(result.losses.size(), 16U);
+  EXPECT_EQ(run->sampler.place().epoch, 2);
+  run->sampler.set_place(place);
+  run->go_to(kUpdates);
+  EXPECT_TRUE(torch::equal(run->weights(), whole->weights()));
 }
 
 TEST_P(ResumedRun, IsAnotherOneFromTheStartOfTheEpoch) {
