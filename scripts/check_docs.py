@@ -32,6 +32,7 @@ PAGES_WITH_CODE = (
     "README.md",
     "docs/checkpoint.md",
     "docs/curvature.md",
+    "docs/data.md",
     "docs/distributed.md",
     "docs/kernels.md",
     "docs/optimizers.md",

@@ -71,6 +71,7 @@ ROOMS: Dict[str, Room] = {
         ),
         tests=("lr_scheduler", "tune"),  # all that has a state
     ),
+    "data": Room(torch=True, tensors=True, tests=("checkpoint", "tune")),
     "distributed": Room(
         torch=True,
         tensors=True,
@@ -104,6 +105,8 @@ UMBRELLAS = {
 # What a public header may take from LibTorch.
 PUBLIC_TORCH = {
     "torch/arg.h",
+    "torch/data/samplers/base.h",
+    "torch/data/worker_exception.h",
     "torch/optim/optimizer.h",
     "torch/optim/schedulers/lr_scheduler.h",
     "torch/serialize/archive.h",

@@ -69,12 +69,19 @@ Checkpoint& Checkpoint::tensor(const std::string& name, at::Tensor& value) {
   return *this;
 }
 
-Checkpoint& Checkpoint::counter(const std::string& name, int64_t& value) {
-  add(*parts_, detail::counter_item(name, value));
+Checkpoint& Checkpoint::add_counter(
+    const std::string& name,
+    std::unique_ptr<detail::CheckpointCounter> counter) {
+  add(*parts_, detail::counter_item(name, std::move(counter)));
   return *this;
 }
 
 Checkpoint& Checkpoint::number(const std::string& name, double& value) {
+  add(*parts_, detail::number_item(name, value));
+  return *this;
+}
+
+Checkpoint& Checkpoint::number(const std::string& name, float& value) {
   add(*parts_, detail::number_item(name, value));
   return *this;
 }

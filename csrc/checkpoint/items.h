@@ -1,5 +1,6 @@
 #pragma once
 
+#include <stepsize/checkpoint/checkpoint_counter.h>
 #include <stepsize/checkpoint/checkpoint_state.h>
 #include <torch/optim/optimizer.h>
 
@@ -30,9 +31,11 @@ std::unique_ptr<CheckpointItem> generator_item(
 std::unique_ptr<CheckpointItem> tensor_item(
     const std::string& name, at::Tensor& value);
 std::unique_ptr<CheckpointItem> counter_item(
-    const std::string& name, int64_t& value);
+    const std::string& name, std::unique_ptr<CheckpointCounter> counter);
 std::unique_ptr<CheckpointItem> number_item(
     const std::string& name, double& value);
+std::unique_ptr<CheckpointItem> number_item(
+    const std::string& name, float& value);
 std::unique_ptr<CheckpointItem> text_item(
     const std::string& name, std::string& value);
 

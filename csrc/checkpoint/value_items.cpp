@@ -1,9 +1,12 @@
+#include <cmath>
+#include <limits>
 #include <map>
 #include <memory>
 #include <utility>
 
 #include "csrc/checkpoint/items.h"
 #include "csrc/core/archive.h"
+#include "csrc/core/check.h"
 #include "csrc/core/tensors.h"
 
 namespace stepsize::detail {
@@ -20,7 +23,90 @@ void assign(Change& change, Value& place, Value value) {
   change.undo = [&place, before] { place = *before; };
 }
 
-// An integer, a number or a text, which the description carries.
+// What the description carries of an item; a mismatch where it has nothing.
+template <typename Value>
+const Value* described(
+    const std::map<std::string, Value>& values,
+    const CheckpointItem& item,
+    Mismatches& mismatches) {
+  const auto found = values.find(item.name());
+  if (found != values.end()) return &found->second;
+  mismatches.add(item.owner(), "has no value in the file");
+  return nullptr;
+}
+
+class CounterItem : public CheckpointItem {
+ public:
+  CounterItem(
+      const std::string& name, std::unique_ptr<CheckpointCounter> counter)
+      : CheckpointItem(name, CheckpointEntryKind::kCounter),
+        counter_(std::move(counter)) {}
+
+  void save(OutputArchive& /*archive*/, CheckpointInfo& info) const override {
+    const auto value = counter_->get();
+    TORCH_CHECK(
+        value,
+        owner(),
+        ": must be <= 9223372036854775807, as int64_t has it, got ",
+        counter_->text());
+    info.counters[name()] = *value;
+  }
+
+  Change prepare(
+      InputArchive& /*archive*/,
+      const CheckpointInfo& info,
+      Mismatches& mismatches) override {
+    Change result = change(Change::Turn::kValue);
+    const int64_t* const value = described(info.counters, *this, mismatches);
+    if (value == nullptr) return result;
+    if (!counter_->fits(*value)) {
+      mismatches.add(
+          owner(),
+          "is " + std::to_string(*value) + " in the file; here it must be " +
+              counter_->range());
+      return result;
+    }
+    result.apply = [this, value = *value] { counter_->set(value); };
+    result.undo = counter_->undo();
+    return result;
+  }
+
+ private:
+  std::unique_ptr<CheckpointCounter> counter_;
+};
+
+class FloatItem : public CheckpointItem {
+ public:
+  FloatItem(const std::string& name, float& value)
+      : CheckpointItem(name, CheckpointEntryKind::kNumber), value_(&value) {}
+
+  void save(OutputArchive& /*archive*/, CheckpointInfo& info) const override {
+    info.numbers[name()] = static_cast<double>(*value_);
+  }
+
+  Change prepare(
+      InputArchive& /*archive*/,
+      const CheckpointInfo& info,
+      Mismatches& mismatches) override {
+    Change result = change(Change::Turn::kValue);
+    const double* const value = described(info.numbers, *this, mismatches);
+    if (value == nullptr) return result;
+    constexpr double kMost = std::numeric_limits<float>::max();
+    if (std::isfinite(*value) && std::abs(*value) > kMost) {
+      mismatches.add(
+          owner(),
+          "is " + number_text(*value) + " in the file, and a float here");
+      return result;
+    }
+    assign(result, *value_, static_cast<float>(*value));
+    return result;
+  }
+
+ private:
+  float* value_;
+};
+
+// A number or a text, which the description carries.
 template <typename Value>
 class ValueItem : public CheckpointItem {
  public:
@@ -42,12 +128,8 @@ class ValueItem : public CheckpointItem {
       const CheckpointInfo& info,
       Mismatches& mismatches) override {
     Change result = change(Change::Turn::kValue);
-    const auto found = (info.*values_).find(name());
-    if (found == (info.*values_).end()) {
-      mismatches.add(owner(), "has no value in the file");
-    } else {
-      assign(result, *value_, found->second);
-    }
+    const Value* const value = described(info.*values_, *this, mismatches);
+    if (value != nullptr) assign(result, *value_, *value);
     return result;
   }
 
@@ -148,15 +230,19 @@ std::unique_ptr<CheckpointItem> tensor_item(
 }
 
 std::unique_ptr<CheckpointItem> counter_item(
-    const std::string& name, int64_t& value) {
-  return std::make_unique<ValueItem<int64_t>>(
-      name, CheckpointEntryKind::kCounter, &CheckpointInfo::counters, value);
+    const std::string& name, std::unique_ptr<CheckpointCounter> counter) {
+  return std::make_unique<CounterItem>(name, std::move(counter));
 }
 
 std::unique_ptr<CheckpointItem> number_item(
     const std::string& name, double& value) {
   return std::make_unique<ValueItem<double>>(
       name, CheckpointEntryKind::kNumber, &CheckpointInfo::numbers, value);
+}
+
+std::unique_ptr<CheckpointItem> number_item(
+    const std::string& name, float& value) {
+  return std::make_unique<FloatItem>(name, value);
 }
 
 std::unique_ptr<CheckpointItem> text_item(

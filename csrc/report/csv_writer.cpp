@@ -1,7 +1,11 @@
 #include <stepsize/report/csv_writer.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <charconv>
+#include <cmath>
 #include <filesystem>
+#include <optional>
 #include <set>
 #include <stdexcept>
 #include <system_error>
@@ -12,6 +16,22 @@
 
 namespace stepsize {
 namespace {
+
+constexpr char kWho[] = "CsvWriter";
+
+// Nothing where the text is no number.
+std::optional<bool> is_below(const std::string& text, std::int64_t limit) {
+  const char* const end = text.data() + text.size();
+  std::int64_t integer = 0;
+  const auto whole = std::from_chars(text.data(), end, integer);
+  if (whole.ec == std::errc() && whole.ptr == end) return integer < limit;
+  double number = 0;
+  const auto real = std::from_chars(text.data(), end, number);
+  if (real.ec != std::errc() || real.ptr != end || std::isnan(number)) {
+    return std::nullopt;
+  }
+  return number < static_cast<double>(limit);
+}
 
 std::string join_cells(const std::vector<CsvCell>& cells) {
   // A lone empty cell would be an empty line, which readers skip.
@@ -52,31 +72,85 @@ CsvWriter::CsvWriter(
     const std::string& path, std::vector<std::string> columns, CsvMode mode)
     : path_(path), columns_(std::move(columns)) {
   check_columns(columns_);
-  const std::string header = join_names(columns_);
-  std::error_code ignored;
-  const bool continues =
-      mode == CsvMode::kAppend && std::filesystem::exists(path_, ignored) &&
-      std::filesystem::file_size(path_, ignored) > 0 && !ignored;
-  if (!continues) {
+  if (mode == CsvMode::kTruncate || !has_content()) {
     open(mode == CsvMode::kTruncate ? "wb" : "ab");
-    write(header);
+    write(join_names(columns_));
     return;
   }
-  const report::CsvScan scan = report::scan_csv("CsvWriter", path_);
-  if (scan.header != columns_) {
-    throw std::runtime_error(
-        "CsvWriter: cannot continue \"" + path_ + "\": its columns are " +
-        without_line_end(join_names(scan.header)) + ", expected " +
-        without_line_end(header));
-  }
-  if (scan.ends_in_quotes) {
-    throw std::runtime_error(
-        "CsvWriter: cannot continue \"" + path_ +
-        "\": it ends inside a quoted cell");
-  }
+  const report::CsvScan scan = report::scan_csv(kWho, path_);
+  check_header(scan.header);
+  if (scan.ends_in_quotes) refuse_to_continue("it ends inside a quoted cell");
   open("ab");
   // A last row without a line end would run into the next one.
   if (!scan.ends_in_line_end) write("\n");
+}
+
+CsvWriter::CsvWriter(
+    const std::string& path,
+    std::vector<std::string> columns,
+    const CsvCut& cut)
+    : path_(path), columns_(std::move(columns)) {
+  check_columns(columns_);
+  const auto column = std::find(columns_.begin(), columns_.end(), cut.column);
+  if (column == columns_.end()) {
+    throw std::invalid_argument(
+        "CsvWriter: the column to cut by must be one of " +
+        without_line_end(join_names(columns_)) + ", got \"" + cut.column + '"');
+  }
+  if (!has_content()) {
+    open("ab");
+    write(join_names(columns_));
+    return;
+  }
+  std::string fault;
+  bool is_cut = false;
+  const report::CsvScan scan =
+      report::scan_csv(kWho, path_, [&](const report::CsvRow& row) {
+        const std::string line = "line " + std::to_string(row.line);
+        if (row.cells.size() != columns_.size()) {
+          fault = line + " has " + std::to_string(row.cells.size()) +
+                  " values, expected " + std::to_string(columns_.size());
+          return false;
+        }
+        const auto& cell = row.cells[column - columns_.begin()];
+        const auto is_kept = is_below(cell, cut.from);
+        if (!is_kept) {
+          fault = line + " has no number in the column \"" + cut.column +
+                  "\": " + cell;
+        }
+        is_cut = is_kept && !*is_kept;
+        return is_kept && *is_kept;
+      });
+  check_header(scan.header);
+  if (!fault.empty()) refuse_to_continue(fault);
+  if (!is_cut && scan.ends_in_quotes) {
+    refuse_to_continue("it ends inside a quoted cell");
+  }
+  if (scan.whole_size > 0) {
+    std::error_code error;
+    std::filesystem::resize_file(path_, scan.whole_size, error);
+    if (error) report::throw_file_error(kWho, "cut", path_, error.value());
+  }
+  open("ab");
+  if (scan.whole_size == 0) write("\n");  // The header has no line end yet.
+}
+
+bool CsvWriter::has_content() const {
+  std::error_code ignored;
+  return std::filesystem::exists(path_, ignored) &&
+         std::filesystem::file_size(path_, ignored) > 0 && !ignored;
+}
+
+void CsvWriter::check_header(const std::vector<std::string>& header) const {
+  if (header == columns_) return;
+  refuse_to_continue(
+      "its columns are " + without_line_end(join_names(header)) +
+      ", expected " + without_line_end(join_names(columns_)));
+}
+
+void CsvWriter::refuse_to_continue(const std::string& why) const {
+  throw std::runtime_error(
+      std::string(kWho) + ": cannot continue \"" + path_ + "\": " + why);
 }
 
 void CsvWriter::row(const std::vector<CsvCell>& cells) {
@@ -97,7 +171,7 @@ void CsvWriter::open(const char* mode) {
     // did not fit was cut off.
     file_.reset(std::fopen(path_.c_str(), "ab"));
   }
-  if (!file_) report::throw_file_error("CsvWriter", "open", path_, errno);
+  if (!file_) report::throw_file_error(kWho, "open", path_, errno);
   // Whole rows are handed over at once, so a buffer would only delay them.
   std::setvbuf(file_.get(), nullptr, _IONBF, 0);
 }
@@ -115,7 +189,7 @@ void CsvWriter::write(const std::string& text) {
     std::error_code ignored;
     std::filesystem::resize_file(path_, size, ignored);
   }
-  report::throw_file_error("CsvWriter", "write to", path_, error);
+  report::throw_file_error(kWho, "write to", path_, error);
 }
 
 }  // namespace stepsize

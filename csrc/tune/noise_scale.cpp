@@ -73,7 +73,11 @@ NoiseSample noise_sample(
 std::string NoiseScale::advice(int64_t batch) const {
   detail::check_option(batch >= 1, "NoiseScale", "batch", ">= 1", batch);
   const std::string at = " at batch " + std::to_string(batch);
-  if (updates == 0) return "noise scale unknown" + at + ": no update was seen";
+  if (updates == 0) {
+    return "noise scale unknown" + at +
+           ": no update was seen; it takes updates of two micro-batches at "
+           "least";
+  }
   if (!known()) {
     return "noise scale unknown" + at + ": the noise drowns the gradient in " +
            std::to_string(updates) +

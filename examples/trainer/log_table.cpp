@@ -38,7 +38,7 @@ bool read_cell(const std::string& text, std::optional<double>& value) {
 
 }  // namespace
 
-LogTable read_log_table(
+std::vector<LogRow> read_log_rows(
     const std::filesystem::path& path,
     const std::vector<std::string>& columns,
     std::int64_t rows) {
@@ -46,14 +46,10 @@ LogTable read_log_table(
   if (!file) {
     refuse_table(path, "it cannot be read");
   }
-  LogTable table;
+  std::vector<LogRow> table;
   std::string line;
   // Whole lines only: a run that was killed may leave half a one.
-  const auto next = [&] {
-    const bool whole = std::getline(file, line) && !file.eof();
-    table.size += whole ? line.size() + 1 : 0;
-    return whole;
-  };
+  const auto next = [&] { return std::getline(file, line) && !file.eof(); };
   if (!next() || cells_of(line) != columns) {
     refuse_table(
         path, "its first line does not name the columns of this program");
@@ -69,7 +65,7 @@ LogTable read_log_table(
               "go on from it");
     }
     const auto cells = cells_of(line);
-    auto& values = table.rows.emplace_back(columns.size());
+    auto& values = table.emplace_back(columns.size());
     bool sound = cells.size() == columns.size();
     for (std::size_t i = 0; sound && i < cells.size(); ++i) {
       sound = read_cell(cells[i], values[i]);

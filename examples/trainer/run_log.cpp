@@ -77,7 +77,7 @@ std::vector<CsvCell> cells(const StepResult& result) {
       result.noise_scale};
 }
 
-using Row = std::vector<std::optional<double>>;
+using Row = LogRow;
 
 double number(const std::optional<double>& value) {
   return value.value_or(std::numeric_limits<double>::quiet_NaN());
@@ -187,9 +187,13 @@ RunLog::RunLog(
       steps_(std::move(rows.steps)),
       epochs_(std::move(rows.epochs)),
       epoch_table_(
-          (folder / kEpochTable).string(), epoch_columns(), CsvMode::kAppend),
+          (folder / kEpochTable).string(),
+          epoch_columns(),
+          CsvCut{"epoch", place.epochs + 1}),
       step_table_(
-          (folder / kStepTable).string(), step_columns(), CsvMode::kAppend),
+          (folder / kStepTable).string(),
+          step_columns(),
+          CsvCut{"step", place.steps + 1}),
       written_steps_(steps_.size()),
       written_epochs_(epochs_.size()) {
   draw_plan(folder, plan);
@@ -198,17 +202,14 @@ RunLog::RunLog(
 RunLog::Rows RunLog::read_back(const fs::path& folder, const LogPlace& place) {
   const fs::path step_path = folder / kStepTable;
   const fs::path epoch_path = folder / kEpochTable;
-  const auto steps = read_log_table(step_path, step_columns(), place.steps);
-  const auto epochs = read_log_table(epoch_path, epoch_columns(), place.epochs);
+  const auto steps = read_log_rows(step_path, step_columns(), place.steps);
+  const auto epochs = read_log_rows(epoch_path, epoch_columns(), place.epochs);
   Rows rows;
   std::transform(
-      steps.rows.begin(),
-      steps.rows.end(),
-      std::back_inserter(rows.steps),
-      step_result);
+      steps.begin(), steps.end(), std::back_inserter(rows.steps), step_result);
   std::transform(
-      epochs.rows.begin(),
-      epochs.rows.end(),
+      epochs.begin(),
+      epochs.end(),
       std::back_inserter(rows.epochs),
       epoch_result);
   check_count(step_path, rows.steps, &StepResult::step);
@@ -218,8 +219,6 @@ RunLog::Rows RunLog::read_back(const fs::path& folder, const LogPlace& place) {
       rows.steps[static_cast<std::size_t>(step - 1)].rolled_back = true;
     }
   }
-  fs::resize_file(step_path, steps.size);
-  fs::resize_file(epoch_path, epochs.size);
   return rows;
 }
 

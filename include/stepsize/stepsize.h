@@ -5,6 +5,7 @@
 /// `report` need no LibTorch at all.
 
 #include <stepsize/checkpoint/checkpoint.h>
+#include <stepsize/checkpoint/checkpoint_counter.h>
 #include <stepsize/checkpoint/checkpoint_folder.h>
 #include <stepsize/checkpoint/checkpoint_info.h>
 #include <stepsize/checkpoint/checkpoint_state.h>
@@ -18,6 +19,8 @@
 #include <stepsize/curvature/power_iteration.h>
 #include <stepsize/curvature/sharpness_tracker.h>
 #include <stepsize/curvature/spectral_density.h>
+#include <stepsize/data/endless_loader.h>
+#include <stepsize/data/resumable_sampler.h>
 #include <stepsize/distributed/agree.h>
 #include <stepsize/distributed/average.h>
 #include <stepsize/distributed/broadcast.h>

@@ -10,6 +10,7 @@
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
+#include <limits>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -164,6 +165,96 @@ TEST_F(CheckpointFit, EntriesMustBeTheFiles) {
       testing::StartsWith(refused("counter 'steps': is not in the file\n"
                                   "  optimizer 'adam': is in the file alone\n"
                                   "  state 'scheduler': is in the file")));
+}
+
+// Saved from one variable and loaded into another of the same type.
+template <typename Value>
+Value loaded(const std::string& path, Value saved) {
+  save_checkpoint(path, Checkpoint().counter("n", saved));
+  EXPECT_EQ(
+      read_checkpoint_info(path).counters.at("n"), static_cast<int64_t>(saved));
+  Value value = 0;
+  Checkpoint target;
+  load_checkpoint(path, target.counter("n", value));
+  return value;
+}
+
+TEST_F(CheckpointFit, CountersAreOfEveryIntegerType) {
+  EXPECT_EQ(loaded<int>(path, -7), -7);
+  EXPECT_EQ(loaded<short>(path, INT16_MIN), INT16_MIN);
+  EXPECT_EQ(loaded<int8_t>(path, -128), -128);
+  EXPECT_EQ(loaded<uint32_t>(path, UINT32_MAX), UINT32_MAX);
+  EXPECT_EQ(loaded<std::size_t>(path, 12), 12U);
+  EXPECT_EQ(loaded<uint64_t>(path, INT64_MAX), uint64_t{INT64_MAX});
+  EXPECT_EQ(loaded<int64_t>(path, INT64_MIN), INT64_MIN);
+  EXPECT_EQ(loaded<long long>(path, INT64_MIN), INT64_MIN);
+  EXPECT_EQ(loaded<bool>(path, true), true);
+}
+
+TEST_F(CheckpointFit, ACounterThatTheFileCannotHoldIsRefusedInTheSave) {
+  uint64_t seen = uint64_t{INT64_MAX} + 1;
+  EXPECT_THAT(
+      message_of(
+          [&] { save_checkpoint(path, Checkpoint().counter("seen", seen)); }),
+      HasSubstr("counter 'seen': must be <= 9223372036854775807, as int64_t "
+                "has it, got 9223372036854775808"));
+  // A load may still replace it.
+  int64_t small = 5;
+  save_checkpoint(path, Checkpoint().counter("seen", small));
+  Checkpoint checkpoint;
+  load_checkpoint(path, checkpoint.counter("seen", seen));
+  EXPECT_EQ(seen, 5U);
+}
+
+TEST_F(CheckpointFit, ACounterThatItsTypeCannotHoldIsRefusedInTheLoad) {
+  int64_t large = int64_t{INT32_MAX} + 1;
+  int64_t negative = -1;
+  save_checkpoint(
+      path, Checkpoint().counter("a", large).counter("b", negative));
+  int a = 3;
+  uint8_t b = 4;
+  Checkpoint checkpoint;
+  checkpoint.counter("a", a).counter("b", b);
+  EXPECT_EQ(
+      message_of([&] { load_checkpoint(path, checkpoint); }),
+      refused("counter 'a': is 2147483648 in the file; here it must be in "
+              "[-2147483648, 2147483647]\n"
+              "  counter 'b': is -1 in the file; here it must be in [0, 255]"));
+  EXPECT_EQ(a, 3);
+  EXPECT_EQ(b, 4);
+}
+
+TEST_F(CheckpointFit, NumbersMayBeFloats) {
+  float best = 0.1F;
+  save_checkpoint(path, Checkpoint().number("best", best));
+  best = 0;
+  Checkpoint checkpoint;
+  checkpoint.number("best", best);
+  load_checkpoint(path, checkpoint);
+  EXPECT_EQ(best, 0.1F);
+  double wide = 1e39;
+  save_checkpoint(path, Checkpoint().number("best", wide));
+  EXPECT_EQ(
+      message_of([&] { load_checkpoint(path, checkpoint); }),
+      refused("number 'best': is 1e+39 in the file, and a float here"));
+  EXPECT_EQ(best, 0.1F);
+  wide = std::numeric_limits<double>::infinity();
+  save_checkpoint(path, Checkpoint().number("best", wide));
+  load_checkpoint(path, checkpoint);
+  EXPECT_TRUE(std::isinf(best));
+}
+
+TEST_F(CheckpointFit, ModulesMayBeHeld) {
+  torch::nn::Linear saved(3, 2);
+  save_checkpoint(path, Checkpoint().module("net", saved));
+  const auto held = std::make_shared<torch::nn::LinearImpl>(3, 2);
+  Checkpoint checkpoint;
+  load_checkpoint(path, checkpoint.module("net", held));
+  EXPECT_TRUE(torch::equal(held->weight, saved->weight));
+  const std::shared_ptr<torch::nn::LinearImpl> none;
+  EXPECT_EQ(
+      message_of([&] { checkpoint.module("other", none); }),
+      "Checkpoint: the module 'other' is null");
 }
 
 TEST_F(CheckpointFit, ClassesMustBeTheFiles) {

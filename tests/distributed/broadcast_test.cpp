@@ -35,6 +35,22 @@ TEST(BroadcastState, GivesAllRanksTheModuleOfTheRoot) {
   }
 }
 
+TEST(BroadcastState, TakesAModuleThatIsHeld) {
+  run_ranks(2, [](const Ranks& ranks) {
+    torch::nn::Linear layer(2, 2);
+    const auto fill = [&] {
+      const torch::NoGradGuard no_grad;
+      layer->weight.fill_(static_cast<double>(ranks->rank()));
+    };
+    fill();
+    broadcast_state(layer, *ranks, 1);
+    EXPECT_TRUE(layer->weight.equal(torch::ones({2, 2})));
+    fill();
+    broadcast_state(layer.ptr(), *ranks, 1);
+    EXPECT_TRUE(layer->weight.equal(torch::ones({2, 2})));
+  });
+}
+
 TEST(BroadcastState, KeepsTypesAndLayouts) {
   run_ranks(2, [](const Ranks& ranks) {
     const bool is_root = ranks->rank() == 0;

@@ -90,7 +90,8 @@ OptionTable whole_table() {
         schedule_options_table,
         kernels_table,
         ranks_table,
-        report_table}) {
+        report_table,
+        data_table}) {
     OptionTable part = table();
     std::move(part.begin(), part.end(), std::back_inserter(whole));
   }

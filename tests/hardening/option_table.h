@@ -123,6 +123,7 @@ OptionTable schedule_options_table();
 OptionTable kernels_table();
 OptionTable ranks_table();
 OptionTable report_table();
+OptionTable data_table();
 
 /// All of them.
 OptionTable whole_table();

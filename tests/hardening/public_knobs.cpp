@@ -53,6 +53,7 @@ const Reasons& free_types() {
 const Reasons& free_knobs() {
   static const Reasons knobs = {
       {"PowerMethodSGDOptions::seed", "every seed is one"},
+      {"ResumableSamplerOptions::seed", "every seed is one"},
       {"ConnectOptions::address", "names a machine, which may be there or not"},
   };
   return knobs;

@@ -112,6 +112,82 @@ TEST_F(CsvWriterTest, AppendWritesTheHeaderOfAnEmptyFile) {
   EXPECT_EQ(content(), "a\n");
 }
 
+TEST_F(CsvWriterTest, CutTakesBackRowsFromAStepOn) {
+  const Columns columns = {"note", "step", "loss"};
+  {
+    CsvWriter csv(path_, columns);
+    for (int step = 1; step <= 5; ++step) {
+      csv.row({"a \"note\",\nof two lines", step, 1.0 / step});
+    }
+  }
+  const std::string whole = content();
+  set_content(whole + "\"half a row");
+  {
+    CsvWriter csv(path_, columns, CsvCut{"step", 4});
+    csv.row({"a \"note\",\nof two lines", 4, 1.0 / 4});
+    csv.row({"a \"note\",\nof two lines", 5, 1.0 / 5});
+  }
+  EXPECT_EQ(content(), whole);
+  { CsvWriter(path_, columns, CsvCut{"step", 6}); }
+  EXPECT_EQ(content(), whole);
+  { CsvWriter(path_, columns, CsvCut{"step", 0}).row({"", 1, 2}); }
+  EXPECT_EQ(content(), "note,step,loss\n\"\",1,2\n");
+}
+
+TEST_F(CsvWriterTest, CutStandsAtTheFirstSuchRowWhateverFollows) {
+  const Columns columns = {"epoch", "x"};
+  set_content("epoch,x\n1,2\n\n1.5,3\r\n2,4\n1,5\nrubbish \"\n");
+  { CsvWriter(path_, columns, CsvCut{"epoch", 2}).row({2, 6}); }
+  EXPECT_EQ(content(), "epoch,x\n1,2\n\n1.5,3\r\n2,6\n");
+}
+
+TEST_F(CsvWriterTest, CutDropsALastRowThatMayBeHalf) {
+  set_content("step,x\n1,2\n2,3");
+  { CsvWriter(path_, {"step", "x"}, CsvCut{"step", 9}).row({2, 34}); }
+  EXPECT_EQ(content(), "step,x\n1,2\n2,34\n");
+}
+
+TEST_F(CsvWriterTest, CutStartsAFileThatIsNotThereOrHasNoRows) {
+  const Columns columns = {"step", "x"};
+  { CsvWriter(path_, columns, CsvCut{"step", 3}).row({3, 4}); }
+  EXPECT_EQ(content(), "step,x\n3,4\n");
+  set_content("step,x");
+  { CsvWriter(path_, columns, CsvCut{"step", 3}).row({3, 4}); }
+  EXPECT_EQ(content(), "step,x\n3,4\n");
+}
+
+TEST_F(CsvWriterTest, CutRefusesWhatItCannotReadAndLeavesTheFileAlone) {
+  const Columns columns = {"step", "x"};
+  const auto refusal = [&](const std::string& text) {
+    set_content(text);
+    const auto message = message_of<std::runtime_error>([&] {
+      CsvWriter(path_, columns, CsvCut{"step", 3});
+    });
+    EXPECT_EQ(content(), text);
+    return message;
+  };
+  const std::string start = "CsvWriter: cannot continue \"" + path_ + "\": ";
+  EXPECT_EQ(
+      refusal("step,y\n1,2\n"),
+      start + "its columns are step,y, expected step,x");
+  EXPECT_EQ(
+      refusal("step,x\n1,2\n2x,3\n"),
+      start + "line 3 has no number in the column \"step\": 2x");
+  EXPECT_EQ(
+      refusal("step,x\nnan,2\n"),
+      start + "line 2 has no number in the column \"step\": nan");
+  EXPECT_EQ(refusal("step,x\n1\n"), start + "line 2 has 1 values, expected 2");
+  EXPECT_EQ(
+      refusal("step,x\n1,\"2\n2,3\n"), start + "it ends inside a quoted cell");
+  set_content("old\n");
+  EXPECT_EQ(
+      message_of<std::invalid_argument>([&] {
+        CsvWriter(path_, columns, CsvCut{"epoch", 3});
+      }),
+      "CsvWriter: the column to cut by must be one of step,x, got \"epoch\"");
+  EXPECT_EQ(content(), "old\n");
+}
+
 TEST_F(CsvWriterTest, AppendReadsFilesWithCarriageReturns) {
   set_content("a,\"b\"\r\n1,2\r\n");
   CsvWriter(path_, {"a", "b"}, CsvMode::kAppend).row({3, 4});

@@ -291,5 +291,28 @@ TEST(EarlyStopping, RefusesWhatIsOutOfRange) {
       "EarlyStopping: the module has no parameters or buffers");
 }
 
+TEST(EarlyStopping, TakesAModuleThatIsHeld) {
+  torch::nn::Linear holder(3, 2);
+  const std::shared_ptr<torch::nn::LinearImpl> pointer = holder.ptr();
+  EarlyStopping by_holder(holder);
+  EarlyStopping by_pointer(pointer, EarlyStoppingOptions().patience(1));
+  by_holder.step(1);
+  by_pointer.step(1);
+  const auto best = holder->weight.detach().clone();
+  for (EarlyStopping* stopping : {&by_holder, &by_pointer}) {
+    {
+      const torch::NoGradGuard no_grad;
+      holder->weight.add_(1);
+    }
+    stopping->restore_best();
+    EXPECT_TRUE(same_weights(holder->weight, best));
+  }
+  EXPECT_EQ(
+      message_of([] {
+        EarlyStopping stopping(std::shared_ptr<torch::nn::LinearImpl>{});
+      }),
+      "EarlyStopping: the module is null");
+}
+
 }  // namespace
 }  // namespace stepsize

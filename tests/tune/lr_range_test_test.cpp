@@ -289,5 +289,37 @@ TEST(LRRangeTest, TheLimitOfStabilityCountsTheGroupsRates) {
   EXPECT_FALSE(limit_of_two_groups(SGDOptions(0.1).momentum(0.5), {}));
 }
 
+TEST(LRRangeTest, TakesAModuleThatIsHeld) {
+  const auto options =
+      LRRangeTestOptions().start_lr(0.01).end_lr(1).num_iterations(9);
+  const auto data = torch::linspace(-1, 1, 12).view({4, 3});
+  const auto losses_of = [&](auto& model, auto&& argument) {
+    SGD optimizer(model->parameters(), SGDOptions(0.1));
+    const auto before = model->weight.detach().clone();
+    const auto losses = lr_range_test(
+                            argument,
+                            optimizer,
+                            [&] {
+                              auto loss = model->forward(data).square().mean();
+                              loss.backward();
+                              return loss;
+                            },
+                            options)
+                            .losses;
+    EXPECT_TRUE(torch::equal(model->weight, before));
+    return losses;
+  };
+  torch::nn::Linear holder(3, 2);
+  const auto pointer = holder.ptr();
+  const auto expected = losses_of(holder, *holder);
+  EXPECT_EQ(expected.size(), 9U);
+  EXPECT_EQ(losses_of(holder, holder), expected);
+  EXPECT_EQ(losses_of(pointer, pointer), expected);
+  const std::shared_ptr<torch::nn::LinearImpl> none;
+  EXPECT_EQ(
+      test::message_of([&] { losses_of(pointer, none); }),
+      "lr_range_test: the module is null");
+}
+
 }  // namespace
 }  // namespace stepsize

@@ -184,7 +184,8 @@ TEST(NoiseScale, AdviceSaysWhatABatchSavesAndCosts) {
       "costs 0% more examples");
   EXPECT_EQ(
       NoiseScale().advice(8),
-      "noise scale unknown at batch 8: no update was seen");
+      "noise scale unknown at batch 8: no update was seen; it takes updates of "
+      "two micro-batches at least");
   EXPECT_EQ(
       scale_of({{1, 0}}).advice(8),
       "noise scale 0 at batch 8: no noise; a larger batch saves no steps");

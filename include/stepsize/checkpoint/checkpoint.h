@@ -1,5 +1,6 @@
 #pragma once
 
+#include <stepsize/checkpoint/checkpoint_counter.h>
 #include <stepsize/checkpoint/checkpoint_state.h>
 #include <torch/optim/optimizer.h>
 
@@ -16,6 +17,8 @@ struct Generator;
 
 namespace torch::nn {
 class Module;
+template <typename Contained>
+class ModuleHolder;
 }  // namespace torch::nn
 
 namespace stepsize {
@@ -50,9 +53,24 @@ class Checkpoint {
   /// a module keeps beside them. A load writes them where they lie, without
   /// counting as a change for autograd; they may lie on another device than
   /// when they were saved. Names, shapes and types must be the file's. A buffer
-  /// that is expanded is refused, in the save. For a holder
-  /// (`torch::nn::Linear linear`) give `*linear`.
+  /// that is expanded is refused, in the save.
   Checkpoint& module(const std::string& name, torch::nn::Module& module);
+  /// The module that is held, which must outlive the checkpoint:
+  /// `torch::nn::Linear linear(...)`, or `auto net = std::make_shared<Net>()`.
+  template <typename Contained>
+  Checkpoint& module(
+      const std::string& name, torch::nn::ModuleHolder<Contained> module) {
+    torch::nn::Module& its_module = *module;
+    return this->module(name, its_module);
+  }
+  template <typename Contained>
+  Checkpoint& module(
+      const std::string& name, const std::shared_ptr<Contained>& module) {
+    TORCH_CHECK(
+        module != nullptr, "Checkpoint: the module '", name, "' is null");
+    torch::nn::Module& its_module = *module;
+    return this->module(name, its_module);
+  }
 
   /// An optimizer's state and the options of its groups, the rate included, by
   /// group and position:
@@ -86,8 +104,7 @@ class Checkpoint {
         "a module is named with Checkpoint::module()");
     static_assert(
         !detail::HoldsModule<State>::value,
-        "of a module that is held, *holder is named with "
-        "Checkpoint::module()");
+        "a module that is held is named with Checkpoint::module()");
     static_assert(
         !std::is_const_v<State>, "a load writes it: it may not be const");
     return add_state(
@@ -103,8 +120,22 @@ class Checkpoint {
   /// belong to module().
   Checkpoint& tensor(const std::string& name, at::Tensor& value);
 
-  Checkpoint& counter(const std::string& name, int64_t& value);
+  /// An integer of any type, or a bool. The file has an int64_t: a value that
+  /// is none is refused in the save, and one that `value` cannot hold in the
+  /// load.
+  template <typename Integer>
+  Checkpoint& counter(const std::string& name, Integer& value) {
+    static_assert(
+        std::is_integral_v<Integer>, "a counter is of an integer type");
+    static_assert(
+        !std::is_const_v<Integer>, "a load writes it: it may not be const");
+    return add_counter(
+        name, std::make_unique<detail::CheckpointCounterOf<Integer>>(value));
+  }
+  /// The file has a double: a load rounds it to a float, and one that is out of
+  /// a float's range is refused.
   Checkpoint& number(const std::string& name, double& value);
+  Checkpoint& number(const std::string& name, float& value);
   Checkpoint& text(const std::string& name, std::string& value);
 
   /// Whether the states of the default random generators, of the CPU and of all
@@ -122,6 +153,9 @@ class Checkpoint {
   const detail::CheckpointParts& parts() const { return *parts_; }
 
  private:
+  Checkpoint& add_counter(
+      const std::string& name,
+      std::unique_ptr<detail::CheckpointCounter> counter);
   Checkpoint& add_state(
       const std::string& name, std::unique_ptr<detail::CheckpointState> state);
 

@@ -4,11 +4,14 @@
 #include <torch/optim/optimizer.h>
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 namespace torch::nn {
 class Module;
+template <typename Contained>
+class ModuleHolder;
 }  // namespace torch::nn
 
 namespace stepsize {
@@ -73,6 +76,20 @@ class EarlyStopping {
   explicit EarlyStopping(
       const torch::nn::Module& module,
       const EarlyStoppingOptions& options = {});
+  /// The same for a module that is held: `torch::nn::Linear model(...)`, or
+  /// `auto model = std::make_shared<Net>()`.
+  template <typename Contained>
+  explicit EarlyStopping(
+      torch::nn::ModuleHolder<Contained> module,
+      const EarlyStoppingOptions& options = {})
+      : EarlyStopping(static_cast<const torch::nn::Module&>(*module), options) {
+  }
+  template <typename Contained>
+  explicit EarlyStopping(
+      const std::shared_ptr<Contained>& module,
+      const EarlyStoppingOptions& options = {})
+      : EarlyStopping(
+            static_cast<const torch::nn::Module&>(*checked(module)), options) {}
   /// Keeps these tensors, which must be defined.
   explicit EarlyStopping(
       std::vector<at::Tensor> tensors,
@@ -117,6 +134,12 @@ class EarlyStopping {
       torch::serialize::InputArchive& archive, EarlyStopping& stopping);
 
  private:
+  template <typename Pointer>
+  static const Pointer& checked(const Pointer& module) {
+    TORCH_CHECK(module != nullptr, "EarlyStopping: the module is null");
+    return module;
+  }
+
   bool is_better(double metric) const;
 
   EarlyStoppingOptions options_;

@@ -13,6 +13,8 @@
 
 namespace torch::nn {
 class Module;
+template <typename Contained>
+class ModuleHolder;
 }  // namespace torch::nn
 
 namespace stepsize {
@@ -154,6 +156,28 @@ LRRangeTestResult lr_range_test(
     torch::optim::Optimizer& optimizer,
     const LossClosure& closure,
     const LRRangeTestOptions& options = {});
+
+/// The same for a module that is held: `torch::nn::Linear model(...)`, or
+/// `auto model = std::make_shared<Net>()`.
+template <typename Contained>
+LRRangeTestResult lr_range_test(
+    torch::nn::ModuleHolder<Contained> module,
+    torch::optim::Optimizer& optimizer,
+    const LossClosure& closure,
+    const LRRangeTestOptions& options = {}) {
+  torch::nn::Module& its_module = *module;
+  return lr_range_test(its_module, optimizer, closure, options);
+}
+template <typename Contained>
+LRRangeTestResult lr_range_test(
+    const std::shared_ptr<Contained>& module,
+    torch::optim::Optimizer& optimizer,
+    const LossClosure& closure,
+    const LRRangeTestOptions& options = {}) {
+  TORCH_CHECK(module != nullptr, "lr_range_test: the module is null");
+  torch::nn::Module& its_module = *module;
+  return lr_range_test(its_module, optimizer, closure, options);
+}
 
 /// The same without a module: `parameters` are what the closure's loss depends
 /// on, beside those of the optimizer; options.buffers() names what else it
