@@ -11,6 +11,7 @@
 #include "csrc/lr_scheduler/group_writes.h"
 #include "csrc/lr_scheduler/option_text.h"
 #include "csrc/lr_scheduler/time_map.h"
+#include "csrc/lr_scheduler/usage_watch.h"
 
 namespace stepsize {
 
@@ -31,7 +32,19 @@ RuleLR::RuleLR(
       base_rate_(base_rate),
       bound_groups_(static_cast<int64_t>(optimizer.param_groups().size())) {
   rule_.check_group_count(bound_groups_);
-  take_over(0, plan(0, Purpose::kJump));
+  Plan first = plan(0, Purpose::kJump);
+  watch_ = std::make_unique<detail::UsageWatch>(optimizer, kind(), base_lrs_);
+  if (base_rate_ == BaseRate::kAtConstruction) {
+    watch_->before_base_rates(first.base_lrs);
+  }
+  take_over(0, std::move(first));
+}
+
+RuleLR::~RuleLR() = default;
+
+bool RuleLR::has_ended() const {
+  const bool rebases = base_rate_ == BaseRate::kAtFirstStep && !started_;
+  return !rebases && rule_time(last_epoch()) >= end();
 }
 
 void RuleLR::check_groups_kept() const {
@@ -62,9 +75,8 @@ RuleLR::Plan RuleLR::plan(int64_t t, Purpose purpose) const {
   check_groups_kept();
   const std::vector<double> in_force = lrs_in_force();
   const bool rebase = base_rate_ == BaseRate::kAtFirstStep && !started_;
-  const bool has_ended =
-      purpose == Purpose::kStep && !rebase && rule_time(last_epoch()) >= end();
-  const std::size_t left_alone = has_ended ? base_lrs_.size() : 0;
+  const std::size_t left_alone =
+      purpose == Purpose::kStep && has_ended() ? base_lrs_.size() : 0;
   const MomentumAccess* access = rule_.momentum_access();
   const double u = rule_time(t);
   const auto check = [&](bool holds,
@@ -127,12 +139,15 @@ void RuleLR::take_over(int64_t t, Plan plan) {
   started_ = started_ || t > 0;
   base_lrs_ = std::move(plan.base_lrs);
   base_momenta_ = std::move(plan.base_momenta);
+  watch_->set(plan.lrs);
   commit(t, std::move(plan.lrs));
 }
 
 std::vector<double> RuleLR::get_lrs() {
   const int64_t t = next_epoch();
-  take_over(t, plan(t, Purpose::kStep));
+  Plan next = plan(t, Purpose::kStep);
+  watch_->before_step(!has_ended());
+  take_over(t, std::move(next));
   return get_last_lr();
 }
 
@@ -154,6 +169,7 @@ void RuleLR::seek(int64_t t) {
   detail::check_option(
       t >= 0 && t <= kLastTime, kind(), "t of seek", "in [0, 2^53]", t);
   take_over(t, plan(t, Purpose::kJump));
+  watch_->stop_counting();
 }
 
 void RuleLR::extend(int64_t new_length) {

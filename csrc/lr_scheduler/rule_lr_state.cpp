@@ -8,6 +8,7 @@
 #include "csrc/core/archive.h"
 #include "csrc/lr_scheduler/group_writes.h"
 #include "csrc/lr_scheduler/time_map.h"
+#include "csrc/lr_scheduler/usage_watch.h"
 
 namespace stepsize {
 
@@ -90,6 +91,8 @@ void RuleLR::load_state(
   base_lrs_ = std::move(base_lrs);
   base_momenta_ = std::move(base_momenta);
   knots_ = std::move(knots);
+  watch_->set(lrs);
+  watch_->stop_counting();
 }
 
 }  // namespace stepsize

@@ -35,7 +35,8 @@ double Call::resolve_duration(const Token& token) const {
             token.column,
             "'" + token.text +
                 "' needs the number of steps in an epoch, which is not known "
-                "here; expected a number of steps");
+                "here; set steps_per_epoch in the ParseContext given to "
+                "parse(), or write a number of steps");
       }
       return token.number * context_.steps_per_epoch;
     case Unit::kPercent:
@@ -43,8 +44,9 @@ double Call::resolve_duration(const Token& token) const {
         fail(
             token.column,
             "'" + token.text +
-                "' needs the length of the run, which is not known here; "
-                "expected a number of steps");
+                "' needs the length of the run, which is not known here; set "
+                "run_length in the ParseContext given to parse(), or write a "
+                "number of steps");
       }
       // The product first: exact where the share is a whole number of steps.
       return token.number * context_.run_length / 100;
@@ -79,7 +81,8 @@ double Call::duration_or_rest(std::size_t i) const {
     fail(
         column() + name_.text.size(),
         "expected the length of " + name_.text +
-            ", since that of the run is not known here");
+            ", or run_length in the ParseContext given to parse(): it takes "
+            "what is left of the run");
   }
   const double rest = context_.run_length - elapsed_;
   if (!(rest > 0)) {
@@ -120,6 +123,22 @@ double Call::duration_value_or(
     const std::string& keyword, double standard) const {
   const Token* token = find(keyword);
   return token == nullptr ? standard : resolve_duration(*token);
+}
+
+LevelDecay Call::level_decay() const {
+  const Token* above = find("above");
+  if (above != nullptr && find("to") != nullptr) {
+    fail(
+        above->column,
+        "expected 'to' or 'above' and not both: 'decay D to M' lets the peaks "
+        "decay, 'decay D above M' the height above M");
+  }
+  const bool has_level = above != nullptr || find("to") != nullptr;
+  return {
+      value_or("decay", 1),
+      value_or(above != nullptr ? "above" : "to", 0),
+      above != nullptr,
+      has_level && find("decay") == nullptr};
 }
 
 int64_t Call::count_or_forever(const std::string& keyword) const {

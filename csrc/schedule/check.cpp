@@ -42,6 +42,14 @@ void check_factor(double value, std::string_view who, std::string_view what) {
   check_length(value, who, what);
 }
 
+void check_decay(double value, std::string_view who, std::string_view what) {
+  check(
+      value > 0 && value <= 1,
+      who,
+      std::string(what) + " must be in (0, 1]",
+      value);
+}
+
 void check_share(double value, std::string_view who, std::string_view what) {
   check(
       value >= 0 && value <= 1,

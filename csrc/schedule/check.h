@@ -17,6 +17,8 @@ void check_length(double value, std::string_view who, std::string_view what);
 void check_positive(double value, std::string_view who, std::string_view what);
 /// 0 <= value < infinity, for a factor.
 void check_factor(double value, std::string_view who, std::string_view what);
+/// 0 < value <= 1.
+void check_decay(double value, std::string_view who, std::string_view what);
 /// 0 <= value <= 1.
 void check_share(double value, std::string_view who, std::string_view what);
 

@@ -15,16 +15,22 @@ namespace {
 
 constexpr std::size_t kAny = std::numeric_limits<std::size_t>::max();
 
-// A ramp whose ends stand behind `from` and `to`.
-Schedule ramp(const Call& call, RampShape shape, double p1 = 0, double p2 = 0) {
+// A ramp whose ends stand behind `from` and `to`, and the numbers that bend it
+// behind these keywords.
+Schedule ramp(
+    const Call& call,
+    RampShape shape,
+    const char* keyword1 = "",
+    const char* keyword2 = "") {
+  const RampParameters standard = default_parameters(shape);
   return make_ramp(
       call.name().text.c_str(),
       shape,
       call.duration_or_rest(0),
       call.value_or("from", 1),
       call.value_or("to", 0),
-      p1,
-      p2);
+      {call.value_or(keyword1, standard.p1),
+       call.value_or(keyword2, standard.p2)});
 }
 
 Schedule build_geometric(const Call& call) {
@@ -62,7 +68,7 @@ Schedule build_cooldown(const Call& call) {
   }
   switch (cooldown_shape(call)) {
     case CooldownShape::kCosine:
-      return ramp(call, RampShape::kCosine, 1);
+      return ramp(call, RampShape::kCosine);
     case CooldownShape::kSqrt:
       return ramp(call, RampShape::kSqrt);
     case CooldownShape::kSquare:
@@ -94,13 +100,24 @@ Schedule build_piecewise(const Call& call) {
 }
 
 Schedule build_cosine_restarts(const Call& call) {
-  return cosine_restarts(
-      call.duration(0, "first cycle"),
-      CosineRestartsOptions()
-          .stretch(call.value_or("stretch", 1))
-          .peak_decay(call.value_or("decay", 1))
-          .cycles(call.count_or_forever("cycles"))
-          .floor(call.value_or("to", 0)));
+  const LevelDecay decay = call.level_decay();
+  CosineRestartsOptions options;
+  options.stretch(call.value_or("stretch", 1))
+      .cycles(call.count_or_forever("cycles"))
+      .floor(decay.level);
+  if (decay.of_height) {
+    options.height_decay(decay.factor);
+  } else {
+    options.peak_decay(decay.factor);
+  }
+  return cosine_restarts(call.duration(0, "first cycle"), options);
+}
+
+Schedule build_polynomial_cycles(const Call& call) {
+  return polynomial_cycles(
+      call.duration(0, "length"),
+      call.value_or("power", 1),
+      call.value_or("to", 0));
 }
 
 TriangularOptions triangular_options(const Call& call) {
@@ -177,20 +194,20 @@ std::vector<CurveSpec> make_specs() {
        {"linear", "cosine", "sqrt", "square", "exponential"},
        build_cooldown},
       {"cosine",
-       "cosine [LENGTH] [from A] [to B] [k K]",
+       "cosine [LENGTH] [from A] [to B] [k K] [exponent E]",
        1,
-       {"from", "to", "k"},
+       {"from", "to", "k", "exponent"},
        {},
        [](const Call& c) {
-         return ramp(c, RampShape::kCosine, c.value_or("k", 1));
+         return ramp(c, RampShape::kCosine, "k", "exponent");
        }},
       {"polynomial",
-       "polynomial [LENGTH] [power P] [from A] [to B]",
+       "polynomial [LENGTH] [power P] [from A] [to B] [k K]",
        1,
-       {"power", "from", "to"},
+       {"power", "from", "to", "k"},
        {},
        [](const Call& c) {
-         return ramp(c, RampShape::kPolynomial, c.value_or("power", 1));
+         return ramp(c, RampShape::kPolynomial, "k", "power");
        }},
       {"geometric",
        "geometric [LENGTH] [from A] to B",
@@ -210,11 +227,7 @@ std::vector<CurveSpec> make_specs() {
        {"lower", "upper", "from", "to"},
        {},
        [](const Call& c) {
-         return ramp(
-             c,
-             RampShape::kTanh,
-             c.value_or("lower", -6),
-             c.value_or("upper", 3));
+         return ramp(c, RampShape::kTanh, "lower", "upper");
        }},
       {"step",
        "step PERIOD [gamma G]",
@@ -231,11 +244,14 @@ std::vector<CurveSpec> make_specs() {
        {},
        build_multi_step},
       {"exponential",
-       "exponential GAMMA",
+       "exponential GAMMA [every PERIOD]",
        1,
+       {"every"},
        {},
-       {},
-       [](const Call& c) { return exponential(c.number(0, "gamma")); }},
+       [](const Call& c) {
+         return exponential(
+             c.number(0, "gamma"), c.duration_value_or("every", 1));
+       }},
       {"inverse_time",
        "inverse_time K [every PERIOD] [staircase]",
        1,
@@ -283,11 +299,18 @@ std::vector<CurveSpec> make_specs() {
              c.duration_value_or("every", 1));
        }},
       {"cosine_restarts",
-       "cosine_restarts FIRST_CYCLE [stretch S] [decay D] [cycles N] [to M]",
+       "cosine_restarts FIRST_CYCLE [stretch S] [decay D] [cycles N] "
+       "[to M|above M]",
        1,
-       {"stretch", "decay", "cycles", "to"},
+       {"stretch", "decay", "cycles", "to", "above"},
        {},
        build_cosine_restarts},
+      {"polynomial_cycles",
+       "polynomial_cycles LENGTH [power P] [to M]",
+       1,
+       {"power", "to"},
+       {},
+       build_polynomial_cycles},
       {"triangular",
        "triangular UP [down D] [from M]",
        1,

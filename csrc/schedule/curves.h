@@ -11,6 +11,14 @@
 
 namespace stepsize::detail {
 
+/// What `decay D`, `to M` and `above M` say of the cycles.
+struct LevelDecay {
+  double factor;
+  double level;
+  bool of_height;     ///< `above`: the height above the level decays
+  bool stands_alone;  ///< a level and no `decay`
+};
+
 /// One curve of the text form as it was written: its name, the numbers right
 /// behind it, and its keywords. Resolves durations and reports at columns.
 class Call {
@@ -42,6 +50,8 @@ class Call {
   double value_or(const std::string& keyword, double standard) const;
   double value(const std::string& keyword) const;
   double duration_value_or(const std::string& keyword, double standard) const;
+  /// `decay D to M` or `decay D above M`; an error where both M stand.
+  LevelDecay level_decay() const;
   /// A count >= 1 behind a keyword; without the keyword kForever.
   int64_t count_or_forever(const std::string& keyword) const;
   std::uint64_t seed() const;

@@ -20,8 +20,8 @@ class CosineRestarts final : public KeyedNode<CosineRestarts> {
   CosineRestarts(double first, const CosineRestartsOptions& options)
       : first_(first),
         stretch_(options.stretch()),
-        peak_decay_(options.peak_decay()),
         cycles_(options.cycles()),
+        decay_(options.peak_decay(), options.height_decay(), options.floor()),
         floor_(options.floor()),
         length_(
             cycles_ == Schedule::kForever
@@ -33,7 +33,7 @@ class CosineRestarts final : public KeyedNode<CosineRestarts> {
       return floor_;
     }
     const CyclePosition cycle = locate_cycle(t, first_, stretch_);
-    const double peak = std::max(floor_, std::pow(peak_decay_, cycle.index));
+    const double peak = decay_.peak(cycle.index);
     const double left = (cycle.length - cycle.offset) / cycle.length;
     const double s = std::sin(kPi / 2 * left);
     return peak * s * s + floor_ * (1 - s * s);
@@ -44,26 +44,56 @@ class CosineRestarts final : public KeyedNode<CosineRestarts> {
     if (stretch_ != 1) {
       text += " stretch " + format_number(stretch_);
     }
-    if (peak_decay_ != 1) {
-      text += " decay " + format_number(peak_decay_);
+    if (decay_.factor() != 1) {
+      text += " decay " + format_number(decay_.factor());
     }
     if (cycles_ != Schedule::kForever) {
       text += " cycles " + std::to_string(cycles_);
     }
-    return floor_ == 0 ? text : text + " to " + format_number(floor_);
+    return floor_ == 0
+               ? text
+               : text + " " + decay_.keyword() + " " + format_number(floor_);
   }
   double floor() const override { return floor_; }
   auto key() const {
-    return std::tie(first_, stretch_, peak_decay_, cycles_, floor_);
+    return std::tie(first_, stretch_, cycles_, decay_, floor_);
   }
 
  private:
   double first_;
   double stretch_;
-  double peak_decay_;
   int64_t cycles_;
+  CycleDecay decay_;
   double floor_;
   double length_;
+};
+
+class PolynomialCycles final : public KeyedNode<PolynomialCycles> {
+ public:
+  PolynomialCycles(double length, double power, double floor)
+      : length_(length), power_(power), floor_(floor) {}
+
+  double value(double t) const override {
+    // Cycles do not begin at a multiple of the length but just after it.
+    const double offset = std::fmod(t, length_);
+    const double done = std::round((t - offset) / length_);
+    const double left =
+        t > 0 && offset == 0 ? 0 : (length_ - offset) / length_ / (done + 1);
+    const double rest = std::pow(left, power_);
+    return rest + floor_ * (1 - rest);
+  }
+  std::string text() const override {
+    return "polynomial_cycles " + format_number(length_) +
+           (power_ == 1 ? "" : " power " + format_number(power_)) +
+           (floor_ == 0 ? "" : " to " + format_number(floor_));
+  }
+  double floor() const override { return floor_; }
+  auto key() const { return std::tie(length_, power_, floor_); }
+
+ private:
+  double length_;
+  double power_;
+  double floor_;
 };
 
 enum class TriangleScale : std::uint8_t { kConstant, kHalved, kExponential };
@@ -139,12 +169,16 @@ CosineRestartsOptions& CosineRestartsOptions::stretch(double value) {
 }
 
 CosineRestartsOptions& CosineRestartsOptions::peak_decay(double value) {
-  detail::check(
-      value > 0 && value <= 1,
-      "cosine_restarts",
-      "peak_decay must be in (0, 1]",
-      value);
-  peak_decay_ = value;
+  detail::check_decay(value, "cosine_restarts", "peak_decay");
+  decay_ = value;
+  of_height_ = false;
+  return *this;
+}
+
+CosineRestartsOptions& CosineRestartsOptions::height_decay(double value) {
+  detail::check_decay(value, "cosine_restarts", "height_decay");
+  decay_ = value;
+  of_height_ = true;
   return *this;
 }
 
@@ -160,6 +194,46 @@ CosineRestartsOptions& CosineRestartsOptions::cycles(int64_t value) {
 
 CosineRestartsOptions& CosineRestartsOptions::floor(double value) {
   detail::check_share(value, "cosine_restarts", "floor");
+  floor_ = value;
+  return *this;
+}
+
+RepeatOptions& RepeatOptions::count(int64_t value) {
+  detail::check(
+      value >= 1 || value == Schedule::kForever,
+      "repeat",
+      "count must be >= 1 or kForever",
+      static_cast<double>(value));
+  count_ = value;
+  return *this;
+}
+
+RepeatOptions& RepeatOptions::stretch(double value) {
+  detail::check(
+      value >= 1 && std::isfinite(value),
+      "repeat",
+      "stretch must be >= 1 and finite",
+      value);
+  stretch_ = value;
+  return *this;
+}
+
+RepeatOptions& RepeatOptions::peak_decay(double value) {
+  detail::check_decay(value, "repeat", "peak_decay");
+  decay_ = value;
+  of_height_ = false;
+  return *this;
+}
+
+RepeatOptions& RepeatOptions::height_decay(double value) {
+  detail::check_decay(value, "repeat", "height_decay");
+  decay_ = value;
+  of_height_ = true;
+  return *this;
+}
+
+RepeatOptions& RepeatOptions::floor(double value) {
+  detail::check_share(value, "repeat", "floor");
   floor_ = value;
   return *this;
 }
@@ -180,6 +254,13 @@ Schedule cosine_restarts(
     double first_cycle, const CosineRestartsOptions& options) {
   detail::check_positive(first_cycle, "cosine_restarts", "first_cycle");
   return detail::make_schedule<detail::CosineRestarts>(first_cycle, options);
+}
+
+Schedule polynomial_cycles(double length, double power, double floor) {
+  detail::check_positive(length, "polynomial_cycles", "length");
+  detail::check_positive(power, "polynomial_cycles", "power");
+  detail::check_share(floor, "polynomial_cycles", "floor");
+  return detail::make_schedule<detail::PolynomialCycles>(length, power, floor);
 }
 
 Schedule triangular(double up, const TriangularOptions& options) {

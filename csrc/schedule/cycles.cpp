@@ -31,6 +31,25 @@ CyclePosition position(double t, double index, double start, double length) {
 
 }  // namespace
 
+// Where nothing decays or the level is 0, the two decays are one and the same.
+CycleDecay::CycleDecay(double peak_decay, double height_decay, double level)
+    : factor_(height_decay < 1 ? height_decay : peak_decay),
+      level_(level),
+      of_height_(height_decay < 1 && level > 0) {}
+
+double CycleDecay::peak(double index) const {
+  const double left = std::pow(factor_, index);
+  return of_height_ ? left + level_ * (1 - left) : std::max(level_, left);
+}
+
+double CycleDecay::height(double index) const {
+  const double left = std::pow(factor_, index);
+  if (of_height_ || left == 1) {
+    return left;
+  }
+  return left > level_ ? (left - level_) / (1 - level_) : 0;
+}
+
 double cycle_start(double index, double first, double stretch) {
   return first * (stretch == 1 ? index : geometric_sum(stretch, index));
 }

@@ -55,15 +55,19 @@ class MultiStep final : public KeyedNode<MultiStep> {
 
 class Exponential final : public KeyedNode<Exponential> {
  public:
-  explicit Exponential(double gamma) : gamma_(gamma) {}
-  double value(double t) const override { return std::pow(gamma_, t); }
-  std::string text() const override {
-    return "exponential " + format_number(gamma_);
+  Exponential(double gamma, double period) : gamma_(gamma), period_(period) {}
+  double value(double t) const override {
+    return std::pow(gamma_, t / period_);
   }
-  const double& key() const { return gamma_; }
+  std::string text() const override {
+    return "exponential " + format_number(gamma_) +
+           (period_ == 1 ? "" : " every " + format_number(period_));
+  }
+  auto key() const { return std::tie(gamma_, period_); }
 
  private:
   double gamma_;
+  double period_;
 };
 
 class InverseTime final : public KeyedNode<InverseTime> {
@@ -183,9 +187,10 @@ Schedule multi_step(std::vector<double> milestones, double gamma) {
   return detail::make_schedule<detail::MultiStep>(std::move(milestones), gamma);
 }
 
-Schedule exponential(double gamma) {
+Schedule exponential(double gamma, double period) {
   detail::check_positive(gamma, "exponential", "gamma");
-  return detail::make_schedule<detail::Exponential>(gamma);
+  detail::check_positive(period, "exponential", "period");
+  return detail::make_schedule<detail::Exponential>(gamma, period);
 }
 
 Schedule inverse_time(double k, double period, bool staircase) {

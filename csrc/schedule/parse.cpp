@@ -1,5 +1,7 @@
 #include <stepsize/schedule/parse.h>
 
+#include <stepsize/schedule/cycle.h>
+
 #include "csrc/schedule/check.h"
 #include "csrc/schedule/curves.h"
 #include "csrc/schedule/lexer.h"
@@ -31,21 +33,38 @@ std::size_t edit_distance(const std::string& a, const std::string& b) {
   return row[b.size()];
 }
 
-std::string unknown_curve_message(const std::string& word) {
-  std::string names;
+// "did you mean 'cosine'?", or nothing where none of the words is near.
+std::string suggestion(
+    const std::string& word, const std::vector<const char*>& known) {
   const char* nearest = nullptr;
-  std::size_t nearest_distance = 3;
-  for (const CurveSpec& spec : curve_specs()) {
-    names += (names.empty() ? "" : ", ") + std::string(spec.name);
-    const std::size_t distance = edit_distance(word, spec.name);
+  std::size_t nearest_distance = std::min<std::size_t>(3, word.size());
+  for (const char* candidate : known) {
+    const std::size_t distance = edit_distance(word, candidate);
     if (distance < nearest_distance) {
-      nearest = spec.name;
+      nearest = candidate;
       nearest_distance = distance;
     }
   }
+  return nearest == nullptr ? ""
+                            : "did you mean '" + std::string(nearest) + "'?";
+}
+
+std::string listed(const std::vector<const char*>& words) {
+  std::string list;
+  for (const char* word : words) {
+    list += (list.empty() ? "" : ", ") + std::string(word);
+  }
+  return list;
+}
+
+std::string unknown_curve_message(const std::string& word) {
+  std::vector<const char*> names;
+  for (const CurveSpec& spec : curve_specs()) {
+    names.push_back(spec.name);
+  }
+  const std::string near = suggestion(word, names);
   return "'" + word + "' is no curve; " +
-         (nearest != nullptr ? "did you mean '" + std::string(nearest) + "'?"
-                             : "expected one of " + names);
+         (near.empty() ? "expected one of " + listed(names) : near);
 }
 
 bool contains(const std::vector<const char*>& words, const std::string& word) {
@@ -70,10 +89,15 @@ class Parser {
     }
     Schedule schedule = sequence(0);
     if (peek().kind != TokenKind::kEnd) {
+      std::vector<const char*> words = accepted_;
+      words.insert(
+          words.end(), {"for", "clamp", "repeat", "stretch_to", "shift"});
+      const std::string near =
+          peek().kind == TokenKind::kWord ? suggestion(peek().text, words) : "";
       fail(
-          "unexpected '" + peek().text + "'; expected '>', '*'" +
-          (accepted_.empty() ? "" : ", " + accepted_) +
-          ", for, clamp, repeat, stretch_to, shift or the end");
+          "unexpected '" + peek().text + "'; " +
+          (near.empty() ? "" : near + " ") + "expected '>', '*', " +
+          listed(words) + " or the end");
     }
     return schedule;
   }
@@ -172,17 +196,27 @@ class Parser {
     }
     const CurveSpec spec{
         "repeat",
-        "repeat [COUNT] [stretch S] [decay D]",
+        "repeat [COUNT] [stretch S] [decay D [to M|above M]]",
         0,
-        {"stretch", "decay"},
+        {"stretch", "decay", "to", "above"},
         {},
         nullptr};
     read_keywords(call, spec);
     return at_column(column, [&] {
+      const LevelDecay decay = call.level_decay();
+      if (decay.stands_alone) {
+        call.fail(
+            column,
+            "expected 'decay D' where 'repeat' has a level: it is what a decay "
+            "leaves where it is");
+      }
+      RepeatOptions options;
+      options.count(call.count_or_forever("repeat"))
+          .stretch(call.value_or("stretch", 1))
+          .floor(decay.level);
       return schedule.repeat(
-          call.count_or_forever("repeat"),
-          call.value_or("stretch", 1),
-          call.value_or("decay", 1));
+          decay.of_height ? options.height_decay(decay.factor)
+                          : options.peak_decay(decay.factor));
     });
   }
 
@@ -239,12 +273,8 @@ class Parser {
   }
 
   void read_keywords(Call& call, const CurveSpec& spec) {
-    accepted_.clear();
-    for (const auto& words : {spec.keywords, spec.flags}) {
-      for (const char* word : words) {
-        accepted_ += (accepted_.empty() ? "" : ", ") + std::string(word);
-      }
-    }
+    accepted_ = spec.keywords;
+    accepted_.insert(accepted_.end(), spec.flags.begin(), spec.flags.end());
     while (peek().kind == TokenKind::kWord) {
       const Token word = peek();
       if (contains(spec.flags, word.text)) {
@@ -291,7 +321,8 @@ class Parser {
   std::vector<Token> tokens_;
   std::size_t at_ = 0;
   int depth_ = 0;
-  std::string accepted_;  // keywords that the last curve could still take
+  // Keywords that the last curve could take.
+  std::vector<const char*> accepted_;
 };
 
 void check_context(double value, const char* what) {

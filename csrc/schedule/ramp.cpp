@@ -48,9 +48,11 @@ RampShape ramp_shape(CooldownShape shape) {
   return RampShape::kLinear;
 }
 
-// k-decay's exponent where the curve is a cosine.
-double first_parameter(RampShape shape) {
-  return shape == RampShape::kCosine ? 1.0 : 0.0;
+// 1 - x^k at x = done, without the cancellation near x = 1.
+double k_decay_left(double done, double left, double k) {
+  return k == 1       ? left
+         : done < 0.5 ? 1 - std::pow(done, k)
+                      : -std::expm1(k * std::log1p(-left));
 }
 
 // What the text says of the curve before its end points: a rise to 1 from
@@ -87,6 +89,18 @@ RampName ramp_name(RampShape shape, bool is_warmup) {
 
 }  // namespace
 
+RampParameters default_parameters(RampShape shape) {
+  switch (shape) {
+    case RampShape::kCosine:
+    case RampShape::kPolynomial:
+      return {1, 1};
+    case RampShape::kTanh:
+      return {-6, 3};
+    default:
+      return {0, 0};
+  }
+}
+
 double default_warmup_start(double length) { return 1 / (length + 1); }
 
 std::string Constant::text() const {
@@ -102,10 +116,11 @@ double Ramp::remaining(double t) const {
       return left;
     case RampShape::kCosine: {
       const double bent = p1_ == 1 ? done : std::pow(done, p1_);
-      return cosine_fall(bent, p1_ == 1 ? left : 1 - bent);
+      const double rest = cosine_fall(bent, p1_ == 1 ? left : 1 - bent);
+      return p2_ == 1 ? rest : std::pow(rest, p2_);
     }
     case RampShape::kPolynomial:
-      return std::pow(left, p1_);
+      return std::pow(k_decay_left(done, left, p1_), p2_);
     case RampShape::kRex:
       return left / (1 - done / 2);
     case RampShape::kTanh:
@@ -133,23 +148,24 @@ double Ramp::value(double t) const {
 }
 
 std::string Ramp::text() const {
+  const RampParameters standard = default_parameters(shape_);
   const bool is_warmup = to_ == 1 &&
                          (from_ < 1 || (from_ == 1 && length_ == 0)) &&
-                         p1_ == first_parameter(shape_);
+                         p1_ == standard.p1 && p2_ == standard.p2;
   const RampName name = ramp_name(shape_, is_warmup);
   const bool prints_warmup = std::string(name.name) == "warmup";
   std::string text =
       std::string(name.name) + " " + format_number(length_) + name.word;
-  const auto add = [&text](const char* keyword, double value, double standard) {
-    if (value != standard) {
+  const auto add = [&text](const char* keyword, double value, double usual) {
+    if (value != usual) {
       text += std::string(" ") + keyword + " " + format_number(value);
     }
   };
   if (shape_ == RampShape::kPolynomial) {
-    add("power", p1_, 1);
+    add("power", p2_, standard.p2);
   } else if (shape_ == RampShape::kTanh) {
-    add("lower", p1_, -6);
-    add("upper", p2_, 3);
+    add("lower", p1_, standard.p1);
+    add("upper", p2_, standard.p2);
   }
   if (prints_warmup) {
     add("from", from_, default_warmup_start(length_));
@@ -158,8 +174,11 @@ std::string Ramp::text() const {
   // A geometric ramp has no default end.
   add("from", from_, 1);
   add("to", to_, shape_ == RampShape::kGeometric ? kNaN : 0);
+  if (shape_ == RampShape::kCosine || shape_ == RampShape::kPolynomial) {
+    add("k", p1_, standard.p1);
+  }
   if (shape_ == RampShape::kCosine) {
-    add("k", p1_, 1);
+    add("exponent", p2_, standard.p2);
   }
   return text;
 }
@@ -170,8 +189,8 @@ Schedule make_ramp(
     double length,
     double from,
     double to,
-    double p1,
-    double p2) {
+    RampParameters parameters) {
+  const auto [p1, p2] = parameters;
   check_length(length, who, "length");
   if (shape == RampShape::kGeometric) {
     check_positive(from, who, "from");
@@ -180,10 +199,9 @@ Schedule make_ramp(
     check_factor(from, who, "from");
     check_factor(to, who, "to");
   }
-  if (shape == RampShape::kCosine) {
+  if (shape == RampShape::kCosine || shape == RampShape::kPolynomial) {
     check_positive(p1, who, "k");
-  } else if (shape == RampShape::kPolynomial) {
-    check_positive(p1, who, "power");
+    check_positive(p2, who, shape == RampShape::kCosine ? "exponent" : "power");
   } else if (shape == RampShape::kTanh) {
     check(
         std::isfinite(p1) && std::isfinite(p2) && p1 < p2,
@@ -191,7 +209,12 @@ Schedule make_ramp(
         "lower must be below upper and both finite, upper " + format_number(p2),
         p1);
   }
-  return make_schedule<Ramp>(shape, length, from, to, p1, p2);
+  return make_schedule<Ramp>(shape, length, from, to, parameters);
+}
+
+Schedule make_ramp(
+    const char* who, RampShape shape, double length, double from, double to) {
+  return make_ramp(who, shape, length, from, to, default_parameters(shape));
 }
 
 }  // namespace detail
@@ -221,8 +244,7 @@ Schedule warmup(double length, WarmupShape shape, double from) {
       exponential ? "from must be in (0, 1]" : "from must be in [0, 1]",
       from);
   const RampShape ramp = detail::ramp_shape(shape);
-  return make_ramp(
-      "warmup", ramp, length, from, 1, detail::first_parameter(ramp));
+  return make_ramp("warmup", ramp, length, from, 1);
 }
 
 Schedule cooldown(double length, CooldownShape shape, double floor) {
@@ -233,19 +255,19 @@ Schedule cooldown(double length, CooldownShape shape, double floor) {
       exponential ? "floor must be in (0, 1]" : "floor must be in [0, 1]",
       floor);
   const RampShape ramp = detail::ramp_shape(shape);
-  return make_ramp(
-      "cooldown", ramp, length, 1, floor, detail::first_parameter(ramp));
+  return make_ramp("cooldown", ramp, length, 1, floor);
 }
 
-Schedule cosine(double length, double floor, double k) {
+Schedule cosine(double length, double floor, double k, double exponent) {
   detail::check_share(floor, "cosine", "floor");
-  return make_ramp("cosine", RampShape::kCosine, length, 1, floor, k);
+  return make_ramp(
+      "cosine", RampShape::kCosine, length, 1, floor, {k, exponent});
 }
 
-Schedule polynomial(double length, double power, double floor) {
+Schedule polynomial(double length, double power, double floor, double k) {
   detail::check_share(floor, "polynomial", "floor");
   return make_ramp(
-      "polynomial", RampShape::kPolynomial, length, 1, floor, power);
+      "polynomial", RampShape::kPolynomial, length, 1, floor, {k, power});
 }
 
 Schedule geometric(double length, double from, double to) {
@@ -260,7 +282,7 @@ Schedule rex(double length, double floor) {
 Schedule tanh_decay(double length, double lower, double upper, double floor) {
   detail::check_share(floor, "tanh_decay", "floor");
   return make_ramp(
-      "tanh_decay", RampShape::kTanh, length, 1, floor, lower, upper);
+      "tanh_decay", RampShape::kTanh, length, 1, floor, {lower, upper});
 }
 
 }  // namespace stepsize

@@ -24,15 +24,24 @@ class Constant final : public KeyedNode<Constant> {
 /// How a ramp passes from its first factor to its last.
 enum class RampShape : std::uint8_t {
   kLinear,
-  kCosine,      // p1: the k of k-decay
+  kCosine,      // p1: the k of k-decay; p2: exponent
   kGeometric,   // equal ratios
-  kPolynomial,  // p1: power
+  kPolynomial,  // p1: the k of k-decay; p2: power
   kRex,
   kTanh,    // p1, p2: lower and upper argument
   kSqrt,    // share done sqrt(x): fast start
   kSqrtUp,  // share done 1 - sqrt(1 - x): slow start
   kSquare,  // share done x^2
 };
+
+/// What bends a ramp besides its shape; 0 where the shape has no such number.
+struct RampParameters {
+  double p1;
+  double p2;
+};
+
+/// The parameters of a shape that has been told none.
+RampParameters default_parameters(RampShape shape);
 
 /// A finite curve between two factors. Bodies of the factories in ramp.h and
 /// recipe.h, and of what the text form can say beyond them (a falling curve
@@ -44,14 +53,13 @@ class Ramp final : public KeyedNode<Ramp> {
       double length,
       double from,
       double to,
-      double p1 = 0,
-      double p2 = 0)
+      RampParameters parameters)
       : shape_(shape),
         length_(length),
         from_(from),
         to_(to),
-        p1_(p1),
-        p2_(p2) {}
+        p1_(parameters.p1),
+        p2_(parameters.p2) {}
 
   double value(double t) const override;
   double length() const override { return length_; }
@@ -77,8 +85,9 @@ Schedule make_ramp(
     double length,
     double from,
     double to,
-    double p1 = 0,
-    double p2 = 0);
+    RampParameters parameters);
+Schedule make_ramp(
+    const char* who, RampShape shape, double length, double from, double to);
 
 /// Where a warm-up starts unless told otherwise: 1/(length + 1).
 double default_warmup_start(double length);

@@ -54,10 +54,13 @@ Schedule one_cycle(double length, const OneCycleOptions& options) {
       options.final_div_factor());
   const double up = options.pct_start() * length;
   const auto anneal = [&options](double duration, double from, double to) {
-    return options.anneal_strategy() == AnnealStrategy::kLinear
-               ? make_ramp("one_cycle", RampShape::kLinear, duration, from, to)
-               : make_ramp(
-                     "one_cycle", RampShape::kCosine, duration, from, to, 1);
+    const bool linear = options.anneal_strategy() == AnnealStrategy::kLinear;
+    return make_ramp(
+        "one_cycle",
+        linear ? RampShape::kLinear : RampShape::kCosine,
+        duration,
+        from,
+        to);
   };
   const Schedule rise = anneal(up, initial, 1);
   if (options.three_phase()) {

@@ -82,11 +82,22 @@ class Noise final : public KeyedNode<Noise> {
     std::memcpy(&bits, &draw, sizeof(bits));
     std::uint64_t state = mix(mix(seed_) ^ bits);
     while (true) {
-      const double radius =
-          stddev_ * std::sqrt(-2 * std::log(uniform(mix(state))));
-      const double z = radius * std::cos(2 * kPi * uniform(mix(state + 1)));
-      if (std::abs(z) <= limit_) {
-        return 1 + z;
+      const double u = uniform(mix(state));
+      const double v = uniform(mix(state + 1));
+      if (stddev_ <= limit_) {
+        const double radius = stddev_ * std::sqrt(-2 * std::log(u));
+        const double z = radius * std::cos(2 * kPi * v);
+        if (std::abs(z) <= limit_) {
+          return 1 + z;
+        }
+      } else {
+        // Few normal draws would be within a narrow limit; of uniform ones
+        // those that are kept with the normal's density are six in ten or more.
+        const double z = limit_ * (2 * u - 1);
+        const double deviations = z / stddev_;
+        if (v <= std::exp(-deviations * deviations / 2)) {
+          return 1 + z;
+        }
       }
       state = mix(state + 2);
     }
@@ -137,13 +148,7 @@ Schedule piecewise(
 Schedule noise(double stddev, std::uint64_t seed, double limit, double period) {
   detail::check(
       limit > 0 && limit <= 1, "noise", "limit must be in (0, 1]", limit);
-  // Within one standard deviation two draws in three are kept; a narrower
-  // limit would be a waste of draws and hardly normal.
-  detail::check(
-      stddev >= 0 && stddev <= limit,
-      "noise",
-      "stddev must be in [0, limit], limit " + detail::format_number(limit),
-      stddev);
+  detail::check(stddev >= 0, "noise", "stddev must be >= 0", stddev);
   detail::check_positive(period, "noise", "period");
   return detail::make_schedule<detail::Noise>(stddev, seed, limit, period);
 }

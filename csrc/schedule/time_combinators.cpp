@@ -1,3 +1,5 @@
+#include <stepsize/schedule/cycle.h>
+
 #include "csrc/schedule/check.h"
 #include "csrc/schedule/cycles.h"
 #include "csrc/schedule/node.h"
@@ -26,7 +28,7 @@ double rescale(double t, double from, double to) {
 
 class Repeat final : public KeyedNode<Repeat> {
  public:
-  Repeat(const Schedule& inner, int64_t count, double stretch, double decay)
+  Repeat(const Schedule& inner, int64_t count, double stretch, CycleDecay decay)
       : KeyedNode(depth_above({inner})),
         inner_(inner),
         count_(count),
@@ -40,12 +42,12 @@ class Repeat final : public KeyedNode<Repeat> {
 
   double value(double t) const override {
     if (t >= length_) {
-      return inner_(inner_.length()) *
-             std::pow(decay_, static_cast<double>(count_ - 1));
+      return lowered(inner_(inner_.length()), static_cast<double>(count_ - 1));
     }
     const CyclePosition cycle = locate_cycle(t, inner_.length(), stretch_);
-    return inner_(rescale(cycle.offset, cycle.length, inner_.length())) *
-           std::pow(decay_, cycle.index);
+    return lowered(
+        inner_(rescale(cycle.offset, cycle.length, inner_.length())),
+        cycle.index);
   }
   double length() const override { return length_; }
   std::string text() const override {
@@ -56,8 +58,12 @@ class Repeat final : public KeyedNode<Repeat> {
     if (stretch_ != 1) {
       text += " stretch " + format_number(stretch_);
     }
-    if (decay_ != 1) {
-      text += " decay " + format_number(decay_);
+    if (decay_.factor() != 1) {
+      text += " decay " + format_number(decay_.factor());
+    }
+    if (decay_.level() != 0) {
+      text += std::string(" ") + decay_.keyword() + " " +
+              format_number(decay_.level());
     }
     return text;
   }
@@ -65,8 +71,17 @@ class Repeat final : public KeyedNode<Repeat> {
   // looked at once.
   std::vector<Join> joins() const override { return inner_.node().joins(); }
   double floor() const override {
-    return count_ == Schedule::kForever && decay_ < 1 ? kNaN
-                                                      : inner_.node().floor();
+    const double floor = inner_.node().floor();
+    // Below the level a cycle's floor only rises, and above it only falls.
+    if (decay_.factor() == 1 || floor <= decay_.level()) {
+      return floor;
+    }
+    if (count_ == Schedule::kForever) {
+      return kNaN;
+    }
+    return decay_.level() == 0
+               ? floor
+               : lowered(floor, static_cast<double>(count_ - 1));
   }
   std::shared_ptr<const ScheduleNode> calm() const override {
     return std::make_shared<const Repeat>(
@@ -75,10 +90,16 @@ class Repeat final : public KeyedNode<Repeat> {
   auto key() const { return std::tie(inner_, count_, stretch_, decay_); }
 
  private:
+  // The factor of the first time as it is in time `index`.
+  double lowered(double factor, double index) const {
+    const double height = decay_.height(index);
+    return factor * height + decay_.level() * (1 - height);
+  }
+
   Schedule inner_;
   int64_t count_;
   double stretch_;
-  double decay_;
+  CycleDecay decay_;
   double length_;
 };
 
@@ -186,20 +207,22 @@ void check_not_empty(const Schedule& schedule, const char* who) {
 }  // namespace detail
 
 Schedule Schedule::repeat(int64_t count, double stretch, double decay) const {
+  detail::check_decay(decay, "repeat", "decay");
+  return repeat(
+      RepeatOptions().count(count).stretch(stretch).peak_decay(decay));
+}
+
+Schedule Schedule::repeat(const RepeatOptions& options) const {
   detail::check_not_empty(*this, "repeat");
-  detail::check(
-      count == kForever || count >= 1,
-      "repeat",
-      "count must be >= 1 or kForever",
-      static_cast<double>(count));
-  detail::check(
-      stretch >= 1 && std::isfinite(stretch),
-      "repeat",
-      "stretch must be >= 1 and finite",
-      stretch);
-  detail::check(
-      decay > 0 && decay <= 1, "repeat", "decay must be in (0, 1]", decay);
-  return detail::make_schedule<detail::Repeat>(*this, count, stretch, decay);
+  const double peak = options.peak_decay();
+  const double height = options.height_decay();
+  // A level from which nothing decays is none.
+  const double level = peak == 1 && height == 1 ? 0 : options.floor();
+  return detail::make_schedule<detail::Repeat>(
+      *this,
+      options.count(),
+      options.stretch(),
+      detail::CycleDecay(peak, height, level));
 }
 
 Schedule Schedule::stretch_to(double length) const {

@@ -58,6 +58,7 @@
 #include <stepsize/lr_scheduler/stateful_lr.h>
 #include <stepsize/lr_scheduler/step_lr.h>
 #include <stepsize/lr_scheduler/swa_lr.h>
+#include <stepsize/lr_scheduler/usage_check.h>
 #include <stepsize/lr_scheduler/warmup_cosine_lr.h>
 #include <stepsize/lr_scheduler/warmup_stable_decay_lr.h>
 #include <stepsize/optim/clipped_adamw.h>

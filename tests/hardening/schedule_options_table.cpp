@@ -32,6 +32,13 @@ void add_cycles(OptionTable& table) {
           kNotShareOverZero,
           {kSmallest, 1},
           [restarts](double v) { restarts(Options().peak_decay(v)); })
+      .number(
+          "height_decay",
+          kNotShareOverZero,
+          {kSmallest, 1},
+          [restarts](double v) {
+            restarts(Options().height_decay(v).floor(0.1));
+          })
       .count(
           "cycles",
           {0, -2, INT64_MIN},
@@ -43,6 +50,51 @@ void add_cycles(OptionTable& table) {
   OptionCases(table, "cosine_restarts", "cosine_restarts")
       .number("first_cycle", kNotPositive, {kSmallest, kHuge}, [](double v) {
         ask_recipe(cosine_restarts(v, Options().stretch(1.5)));
+      });
+  const auto repeat = [](const RepeatOptions& options) {
+    ask_recipe(cosine_restarts(9).limit(20).repeat(options));
+  };
+  OptionCases(table, "RepeatOptions", "repeat")
+      .count(
+          "count",
+          {0, -2, INT64_MIN},
+          {1, Schedule::kForever, kMostCount},
+          [repeat](int64_t v) { repeat(RepeatOptions().count(v)); })
+      .number(
+          "stretch",
+          {0, -1, 0.5, kNaN, kInfinity, -kInfinity},
+          {1, 1 + 0x1p-52, 1.5, 2, kHuge},
+          [repeat](double v) { repeat(RepeatOptions().stretch(v)); })
+      .number(
+          "peak_decay",
+          kNotShareOverZero,
+          {kSmallest, 1},
+          [repeat](double v) {
+            repeat(RepeatOptions().peak_decay(v).floor(0.1));
+          })
+      .number(
+          "height_decay",
+          kNotShareOverZero,
+          {kSmallest, 1},
+          [repeat](double v) {
+            repeat(RepeatOptions().height_decay(v).floor(0.1));
+          })
+      .number("floor", kNotShare, {0, 1}, [repeat](double v) {
+        repeat(RepeatOptions().peak_decay(0.5).floor(v));
+      });
+  OptionCases(table, "polynomial_cycles", "polynomial_cycles")
+      .number(
+          "length",
+          kNotPositive,
+          {kSmallest, kHuge},
+          [](double v) { ask_recipe(polynomial_cycles(v)); })
+      .number(
+          "power",
+          kNotPositive,
+          {kSmallest, kHuge},
+          [](double v) { ask_recipe(polynomial_cycles(9, v)); })
+      .number("floor", kNotShare, {0, 1}, [](double v) {
+        ask_recipe(polynomial_cycles(9, 1, v));
       });
   OptionCases(table, "TriangularOptions", "triangular")
       .number(

@@ -76,6 +76,12 @@ void add_ramp_factories(OptionTable& table) {
   add(table, "cosine", "k", kNotPositive, positive, [](double v) {
     return cosine(9, 0, v);
   });
+  add(table, "cosine", "exponent", kNotPositive, positive, [](double v) {
+    return cosine(9, 0, 1, v);
+  });
+  add(table, "polynomial", "k", kNotPositive, positive, [](double v) {
+    return polynomial(9, 1, 0, v);
+  });
   add(table, "polynomial", "length", bad, any, [](double v) {
     return polynomial(v);
   });
@@ -134,6 +140,9 @@ void add_decay_factories(OptionTable& table) {
   add(table, "exponential", "gamma", kNotPositive, positive, [](double v) {
     return exponential(v);
   });
+  add(table, "exponential", "period", kNotPositive, positive, [](double v) {
+    return exponential(0.5, v);
+  });
   add(table, "inverse_time", "k", bad, any, [](double v) {
     return inverse_time(v);
   });
@@ -161,12 +170,12 @@ void add_decay_factories(OptionTable& table) {
   add(table, "piecewise", "factor", bad, any, [](double v) {
     return piecewise({{2, v}});
   });
-  add(table, "noise", "stddev", bad, {0, 0.5}, [](double v) {
-    return noise(v);
-  });
-  add(table, "noise", "stddev", {0.51, kHuge}, {0.5}, [](double v) {
-    return noise(v);
-  });
+  add(table,
+      "noise",
+      "stddev",
+      {-1, -kSmallest, kNaN, -kInfinity},
+      {0, kSmallest, 0.5, 0.51, kHuge, kInfinity},
+      [](double v) { return noise(v); });
   add(table, "noise", "limit", kNotShareOverZero, {0.1, 1}, [](double v) {
     return noise(0.1, 0, v);
   });

@@ -1,5 +1,7 @@
 #include <stepsize/schedule/cycle.h>
 
+#include <stepsize/schedule/ramp.h>
+
 #include "tests/schedule/refusal.h"
 
 #include <gtest/gtest.h>
@@ -121,6 +123,74 @@ TEST(CosineRestarts, LowerTheirPeaksToTheFloorAndEnd) {
   }
 }
 
+TEST(CosineRestarts, LowerTheHeightAboveTheFloor) {
+  const Schedule schedule =
+      cosine_restarts(10, Restarts().height_decay(0.5).cycles(4).floor(0.2));
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_NEAR(schedule(10 * i), 0.2 + 0.8 * std::ldexp(1, -i), 1e-15);
+    EXPECT_NEAR(schedule(10 * i + 5), 0.2 + 0.4 * std::ldexp(1, -i), 1e-15);
+  }
+  EXPECT_EQ(schedule(40), 0.2);
+}
+
+TEST(Cycle, DecaysOfPeakAndHeightAreOneWhereNothingStandsBelow) {
+  EXPECT_EQ(
+      cosine_restarts(10, Restarts().height_decay(0.5)),
+      cosine_restarts(10, Restarts().peak_decay(0.5)));
+  EXPECT_EQ(
+      rex(10).repeat(RepeatOptions().height_decay(0.5)),
+      rex(10).repeat(Schedule::kForever, 1, 0.5));
+  EXPECT_EQ(rex(10).repeat(RepeatOptions().floor(0.5)), rex(10).repeat());
+}
+
+TEST(Repeat, KeepsTheFloorToTheBit) {
+  const Schedule fall = warmup(3, WarmupShape::kLinear, 0).then(rex(7, 0.1));
+  for (const bool of_height : {false, true}) {
+    RepeatOptions options;
+    options.count(6).floor(0.1);
+    const Schedule schedule = fall.repeat(
+        of_height ? options.height_decay(0.5) : options.peak_decay(0.5));
+    for (int i = 0; i < 6; ++i) {
+      // What begins below the floor comes up to it as what is above falls.
+      const double peak = of_height ? 0.1 + 0.9 * std::ldexp(1, -i)
+                                    : std::max(0.1, std::ldexp(1, -i));
+      const double left = (peak - 0.1) / 0.9;
+      EXPECT_NEAR(schedule(10 * i), 0.1 * (1 - left), 1e-15) << i;
+      EXPECT_NEAR(schedule(10 * i + 3), peak, 1e-15) << i;
+      EXPECT_NEAR(schedule(10 * i + 10 - 1e-12), 0.1, 1e-11) << i;
+    }
+    EXPECT_EQ(schedule(60), 0.1);
+    EXPECT_EQ(schedule(5), fall(5));
+  }
+  // All that there is above a floor of 1 is gone with the first time.
+  const Schedule ones =
+      linear(4, 1, 0).repeat(RepeatOptions().peak_decay(0.5).floor(1));
+  EXPECT_EQ(ones(2), 0.5);
+  EXPECT_EQ(ones(6), 1);
+}
+
+TEST(PolynomialCycles, ReachTheFloorAtEveryMultiple) {
+  for (const double length : {7.0, 0.1, 1.0 / 3, 1e10}) {
+    const Schedule schedule = polynomial_cycles(length, 2, 0.25);
+    EXPECT_EQ(schedule(0), 1);
+    for (int k = 1; k < 40; ++k) {
+      const double t = k * length;
+      if (std::fmod(t, length) == 0) {
+        EXPECT_EQ(schedule(t), 0.25) << length << ' ' << k;
+      }
+      const double half = schedule((k + 0.5) * length);
+      const double left = 0.5 / (k + 1);
+      EXPECT_NEAR(half, 0.25 + 0.75 * left * left, 1e-12);
+    }
+  }
+  // A whole length keeps its multiples up to 2^53.
+  const Schedule schedule = polynomial_cycles(7);
+  const double late = 7 * std::floor(0x1p53 / 7);
+  EXPECT_EQ(schedule(late), 0);
+  EXPECT_GT(schedule(late - 1), 0);
+  EXPECT_LE(schedule(1e308), 1);
+}
+
 TEST(CosineRestarts, AnswerAtTimesOfAnySize) {
   for (const double first : {1e-10, 1.0, 1e10}) {
     for (const double stretch : {1.0, 1 + 1e-15, 1.0001, 1.7, 2.0, 1e10}) {
@@ -192,6 +262,15 @@ TEST(Cycle, RefusesBadArguments) {
       {[] { Restarts().stretch(kInf); }, {"stretch", "finite", "inf"}},
       {[] { Restarts().peak_decay(0); }, {"peak_decay", "(0, 1]", "0"}},
       {[] { Restarts().peak_decay(1.1); }, {"peak_decay", "(0, 1]", "1.1"}},
+      {[] { Restarts().height_decay(0); }, {"height_decay", "(0, 1]", "0"}},
+      {[] { RepeatOptions().count(0); }, {"repeat", "count", ">= 1", "0"}},
+      {[] { RepeatOptions().stretch(0.5); }, {"repeat", "stretch", "0.5"}},
+      {[] { RepeatOptions().peak_decay(2); }, {"repeat", "(0, 1]", "2"}},
+      {[] { RepeatOptions().height_decay(0); }, {"height_decay", "(0, 1]"}},
+      {[] { RepeatOptions().floor(1.5); }, {"repeat", "[0, 1]", "1.5"}},
+      {[] { polynomial_cycles(0); }, {"polynomial_cycles", "length", "0"}},
+      {[] { polynomial_cycles(9, 0); }, {"polynomial_cycles", "power", "0"}},
+      {[] { polynomial_cycles(9, 1, 2); }, {"floor", "[0, 1]", "2"}},
       {[] { Restarts().cycles(0); }, {"cycles", ">= 1", "got 0"}},
       {[] { Restarts().cycles(-2); }, {"cycles", ">= 1", "-2"}},
       {[] { Restarts().floor(-0.1); }, {"floor", "[0, 1]", "-0.1"}},

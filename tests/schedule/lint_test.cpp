@@ -79,6 +79,18 @@ TEST(Lint, FindsTheMistakes) {
       {"warmup 200", 100, {{LintKind::kRunShorter, 100}}},
       {"cosine 100 to 0.1", 200, {{LintKind::kRunLonger, 100}}},
       {"cosine 100", 200, {{LintKind::kRunLonger, 100}}},
+      // A decay above a floor leaves the floor where it is, and a run that
+      // stops short of it finds that out.
+      {"cosine 50 to 0.1 repeat decay 0.5 above 0.1",
+       120,
+       {{LintKind::kRiseAfterEnd, 99}}},
+      {"cosine 200 to 0.1 repeat decay 0.5 to 0.1",
+       100,
+       {{LintKind::kFloorNotReached, 100}}},
+      {"(warmup 10 > cosine 40 from 0.5 to 0.1) repeat 2 decay 0.5 to 0.1",
+       100,
+       {{LintKind::kJumpAtJoin, 10}}},
+      {"polynomial_cycles 30", 100, {{LintKind::kRiseAfterEnd, 30}}},
       {"linear 100", 200, {{LintKind::kRunLonger, 100}}},
       {"warmup 10 > rex 90", 200, {{LintKind::kRunLonger, 100}}}};
   for (const LintCase& c : cases) {
@@ -127,6 +139,11 @@ TEST(Lint, PassesWhatIsSound) {
   const char* const texts[] = {
       "warmup 10% > cosine 90%",
       "warmup 10% > cosine",
+      "warmup 10% > cosine exponent 2",
+      "warmup 10% > polynomial power 2 k 2",
+      "cosine 50% to 0.1 repeat 2 decay 0.5 above 0.1",
+      "cosine 50% to 0.1 repeat 2 decay 0.5 to 0.1 * noise 1 limit 0.67",
+      "polynomial_cycles 50%",
       "warmup 7.3% > constant for 61.1% > cooldown sqrt",
       "warmup 0 > cosine to 0.1",
       "(warmup 10% > cosine) * noise 0.05",

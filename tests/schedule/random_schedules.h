@@ -43,8 +43,7 @@ class RandomSchedules {
             low, below(3) == 0 ? kInf : std::max(low, factor()));
       }
       case 3:
-        return finite(depth - 1).repeat(
-            below(2) == 0 ? Schedule::kForever : count(), stretch(), share());
+        return finite(depth - 1).repeat(repeat_options());
       case 4: {
         const Schedule inner = finite(depth - 1);
         return inner.stretch_to(
@@ -115,6 +114,22 @@ class RandomSchedules {
                ? (int64_t{1} << 62) + 1
                : static_cast<int64_t>(1 + below(9));
   }
+  RepeatOptions repeat_options() {
+    RepeatOptions options;
+    options.count(below(2) == 0 ? Schedule::kForever : count())
+        .stretch(stretch())
+        .floor(zero_or(below(4) == 0 ? 1 : share()));
+    return below(2) == 0 ? options.peak_decay(share())
+                         : options.height_decay(share());
+  }
+  CosineRestartsOptions restarts_options(double floor) {
+    CosineRestartsOptions options;
+    options.stretch(stretch())
+        .cycles(below(2) ? Schedule::kForever : count())
+        .floor(floor);
+    return below(2) == 0 ? options.peak_decay(share())
+                         : options.height_decay(share());
+  }
   bool is_fit(double length) const {
     return times_ == Times::kWild
                ? length < 1e300
@@ -127,7 +142,7 @@ class RandomSchedules {
     const double m = zero_or(share());
     const auto up = static_cast<WarmupShape>(below(4));
     const auto down = static_cast<CooldownShape>(below(5));
-    switch (below(20)) {
+    switch (below(21)) {
       case 0:
         return constant(zero_or(factor()));
       case 1:
@@ -139,9 +154,9 @@ class RandomSchedules {
       case 4:
         return cooldown(zero_or(n), down, s);
       case 5:
-        return cosine(n, m, positive());
+        return cosine(n, m, positive(), below(2) ? 1 : positive());
       case 6:
-        return polynomial(n, positive(), m);
+        return polynomial(n, positive(), m, below(2) ? 1 : positive());
       case 7:
         return geometric(zero_or(n), s, below(2) ? 1 : factor());
       case 8:
@@ -163,15 +178,9 @@ class RandomSchedules {
             {{0, m}, {1 + s, 1 / 3.0}, {3 + n, s}},
             static_cast<Interpolation>(below(2)));
       case 15:
-        return noise(s / 2, random_(), s, n);
+        return noise(below(2) ? s / 2 : positive(), random_(), s, n);
       case 16:
-        return cosine_restarts(
-            n,
-            CosineRestartsOptions()
-                .stretch(stretch())
-                .peak_decay(share())
-                .cycles(below(2) ? Schedule::kForever : count())
-                .floor(m));
+        return cosine_restarts(n, restarts_options(m));
       case 17: {
         TriangularOptions options;
         options.floor(m).down(below(2) ? n : time());
@@ -179,6 +188,9 @@ class RandomSchedules {
       }
       case 18:
         return exp_range(n, s);
+      case 19:
+        return below(2) ? polynomial_cycles(n, positive(), m)
+                        : exponential(s, n);
       default:
         return one_cycle(
             n,

@@ -5,9 +5,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 namespace stepsize {
+namespace detail {
+class UsageWatch;
+}  // namespace detail
 
 /// A scheduler that follows an LRRule; the base of every scheduler here but
 /// ReduceLROnPlateau.
@@ -23,7 +27,8 @@ namespace stepsize {
 ///
 /// Every rate must come out finite and >= 0 and every momentum in [0, 1), or
 /// c10::Error names the group, the time and the value. Then, and where a
-/// callable of the user's throws, nothing has changed.
+/// callable of the user's throws, nothing has changed. Mistakes in its use are
+/// warned of: see UsageCheck.
 class RuleLR : public StatefulLR {
  public:
   /// A point of the map from the clock t to the rule's time u.
@@ -37,6 +42,7 @@ class RuleLR : public StatefulLR {
   /// one entry a group, or the rule cycles a momentum that the optimizer's
   /// options do not have.
   RuleLR(torch::optim::Optimizer& optimizer, LRRule rule);
+  ~RuleLR() override;
 
   /// The rule's rates at time t >= 0; changes nothing.
   std::vector<double> lr_at(int64_t t) const;
@@ -83,6 +89,8 @@ class RuleLR : public StatefulLR {
   struct Plan;  // what a step to some time would set
   enum class Purpose { kStep, kJump, kLook };
   Plan plan(int64_t t, Purpose purpose) const;
+  // Whether the next step leaves the rates alone.
+  bool has_ended() const;
   void check_groups_kept() const;
   double momentum_of(const MomentumAccess& access, std::size_t group) const;
   void take_over(int64_t t, Plan plan);
@@ -95,6 +103,7 @@ class RuleLR : public StatefulLR {
   std::vector<double> base_lrs_;
   std::vector<double> base_momenta_;  // empty where none is cycled
   std::vector<Knot> knots_;
+  std::unique_ptr<detail::UsageWatch> watch_;
 };
 
 }  // namespace stepsize

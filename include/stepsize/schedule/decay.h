@@ -20,8 +20,9 @@ Schedule step_decay(double period, double gamma = 0.1);
 /// stands twice counts twice). Text: `multi_step M1 M2 ... gamma G`.
 Schedule multi_step(std::vector<double> milestones, double gamma = 0.1);
 
-/// gamma^t, gamma in (0, 1] or above. Text: `exponential GAMMA`.
-Schedule exponential(double gamma);
+/// gamma^(t/period), gamma > 0, period > 0. Text:
+/// `exponential GAMMA every PERIOD`.
+Schedule exponential(double gamma, double period = 1.0);
 
 /// 1/(1 + k t/period), or with floor(t/period) where `staircase` (Robbins &
 /// Monro 1951). Text: `inverse_time K every PERIOD [staircase]`.
@@ -58,7 +59,8 @@ Schedule piecewise(
 
 /// Seeded multiplicative noise: 1 + z with z normal of standard deviation
 /// `stddev` >= 0, redrawn until |z| <= limit, one z for every `period` of t.
-/// limit in (0, 1], so that the factor stays >= 0. A function of (seed, t)
+/// limit in (0, 1], so that the factor stays >= 0. An infinite stddev makes z
+/// uniform in [-limit, limit]. A function of (seed, t)
 /// alone: no generator, the same after a resume. Multiply it onto a
 /// schedule: cosine(9000) * noise(0.05). Text:
 /// `noise STDDEV limit L seed S every PERIOD`.

@@ -50,14 +50,18 @@ Schedule cooldown(
     CooldownShape shape = CooldownShape::kLinear,
     double floor = 0.0);
 
-/// Half a cosine from 1 to `floor`: m + (1 - m)(1 + cos(pi x^k))/2
-/// (Loshchilov & Hutter 2017, eq. 5; k-decay: Zhang & Li 2020). k > 1 stays
-/// high for longer, 0 < k < 1 falls sooner. Text: `cosine LENGTH to M k K`.
-Schedule cosine(double length, double floor = 0.0, double k = 1.0);
+/// Half a cosine from 1 to `floor`: m + (1 - m)((1 + cos(pi x^k))/2)^exponent
+/// (Loshchilov & Hutter 2017, eq. 5; k-decay: Zhang & Li 2020). k > 0 above 1
+/// stays high for longer, below 1 it falls sooner; exponent > 0, which Optax
+/// has, does the opposite and flattens the end. Text:
+/// `cosine LENGTH to M k K exponent E`.
+Schedule cosine(
+    double length, double floor = 0.0, double k = 1.0, double exponent = 1.0);
 
-/// m + (1 - m)(1 - x)^power, power > 0. Text:
-/// `polynomial LENGTH power P to M`.
-Schedule polynomial(double length, double power = 1.0, double floor = 0.0);
+/// m + (1 - m)(1 - x^k)^power; power > 0, k > 0 (k-decay: Zhang & Li 2020).
+/// Text: `polynomial LENGTH power P to M k K`.
+Schedule polynomial(
+    double length, double power = 1.0, double floor = 0.0, double k = 1.0);
 
 /// Equal ratios from `from` to `to`, both > 0: from^(1 - x) to^x. Text:
 /// `geometric LENGTH from A to B`.

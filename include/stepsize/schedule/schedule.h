@@ -9,6 +9,7 @@ namespace stepsize {
 namespace detail {
 class ScheduleNode;
 }  // namespace detail
+class RepeatOptions;
 
 /// A learning-rate schedule as a value: a pure function from time to a factor
 /// of the base rate.
@@ -70,6 +71,12 @@ class Schedule {
   /// where it has no end or length 0.
   Schedule repeat(
       int64_t count = kForever, double stretch = 1.0, double decay = 1.0) const;
+
+  /// The same with the options of cycle.h, which know a decay that leaves a
+  /// floor m where it is: with s the decay's power of this time, the factor f
+  /// of the first is now m + s (f - m) (`decay D above M`), or with s such
+  /// that 1 comes out as max(D^i, m) (`decay D to M`).
+  Schedule repeat(const RepeatOptions& options) const;
 
   /// The same curve, squeezed or stretched in time to a new length > 0.
   /// Text: `A stretch_to LENGTH`. Throws where it has no end.
