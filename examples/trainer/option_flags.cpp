@@ -27,17 +27,19 @@ void add_data_options(CLI::App& app, TrainOptions& options, OpenOptions& open) {
   app.add_option(
          "--dataset",
          options.dataset,
-         "fashion-mnist, cifar10 or cifar100" + always(options.dataset))
+         "fashion-mnist, mnist, kmnist, qmnist, cifar10,\n"
+         "cifar100, emnist-balanced, -byclass, -bymerge, -digits,\n"
+         "-letters or -mnist" +
+             always(options.dataset))
       ->check(one_of(names(defaults)))
       ->type_name("NAME")
       ->group("Data");
   app.add_option(
          "--data-dir",
          open.data_dir,
-         std::string("Folder with its files [fashion-mnist:\n") +
+         "Folder with its files, or CIFAR's .tar.gz\n[fashion-mnist: " +
              defaults.at("fashion-mnist").data_dir +
-             ", of Debian's package\n"
-             "dataset-fashion-mnist; cifar10, cifar100: to be given]")
+             ",\nof Debian's package dataset-fashion-mnist]")
       ->check(not_empty())
       ->type_name("DIR")
       ->group("Data");
@@ -47,7 +49,7 @@ void add_data_options(CLI::App& app, TrainOptions& options, OpenOptions& open) {
          "Change training images at random: none, flip (mirror\n"
          "half of them), or crop-flip (also move them by up to 4\n"
          "pixels)\n" +
-             by_name(defaults, &DatasetDefaults::augment))
+             by_name(defaults, &DatasetDefaults::augment, "none"))
       ->check(one_of({"none", "flip", "crop-flip"}))
       ->type_name("NAME")
       ->group("Data");
@@ -194,7 +196,7 @@ void add_training_options(
          "--epochs",
          open.epochs,
          "Passes over the training images\n" +
-             by_name(dataset_defaults(), &DatasetDefaults::epochs))
+             by_name(dataset_defaults(), &DatasetDefaults::epochs, 2))
       ->check(whole_number(1, kMost))
       ->type_name("N")
       ->group("Training");

@@ -67,11 +67,10 @@ void check_rate_and_batch(
 void fill_defaults(TrainOptions& options, const OpenOptions& open) {
   const auto& data = dataset_defaults().at(options.dataset);
   const auto& optimizer = optimizer_defaults().at(options.optimizer);
-  if (!open.data_dir && *data.data_dir == '\0') {
+  if (!open.data_dir && data.data_dir.empty()) {
     throw CLI::ValidationError(
         "--data-dir",
-        "must be given for " + options.dataset +
-            ": the folder with its binary files");
+        "must be given for " + options.dataset + ": the folder with its files");
   }
   options.data_dir = open.data_dir.value_or(data.data_dir);
   options.augment = open.augment.value_or(data.augment);

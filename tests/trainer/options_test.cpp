@@ -250,7 +250,7 @@ TEST(ParseCommandLine, RefusesOptionsOfSeveralProcessesWithoutTheirNumber) {
 }
 
 TEST(ParseCommandLine, RefusesUnknownNames) {
-  EXPECT_THAT(refusal({"--dataset", "mnist"}), HasSubstr("mnist"));
+  EXPECT_THAT(refusal({"--dataset", "imagenet"}), HasSubstr("imagenet"));
   EXPECT_THAT(refusal({"--model", "vgg"}), HasSubstr("vgg"));
   EXPECT_THAT(refusal({"--optimizer", "lion"}), HasSubstr("lion"));
   EXPECT_THAT(refusal({"--augment", "all"}), HasSubstr("all"));
