@@ -245,7 +245,8 @@ void add_machine_options(CLI::App& app, TrainOptions& options) {
   app.add_option(
          "--out",
          options.out,
-         "Folder for the log and the plots [" + options.out.string() + "]")
+         "Folder for log, plots and checkpoints [runs/NAME-N, a\n"
+         "new one for each run]")
       ->check(not_empty())
       ->type_name("DIR")
       ->group("Machine");
@@ -308,8 +309,9 @@ void add_checkpoint_options(CLI::App& app, CommandLine& command) {
   app.add_flag(
          "--resume",
          command.resume,
-         "Go on with the run in --out. Its options need not be\n"
-         "given again; a larger --epochs makes it longer")
+         "Go on with the run in --out [the last one in runs/].\n"
+         "Its options need not be given again; a larger --epochs\n"
+         "makes it longer")
       ->group("Checkpoints");
   app.add_flag(
          "--overwrite",
@@ -317,6 +319,35 @@ void add_checkpoint_options(CLI::App& app, CommandLine& command) {
          "Replace the run in --out, its checkpoints too; without\n"
          "this a new run does not begin where there are any")
       ->group("Checkpoints");
+}
+
+void add_result_options(CLI::App& app, CommandLine& command) {
+  app.add_option(
+         "--compare",
+         command.compare,
+         "Do not train: draw these runs in one picture,\n"
+         "compare.svg in --out or here, and show a table")
+      ->check(not_empty())
+      ->type_name("DIR")
+      ->expected(1, CLI::detail::expected_max_vector_size)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->group("Results");
+  app.add_option(
+         "--evaluate",
+         command.evaluate,
+         "Do not train: test the model of a checkpoint, such as\n"
+         "runs/NAME-N/checkpoints/best.ckpt")
+      ->check(not_empty())
+      ->type_name("CHECKPOINT")
+      ->group("Results");
+  app.add_option(
+         "--export",
+         command.options.export_file,
+         "Write the trained weights, or with --evaluate those of\n"
+         "the checkpoint, for torch::load()")
+      ->check(not_empty())
+      ->type_name("FILE")
+      ->group("Results");
 }
 
 }  // namespace
@@ -329,6 +360,7 @@ void add_options(CLI::App& app, CommandLine& command, OpenOptions& open) {
   add_machine_options(app, options);
   add_process_options(app, options);
   add_checkpoint_options(app, command);
+  add_result_options(app, command);
 }
 
 }  // namespace stepsize::trainer
