@@ -17,7 +17,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly all=(
-  schedule_text gzip_file idx_reader cifar_reader checkpoint_reader
+  schedule_text gzip_file tar_file idx_reader cifar_reader checkpoint_reader
   checkpoint_load
 )
 readonly build=${STEPSIZE_FUZZ_BUILD:-build/fuzz}

@@ -8,10 +8,12 @@ writes its own.
 """
 
 import gzip
+import io
 import pathlib
 import random
 import struct
 import sys
+import tarfile
 from typing import Dict, Sequence
 
 
@@ -25,6 +27,7 @@ def idx_seeds() -> Dict[str, bytes]:
     images = idx(0x803, (2, 3, 4), bytes(range(24)))
     labels = idx(0x801, (2,), b"\x00\x09")
     small = idx(0x803, (1, 1, 1), b"\xff")
+    integers = idx(0xC02, (1, 8), struct.pack(">8i", 9, 4, 3, 2, 1, 0, 0, 0))
     # A pair is cut in the middle: labels of the length of the images.
     same = idx(0x803, (1, 1, 4), b"abcd"), idx(0x801, (12,), bytes(12))
     return {
@@ -34,6 +37,10 @@ def idx_seeds() -> Dict[str, bytes]:
         "labels-first": b"\x01" + labels + labels,
         "no-room": b"\x00" + idx(0x803, (2**32 - 1,) * 3, b""),
         "header": b"\x00" + images[:10],
+        "letters": b"\x02" + images,
+        "upright": b"\x04" + images,
+        "integers": b"\x08" + images,
+        "integer-pair": b"\x01" + idx(0x803, (1, 4, 7), bytes(28)) + integers,
     }
 
 
@@ -47,6 +54,24 @@ def gzip_seeds() -> Dict[str, bytes]:
         "twice": 2 * packed,
         "trailing": packed + b"rest",
     }
+
+
+def tar_seeds() -> Dict[str, bytes]:
+    """An odd first byte has the checksums made right."""
+    seeds = {}
+    formats = {"ustar": tarfile.USTAR_FORMAT, "pax": tarfile.PAX_FORMAT}
+    for name, kind in formats.items():
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w", format=kind) as archive:
+            for member in ("a/data_batch_1.bin", "c" * 50 + "/" + "b" * 70):
+                info = tarfile.TarInfo(member)
+                info.size = 600
+                archive.addfile(info, io.BytesIO(bytes(range(200)) * 3))
+        content = packed.getvalue()[: 12 * 512]
+        seeds[name] = b"\x00" + content
+        seeds[f"{name}-summed"] = b"\x01" + content
+        seeds[f"{name}-cut"] = b"\x00" + content[:1200]
+    return seeds
 
 
 def cifar_seeds() -> Dict[str, bytes]:
@@ -74,6 +99,7 @@ def main(out: pathlib.Path) -> None:
         "idx_reader": idx_seeds(),
         "cifar_reader": cifar_seeds(),
         "gzip_file": gzip_seeds(),
+        "tar_file": tar_seeds(),
         "checkpoint_load": checkpoint_edits(),
     }
     for target, seeds in targets.items():

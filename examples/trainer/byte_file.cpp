@@ -25,7 +25,8 @@ using GzHandle = std::unique_ptr<gzFile_s, GzClose>;
 
 }  // namespace
 
-std::vector<std::uint8_t> read_bytes(const std::filesystem::path& path) {
+std::vector<std::uint8_t> read_bytes(
+    const std::filesystem::path& path, std::size_t most_bytes) {
   std::error_code error;
   if (!std::filesystem::exists(path, error)) {
     fail(path, "no such file");
@@ -68,6 +69,12 @@ std::vector<std::uint8_t> read_bytes(const std::filesystem::path& path) {
     size += static_cast<std::size_t>(count);
     if (count == 0) {
       break;
+    }
+    // A few kilobytes of gzip can be a terabyte of zeros.
+    if (size > most_bytes) {
+      fail(
+          path,
+          "it unpacks to more than " + std::to_string(most_bytes) + " bytes");
     }
   }
   bytes.resize(size);

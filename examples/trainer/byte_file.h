@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <utility>
@@ -7,10 +8,15 @@
 
 namespace stepsize::trainer {
 
+/// No data set that this program reads has a larger file, unpacked.
+inline constexpr std::size_t kMostFileBytes = std::size_t{1} << 32U;
+
 /// The bytes of a file, unpacked if it is gzip (told by its first bytes, not
 /// by its name). Throws std::runtime_error naming the path where the file
-/// cannot be read or its gzip stream is damaged or ends early.
-std::vector<std::uint8_t> read_bytes(const std::filesystem::path& path);
+/// cannot be read, its gzip stream is damaged or ends early, or it unpacks to
+/// more than `most_bytes`.
+std::vector<std::uint8_t> read_bytes(
+    const std::filesystem::path& path, std::size_t most_bytes = kMostFileBytes);
 
 /// Bytes, and the name under which messages speak of them.
 struct FileBytes {

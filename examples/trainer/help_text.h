@@ -2,7 +2,51 @@
 
 namespace stepsize::trainer {
 
-/// What stepsize-train --help says above its options.
+/// What stepsize-train --help says; a test holds it against the options.
+inline constexpr const char* kShortHelp =
+    R"(Trains a network on images, with its learning rate on a schedule.
+Without an option: a small network on Fashion-MNIST, in under two minutes.
+
+Usage: stepsize-train [OPTIONS]
+
+Data
+  --dataset NAME       fashion-mnist, mnist, emnist-letters, cifar10, ...
+  --data-dir DIR       its folder, or CIFAR's .tar.gz
+  --augment NAME       none, flip or crop-flip
+
+Training
+  --model NAME         cnn, resnet20 or resnet18
+  --optimizer NAME     sgd, adam, adamw, rmsprop, clipped-sgd, clipped-adamw,
+                       rollback-sgd or power-sgd
+  --lr X               the learning rate; auto: found by a range test
+  --schedule TEXT      what multiplies it ["warmup 10% > cosine 90%"]
+  --epochs N           passes over the training images
+  --batch-size N       images in an update [128]
+  --early-stop N       end after N epochs without a lower test loss
+  --lr-find            the range test alone, with its picture
+
+Runs
+  --out DIR            folder of the run [runs/NAME-N, a new one for each run]
+  --resume             go on with the last run, or with that in --out
+  --compare DIR...     draw runs in one picture, with a table
+  --evaluate FILE      test the model of a checkpoint
+  --export FILE        write the trained weights, for torch::load()
+
+Machine
+  --device NAME        cpu or cuda
+  --threads N          threads of the CPU
+
+Examples
+  stepsize-train --lr auto
+  stepsize-train --optimizer adamw --schedule "warmup 200 > cosine to 0.01"
+  stepsize-train --resume --epochs 4
+  stepsize-train --compare runs/*
+
+--help-all has all options with their defaults, the language of schedules, the
+files of a run and the exit statuses. --version shows the versions.
+)";
+
+/// What stepsize-train --help-all says above its options.
 inline constexpr const char* kDescription =
     "Trains a network on images, with its learning rate on a schedule.\n"
     "Without an option: a small network on Fashion-MNIST, in under two\n"
@@ -18,8 +62,10 @@ Examples:
   stepsize-train --optimizer power-sgd --schedule constant
   stepsize-train --dataset cifar10 --data-dir ~/cifar-10-batches-bin
   stepsize-train --resume --epochs 4
-  stepsize-train --dataset cifar100 --data-dir ~/cifar-100-binary \
+  stepsize-train --dataset cifar100 --data-dir ~/cifar-100-binary.tar.gz \
       --model resnet20 --epochs 60 --augment crop-flip --out runs/a
+  stepsize-train --compare runs/a runs/b
+  stepsize-train --evaluate runs/a/checkpoints/best.ckpt --export a.pt
 
 Schedules: the factor of --lr, curve after curve ("A > B" plays B after A,
 "A * B" multiplies). A duration is a count of updates, epochs ("2ep") or a
@@ -31,7 +77,8 @@ share of the run ("10%"); one curve without a duration takes what is left.
                                      warm up, hold, cool down at the end
 Whatever looks like a mistake in a schedule is said before the run starts.
 
-Files in --out (a run that has checkpoints there is replaced with --overwrite):
+Each run has a folder of its own, runs/NAME-N, with --out the one named (a run
+that has checkpoints there is replaced with --overwrite). Files in it:
   log.csv       one row an epoch: epoch, step, lr, train_loss,
                 train_accuracy, test_loss, test_accuracy, images_per_second
   steps.csv     one row an update: step, lr, train_loss, grad_norm,

@@ -17,12 +17,13 @@ void check_label(
     const std::filesystem::path& path,
     std::int64_t image,
     std::int64_t label,
-    std::int64_t classes) {
-  if (label < 0 || label >= classes) {
+    std::int64_t classes,
+    std::int64_t first) {
+  if (label < first || label - first >= classes) {
     throw std::runtime_error(
         path.string() + ": the label of image " + std::to_string(image) +
-        " is " + std::to_string(label) + ", expected 0 .. " +
-        std::to_string(classes - 1));
+        " is " + std::to_string(label) + ", expected " + std::to_string(first) +
+        " .. " + std::to_string(first + classes - 1));
   }
 }
 

@@ -2,14 +2,22 @@
 
 #include <cstddef>
 
+#include "image_set.h"
+
 namespace stepsize::trainer {
 
 const std::map<std::string, DatasetDefaults>& dataset_defaults() {
-  static const std::map<std::string, DatasetDefaults> defaults{
-      {"fashion-mnist", {"/usr/share/datasets/fashion-mnist", "none", 2}},
-      {"cifar10", {"", "flip", 10}},
-      {"cifar100", {"", "flip", 10}},
-  };
+  static const auto defaults = [] {
+    std::map<std::string, DatasetDefaults> all;
+    for (const auto& name : image_set_names()) {
+      all[name] = {"", "none", 2};
+    }
+    all.at("fashion-mnist").data_dir = "/usr/share/datasets/fashion-mnist";
+    for (const auto* cifar : {"cifar10", "cifar100"}) {
+      all.at(cifar) = {"", "flip", 10};
+    }
+    return all;
+  }();
   return defaults;
 }
 

@@ -5,14 +5,15 @@
 #include <optional>
 #include <sstream>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 namespace stepsize::trainer {
 
 /// What options are with a dataset where they are left out.
 struct DatasetDefaults {
-  const char* data_dir;  ///< empty: there is none
-  const char* augment;
+  std::string data_dir;  ///< empty: there is none
+  std::string augment;
   std::int64_t epochs;
 };
 
@@ -57,16 +58,27 @@ const Value* where_present(const std::optional<Value>& value) {
 }
 
 /// "[sgd: 0.1, adam: 0.001]": an option's defaults in the help, for those that
-/// have it.
+/// have it. With `usual`, those that have that default stand at the end as "or
+/// else ...".
 template <typename Map, typename Value>
-std::string by_name(const Map& map, Value Map::mapped_type::*value) {
+std::string by_name(
+    const Map& map,
+    Value Map::mapped_type::*value,
+    const std::optional<std::common_type_t<Value>>& usual = std::nullopt) {
   std::vector<std::string> entries;
+  const auto add = [&](const std::string& name, const auto& number) {
+    std::ostringstream text;
+    text << (entries.empty() ? "[" : "") << name << ' ' << number << ',';
+    entries.push_back(text.str());
+  };
   for (const auto& [name, defaults] : map) {
-    if (const auto* number = where_present(defaults.*value)) {
-      std::ostringstream text;
-      text << (entries.empty() ? "[" : "") << name << ": " << *number << ',';
-      entries.push_back(text.str());
+    const auto* number = where_present(defaults.*value);
+    if (number != nullptr && !(usual && defaults.*value == *usual)) {
+      add(name + ":", *number);
     }
+  }
+  if (usual) {
+    add("or else", *where_present(*usual));
   }
   entries.back().back() = ']';
   return wrapped(entries);

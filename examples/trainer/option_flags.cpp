@@ -27,17 +27,19 @@ void add_data_options(CLI::App& app, TrainOptions& options, OpenOptions& open) {
   app.add_option(
          "--dataset",
          options.dataset,
-         "fashion-mnist, cifar10 or cifar100" + always(options.dataset))
+         "fashion-mnist, mnist, kmnist, qmnist, cifar10,\n"
+         "cifar100, emnist-balanced, -byclass, -bymerge, -digits,\n"
+         "-letters or -mnist" +
+             always(options.dataset))
       ->check(one_of(names(defaults)))
       ->type_name("NAME")
       ->group("Data");
   app.add_option(
          "--data-dir",
          open.data_dir,
-         std::string("Folder with its files [fashion-mnist:\n") +
+         "Folder with its files, or CIFAR's .tar.gz\n[fashion-mnist: " +
              defaults.at("fashion-mnist").data_dir +
-             ", of Debian's package\n"
-             "dataset-fashion-mnist; cifar10, cifar100: to be given]")
+             ",\nof Debian's package dataset-fashion-mnist]")
       ->check(not_empty())
       ->type_name("DIR")
       ->group("Data");
@@ -47,7 +49,7 @@ void add_data_options(CLI::App& app, TrainOptions& options, OpenOptions& open) {
          "Change training images at random: none, flip (mirror\n"
          "half of them), or crop-flip (also move them by up to 4\n"
          "pixels)\n" +
-             by_name(defaults, &DatasetDefaults::augment))
+             by_name(defaults, &DatasetDefaults::augment, "none"))
       ->check(one_of({"none", "flip", "crop-flip"}))
       ->type_name("NAME")
       ->group("Data");
@@ -194,7 +196,7 @@ void add_training_options(
          "--epochs",
          open.epochs,
          "Passes over the training images\n" +
-             by_name(dataset_defaults(), &DatasetDefaults::epochs))
+             by_name(dataset_defaults(), &DatasetDefaults::epochs, 2))
       ->check(whole_number(1, kMost))
       ->type_name("N")
       ->group("Training");
@@ -243,7 +245,8 @@ void add_machine_options(CLI::App& app, TrainOptions& options) {
   app.add_option(
          "--out",
          options.out,
-         "Folder for the log and the plots [" + options.out.string() + "]")
+         "Folder for log, plots and checkpoints [runs/NAME-N, a\n"
+         "new one for each run]")
       ->check(not_empty())
       ->type_name("DIR")
       ->group("Machine");
@@ -306,8 +309,9 @@ void add_checkpoint_options(CLI::App& app, CommandLine& command) {
   app.add_flag(
          "--resume",
          command.resume,
-         "Go on with the run in --out. Its options need not be\n"
-         "given again; a larger --epochs makes it longer")
+         "Go on with the run in --out [the last one in runs/].\n"
+         "Its options need not be given again; a larger --epochs\n"
+         "makes it longer")
       ->group("Checkpoints");
   app.add_flag(
          "--overwrite",
@@ -315,6 +319,35 @@ void add_checkpoint_options(CLI::App& app, CommandLine& command) {
          "Replace the run in --out, its checkpoints too; without\n"
          "this a new run does not begin where there are any")
       ->group("Checkpoints");
+}
+
+void add_result_options(CLI::App& app, CommandLine& command) {
+  app.add_option(
+         "--compare",
+         command.compare,
+         "Do not train: draw these runs in one picture,\n"
+         "compare.svg in --out or here, and show a table")
+      ->check(not_empty())
+      ->type_name("DIR")
+      ->expected(1, CLI::detail::expected_max_vector_size)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->group("Results");
+  app.add_option(
+         "--evaluate",
+         command.evaluate,
+         "Do not train: test the model of a checkpoint, such as\n"
+         "runs/NAME-N/checkpoints/best.ckpt")
+      ->check(not_empty())
+      ->type_name("CHECKPOINT")
+      ->group("Results");
+  app.add_option(
+         "--export",
+         command.options.export_file,
+         "Write the trained weights, or with --evaluate those of\n"
+         "the checkpoint, for torch::load()")
+      ->check(not_empty())
+      ->type_name("FILE")
+      ->group("Results");
 }
 
 }  // namespace
@@ -327,6 +360,7 @@ void add_options(CLI::App& app, CommandLine& command, OpenOptions& open) {
   add_machine_options(app, options);
   add_process_options(app, options);
   add_checkpoint_options(app, command);
+  add_result_options(app, command);
 }
 
 }  // namespace stepsize::trainer

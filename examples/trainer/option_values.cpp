@@ -115,6 +115,8 @@ OptionValues resumed_options(
       "--checkpoint-every", "--data-dir", "--device", "--epochs", "--threads"};
   // These are of one program run only.
   static const std::set<std::string> apart{
+      "--evaluate",
+      "--export",
       "--master",
       "--no-lr-check",
       "--out",

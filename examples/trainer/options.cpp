@@ -1,15 +1,18 @@
 #include "options.h"
 
+#include <torch/version.h>
 #include <CLI/CLI.hpp>
 
 #include <cstdint>
 #include <iostream>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "help_text.h"
 #include "option_defaults.h"
 #include "option_flags.h"
+#include "unknown_options.h"
 
 namespace stepsize::trainer {
 namespace {
@@ -67,11 +70,10 @@ void check_rate_and_batch(
 void fill_defaults(TrainOptions& options, const OpenOptions& open) {
   const auto& data = dataset_defaults().at(options.dataset);
   const auto& optimizer = optimizer_defaults().at(options.optimizer);
-  if (!open.data_dir && *data.data_dir == '\0') {
+  if (!open.data_dir && data.data_dir.empty()) {
     throw CLI::ValidationError(
         "--data-dir",
-        "must be given for " + options.dataset +
-            ": the folder with its binary files");
+        "must be given for " + options.dataset + ": the folder with its files");
   }
   options.data_dir = open.data_dir.value_or(data.data_dir);
   options.augment = open.augment.value_or(data.augment);
@@ -123,6 +125,63 @@ OptionValues given_options(const CLI::App& app) {
   return given;
 }
 
+// The first of the options given that is none of those; empty: there is none.
+std::string other_than(
+    const OptionValues& given, const std::set<std::string>& usable) {
+  for (const auto& option : given) {
+    if (usable.count(option.first) == 0) {
+      return option.first;
+    }
+  }
+  return {};
+}
+
+// Of what a command line asks for, some is instead of a run.
+void check_together(const CommandLine& command) {
+  const auto& given = command.given;
+  const auto refuse = [](const std::string& flag, const std::string& why) {
+    throw CLI::ValidationError(flag, why);
+  };
+  if (!command.compare.empty()) {
+    const auto other = other_than(given, {"--compare", "--out"});
+    if (!other.empty()) {
+      refuse(other, "is of no use with --compare, which trains nothing");
+    }
+  }
+  if (!command.evaluate.empty()) {
+    const auto other = other_than(
+        given,
+        {"--evaluate", "--export", "--data-dir", "--device", "--threads"});
+    if (!other.empty()) {
+      refuse(
+          other,
+          "is of no use with --evaluate, which takes it from the checkpoint");
+    }
+  }
+  if (command.resume && command.options.lr_find) {
+    refuse("--resume", "is of no use with --lr-find, which trains nothing");
+  }
+  if (!command.options.export_file.empty() && command.options.lr_find) {
+    refuse("--export", "is of no use with --lr-find, which trains nothing");
+  }
+  if (command.resume && command.overwrite) {
+    refuse("--overwrite", "would remove the run that --resume goes on with");
+  }
+  if (command.overwrite && given.count("--out") == 0) {
+    refuse(
+        "--overwrite",
+        "wants --out, the folder of the run to replace; without that a run "
+        "gets a new folder");
+  }
+}
+
+bool is_run(const CommandLine& command) {
+  return !command.resume && command.compare.empty() && command.evaluate.empty();
+}
+
+constexpr const char* kVersion =
+    "stepsize-train " STEPSIZE_VERSION " (LibTorch " TORCH_VERSION ")";
+
 }  // namespace
 
 CommandLine parse_command_line(int argc, const char* const* argv) {
@@ -137,24 +196,30 @@ CommandLine parse_command_line(int argc, const char* const* argv) {
   });
   // The last of several counts, so that a script's options can be overridden.
   app.option_defaults()->take_last();
+  app.set_help_flag("-h,--help", "The options that matter most");
+  app.set_help_all_flag("--help-all", "All options, and more on them");
+  app.set_version_flag("--version", kVersion, "Versions of this and LibTorch");
+  // They are refused by check_known(), in their order and with what may be
+  // meant.
+  app.allow_extras();
   CommandLine result;
   OpenOptions open;
   add_options(app, result, open);
   try {
     app.parse(argc, argv);
+    check_known(app);
     result.given = given_options(app);
     check_alone(result.given);
-    if (result.resume && result.options.lr_find) {
-      throw CLI::ValidationError(
-          "--resume", "is of no use with --lr-find, which trains nothing");
-    }
-    if (result.resume && result.overwrite) {
-      throw CLI::ValidationError(
-          "--overwrite", "would remove the run that --resume goes on with");
-    }
-    if (!result.resume) {
+    check_together(result);
+    if (is_run(result)) {
       fill_defaults(result.options, open);
     }
+  } catch (const CLI::CallForHelp&) {
+    std::cout << kShortHelp;
+    result.exit_status = 0;
+  } catch (const CLI::CallForAllHelp&) {
+    std::cout << app.help();
+    result.exit_status = 0;
   } catch (const CLI::ParseError& error) {
     const int status = app.exit(error, std::cout, std::cerr);
     result.exit_status = status == 0 ? 0 : kBadCommandLine;

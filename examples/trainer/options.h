@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace stepsize::trainer {
 
@@ -57,7 +58,10 @@ struct TrainOptions {
   double timeout = 60;
   /// Train on the first so many images; 0: on all.
   std::int64_t limit_train = 0;
-  std::filesystem::path out = "stepsize-run";
+  /// Empty: a folder of its own for each run, see run_folder.h.
+  std::filesystem::path out;
+  /// Where the trained weights go; empty: nowhere.
+  std::filesystem::path export_file;
   bool profile = false;
   /// Updates between checkpoints, besides the one after each epoch, which is
   /// all that there are where this is nothing; 0: none at all.
@@ -80,6 +84,10 @@ struct CommandLine {
   bool resume = false;
   /// Replace the run in options.out, if there is one.
   bool overwrite = false;
+  /// Compare the runs in these folders, and do no more.
+  std::vector<std::string> compare;
+  /// Test the model of this checkpoint, and do no more.
+  std::filesystem::path evaluate;
   /// Those that were given.
   OptionValues given;
   std::optional<int> exit_status;

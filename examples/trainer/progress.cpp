@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "text.h"
 
@@ -14,65 +15,104 @@ std::string clock_text(double seconds) {
                    : format("%lld:%02lld", minutes, whole % 60);
 }
 
-Progress::Progress(
-    std::ostream& out,
-    bool bar,
-    std::int64_t epochs,
-    std::int64_t steps,
-    std::int64_t images,
-    std::int64_t images_done)
+Progress::Progress(std::ostream& out, bool bar, const ProgressPlan& plan)
     : out_(out),
       bar_(bar),
-      epochs_(epochs),
-      steps_(steps),
-      images_(images),
-      images_before_(images_done),
-      images_done_(images_done),
-      start_(Clock::now()),
-      drawn_(start_) {
+      plan_(plan),
+      images_done_(plan.images_done),
+      tested_(plan.tests_done * plan.test_images),
+      last_(Clock::now()),
+      drawn_(last_) {
   out_ << "epoch   step       rate  train loss  accuracy   test loss  accuracy"
           "  images/s\n"
        << std::flush;
 }
 
-void Progress::add(const StepResult& result) {
-  images_done_ += result.batch;
+double Progress::seconds_since_last() {
+  const auto before = std::exchange(last_, Clock::now());
+  return std::chrono::duration<double>(last_ - before).count();
+}
+
+bool Progress::is_due() {
   constexpr auto kBetweenFrames = std::chrono::milliseconds(100);
-  const auto now = Clock::now();
-  if (!bar_ || now - drawn_ < kBetweenFrames) {
-    return;
+  if (!bar_ || last_ - drawn_ < kBetweenFrames) {
+    return false;
   }
-  drawn_ = now;
-  // Tests are part of the time so far, and so of the time that is left.
-  const double passed = std::chrono::duration<double>(now - start_).count();
-  const auto done = static_cast<double>(images_done_ - images_before_);
-  const auto to_do = static_cast<double>(images_ - images_done_);
-  const double left = passed / done * to_do;
+  drawn_ = last_;
+  return true;
+}
+
+std::string Progress::cells() {
   constexpr std::int64_t kCells = 20;
-  const auto full = static_cast<std::size_t>(kCells * images_done_ / images_);
-  const std::string cells =
-      '[' + std::string(full, '#') + std::string(kCells - full, '.') + "] ";
-  const std::string epoch = format(
-      "epoch %lld/%lld ",
-      static_cast<long long>(result.epoch),
-      static_cast<long long>(epochs_));
-  const std::string rest = format(
-      "%lld/%lld  loss %.3g  %.0f/s  %s left",
-      static_cast<long long>(result.step),
-      static_cast<long long>(steps_),
-      result.loss,
-      done / passed,
-      clock_text(left).c_str());
+  const double done = estimate_.work(images_done_, tested_);
+  const double all =
+      estimate_.work(plan_.images, plan_.epochs * plan_.test_images);
+  // What a test takes is a guess at first: a bar does not go back.
+  full_cells_ = std::clamp(
+      static_cast<std::int64_t>(kCells * done / all), full_cells_, kCells);
+  const auto full = static_cast<std::size_t>(full_cells_);
+  return '[' + std::string(full, '#') + std::string(kCells - full, '.') + "] ";
+}
+
+std::string Progress::time_left() const {
+  return clock_text(estimate_.seconds(
+             plan_.images - images_done_,
+             plan_.epochs * plan_.test_images - tested_)) +
+         " left";
+}
+
+void Progress::draw(const std::string& start, const std::string& end) {
   // A line that the terminal wraps could not be taken away again.
   constexpr std::size_t kColumns = 79;
-  const bool fits = epoch.size() + cells.size() + rest.size() <= kColumns;
-  out_ << '\r' << epoch << (fits ? cells : "") << rest << "\x1b[K"
-       << std::flush;
+  const std::string bar = cells();
+  const bool fits = start.size() + bar.size() + end.size() <= kColumns;
+  out_ << '\r' << start << (fits ? bar : "") << end << "\x1b[K" << std::flush;
+}
+
+void Progress::add(const StepResult& result) {
+  images_done_ += result.batch;
+  estimate_.add_training(result.batch, seconds_since_last());
+  if (!is_due()) {
+    return;
+  }
+  draw(
+      format(
+          "epoch %lld/%lld ",
+          static_cast<long long>(result.epoch),
+          static_cast<long long>(plan_.epochs)),
+      format(
+          "%lld/%lld  loss %.3g  %.0f/s  ",
+          static_cast<long long>(result.step),
+          static_cast<long long>(plan_.steps),
+          result.loss,
+          estimate_.training_rate()) +
+          time_left());
+}
+
+void Progress::add_test(std::int64_t epoch, std::int64_t images) {
+  const std::int64_t more = images - std::exchange(tested_in_epoch_, images);
+  tested_ += more;
+  estimate_.add_test(more, seconds_since_last());
+  if (!is_due()) {
+    return;
+  }
+  draw(
+      format(
+          "epoch %lld/%lld ",
+          static_cast<long long>(epoch),
+          static_cast<long long>(plan_.epochs)),
+      format(
+          "test %lld/%lld  ",
+          static_cast<long long>(images),
+          static_cast<long long>(plan_.test_images)) +
+          time_left());
 }
 
 void Progress::add(const EpochResult& result) {
   constexpr double kPercent = 100;
   clear();
+  tested_in_epoch_ = 0;
+  tested_ = result.epoch * plan_.test_images;
   // A loss of so many digits has left the table anyway.
   constexpr double kWide = 1e5;
   const auto loss = [](double value) {

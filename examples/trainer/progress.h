@@ -6,25 +6,34 @@
 #include <string>
 
 #include "results.h"
+#include "work_estimate.h"
 
 namespace stepsize::trainer {
 
+/// What a run is going to do, in all.
+struct ProgressPlan {
+  std::int64_t epochs = 0;
+  std::int64_t steps = 0;
+  /// Of training, each as often as it is trained on.
+  std::int64_t images = 0;
+  /// In the test after each epoch.
+  std::int64_t test_images = 0;
+  /// What an earlier part of the run has done.
+  std::int64_t images_done = 0;
+  std::int64_t tests_done = 0;
+};
+
 /// Tells a person how a run is going: a row an epoch, and on a terminal a bar
-/// below with the training rate and the time that is left.
+/// below with the training rate and the time that is left, of which tests are a
+/// part.
 class Progress {
  public:
-  /// `steps` updates are to come, of `images` images in all, in `epochs`
-  /// epochs, `images_done` of which an earlier part of the run has had. Without
-  /// `bar` nothing but whole rows is written.
-  Progress(
-      std::ostream& out,
-      bool bar,
-      std::int64_t epochs,
-      std::int64_t steps,
-      std::int64_t images,
-      std::int64_t images_done = 0);
+  /// Without `bar` nothing but whole rows is written.
+  Progress(std::ostream& out, bool bar, const ProgressPlan& plan);
 
   void add(const StepResult& result);
+  /// So many images of the test after this epoch are done.
+  void add_test(std::int64_t epoch, std::int64_t images);
   void add(const EpochResult& result);
   /// Takes the bar away, so that what is printed next stands alone.
   void clear();
@@ -32,14 +41,22 @@ class Progress {
  private:
   using Clock = std::chrono::steady_clock;
 
+  double seconds_since_last();
+  bool is_due();
+  std::string cells();
+  std::string time_left() const;
+  void draw(const std::string& start, const std::string& end);
+
   std::ostream& out_;
   bool bar_;
-  std::int64_t epochs_;
-  std::int64_t steps_;
-  std::int64_t images_;
-  std::int64_t images_before_;
+  ProgressPlan plan_;
   std::int64_t images_done_;
-  Clock::time_point start_;
+  // Images of all tests so far, and of the one that is on.
+  std::int64_t tested_;
+  std::int64_t tested_in_epoch_ = 0;
+  WorkEstimate estimate_;
+  std::int64_t full_cells_ = 0;
+  Clock::time_point last_;
   Clock::time_point drawn_;
 };
 

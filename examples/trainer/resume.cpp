@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <sstream>
 #include <stdexcept>
 
 #include "option_values.h"
@@ -67,6 +68,7 @@ RunRequest read_request(const CommandLine& command, std::ostream& err) {
       options_from(resumed_options(record.options, command.given, out));
   options.out = out;
   options.profile = command.options.profile;
+  options.export_file = command.options.export_file;
   if (options.world_size != command.options.world_size) {
     throw std::invalid_argument(
         "--resume: " + run_in(options) + " is one of " +
@@ -86,9 +88,15 @@ std::string nothing_left(const RunRequest& request) {
   const auto& options = request.options;
   const std::int64_t done = request.earlier->epochs_done;
   const std::string after = " after " + counted(done, "epoch");
+  const std::string to_export =
+      options.export_file.empty()
+          ? ""
+          : "; --evaluate " +
+                (checkpoint_folder(options.out) / "best.ckpt").string() +
+                " --export writes its weights";
   if (request.earlier->stopped_early) {
     return run_in(options) + " stopped early" + after +
-           ": there is nothing left to do";
+           ": there is nothing left to do" + to_export;
   }
   const bool has_ended = done == epochs_of(*request.earlier);
   if (options.epochs < done || (options.epochs == done && !has_ended)) {
@@ -96,9 +104,10 @@ std::string nothing_left(const RunRequest& request) {
         "--epochs " + std::to_string(options.epochs) + ": " + run_in(options) +
         " has done " + counted(done, "epoch") + " already");
   }
-  return options.epochs > done ? ""
-                               : run_in(options) + " has ended" + after +
-                                     "; a larger --epochs makes it longer";
+  return options.epochs > done
+             ? ""
+             : run_in(options) + " has ended" + after +
+                   "; a larger --epochs makes it longer" + to_export;
 }
 
 void check_data(const RunRequest& request, const std::string& data) {
@@ -108,6 +117,19 @@ void check_data(const RunRequest& request, const std::string& data) {
         data + ",\nand " + run_in(request.options) + " was trained on\n  " +
         request.earlier->data);
   }
+}
+
+Course first_course(
+    const RunRequest& request,
+    TrainOptions options,
+    std::int64_t images,
+    std::ostream& err) {
+  if (!request.earlier) {
+    return plan_course(options, images, err);
+  }
+  options.epochs = request.earlier->planned_epochs;
+  std::ostringstream said_before;
+  return plan_course(options, images, said_before);
 }
 
 bool set_length(

@@ -36,6 +36,14 @@ std::string nothing_left(const RunRequest& request);
 /// images; `data` is data_text() of the ones that are there.
 void check_data(const RunRequest& request, const std::string& data);
 
+/// The course as it was planned first. Of a run that goes on nothing is said to
+/// `err` again.
+Course first_course(
+    const RunRequest& request,
+    TrainOptions options,
+    std::int64_t images,
+    std::ostream& err);
+
 /// Gives course and scheduler of a run that goes on the lengths that it had,
 /// and the one that options.epochs asks for: what is left of the schedule is
 /// drawn out as much as what is left of the run, and the rate goes on without a

@@ -8,21 +8,25 @@
 #include <memory>
 #include <optional>
 #include <ostream>
-#include <sstream>
 #include <string>
 
 #include "batch_norm.h"
 #include "batch_source.h"
+#include "comparison.h"
 #include "course.h"
+#include "evaluate_run.h"
 #include "image_model.h"
 #include "image_set.h"
 #include "lr_choice.h"
 #include "machine.h"
+#include "model_export.h"
 #include "phase_timer.h"
 #include "processes.h"
 #include "resume.h"
 #include "run_checkpoints.h"
 #include "run_end.h"
+#include "run_folder.h"
+#include "run_images.h"
 #include "run_lock.h"
 #include "run_setup.h"
 #include "run_text.h"
@@ -33,69 +37,27 @@
 namespace stepsize::trainer {
 namespace {
 
-TrainTestSets load_images(const TrainOptions& options, std::ostream& out) {
-  TrainTestSets sets = load_sets(options.dataset, options.data_dir);
-  for (const auto& note : sets.notes) {
-    out << note << '\n';
-  }
-  if (options.limit_train > sets.train.size()) {
-    out << "--limit-train " << options.limit_train << ": there are "
-        << counted(sets.train.size(), "image") << '\n';
-  } else if (options.limit_train > 0) {
-    sets.train.images = sets.train.images.narrow(0, 0, options.limit_train);
-    sets.train.labels = sets.train.labels.narrow(0, 0, options.limit_train);
-  }
-  return sets;
-}
-
 void wait_for_cuda() { torch::cuda::synchronize(); }
 
-BatchSource train_source(
-    const TrainTestSets& sets,
-    const Normalization& normalization,
-    const TrainOptions& options,
-    torch::Device device) {
-  constexpr std::int64_t kCropPadding = 4;
-  BatchSourceOptions source;
-  source.batch_size = options.batch_size;
-  source.shuffle = true;
-  source.seed = options.seed;
-  source.flip = options.augment != "none";
-  source.padding = options.augment == "crop-flip" ? kCropPadding : 0;
-  source.ranks = options.world_size;
-  source.rank = options.rank;
-  return {sets.train, normalization, source, device};
-}
-
-BatchSource test_source(
-    const TrainTestSets& sets,
-    const Normalization& normalization,
-    const TrainOptions& options,
-    torch::Device device) {
-  BatchSourceOptions source;
-  source.ranks = options.world_size;
-  source.rank = options.rank;
-  // On a CPU a batch's activations should stay in the caches.
-  source.batch_size = device.is_cpu() ? 100 : 1000;
-  return {sets.test, normalization, source, device};
-}
-
-// The course as it was planned first.
-Course first_course(
-    const RunRequest& request,
-    TrainOptions options,
-    std::int64_t images,
-    std::ostream& err) {
-  if (!request.earlier) {
-    return plan_course(options, images, err);
+// A folder of its own where none is named.
+void choose_folder(TrainOptions& options, Reduction* ranks) {
+  if (!options.out.empty()) {
+    return;
   }
-  options.epochs = request.earlier->planned_epochs;
-  std::ostringstream said_before;
-  return plan_course(options, images, said_before);
+  const std::string name = run_name(options);
+  std::int64_t number = 0;
+  together(ranks, [&] { number = options.rank == 0 ? make_new_run(name) : 0; });
+  if (ranks != nullptr) {
+    number = static_cast<std::int64_t>(ranks->max(static_cast<double>(number)));
+  }
+  options.out = run_folder(name, number);
 }
 
-int start_run(const CommandLine& command, const Console& console) {
+int start_run(CommandLine command, const Console& console) {
   check_processes(command.options);
+  if (command.resume && command.options.out.empty()) {
+    command.options.out = last_run();
+  }
   const RunRequest request = read_request(command, console.err);
   const TrainOptions& asked = request.options;
   if (const auto why = nothing_left(request); !why.empty()) {
@@ -123,14 +85,10 @@ int start_run(const CommandLine& command, const Console& console) {
   const StopSignals signals;
   AgreedSignal signal(signals, ranks.get());
   const auto should_stop = [&] { return signal.received() != 0; };
-  const TrainOptions options =
-      fit_to_data(asked, sets.train.size(), console.out);
+  TrainOptions options = fit_to_data(asked, sets.train.size(), console.out);
 
-  const auto& images = sets.train.images;
   torch::manual_seed(options.seed);
-  const auto model = make_model(
-      options.model,
-      {images.size(1), images.size(2), images.size(3), sets.classes});
+  const auto model = make_model(options.model, image_shape(sets));
   model->to(device);
   if (ranks) {
     set_reduction(*model, ranks);
@@ -142,6 +100,12 @@ int start_run(const CommandLine& command, const Console& console) {
 
   Course course =
       first_course(request, options, train_images.size(), console.err);
+  together(ranks.get(), [&] {
+    if (options.rank == 0) {
+      check_export(options.export_file);
+    }
+  });
+  choose_folder(options, ranks.get());
   std::optional<RunLock> lock;
   together(ranks.get(), [&] {
     if (options.rank == 0) {
@@ -186,6 +150,7 @@ int start_run(const CommandLine& command, const Console& console) {
       data,
       sets.classes,
       *model,
+      normalization,
       train_images,
       test_images,
       timer,
@@ -205,6 +170,12 @@ int run(
     say_as(command.options, message, err);
   };
   try {
+    if (!command.compare.empty()) {
+      return compare_runs(command.compare, command.options.out, out);
+    }
+    if (!command.evaluate.empty()) {
+      return evaluate_checkpoint(command, {out, err, bar, err});
+    }
     if (command.options.rank == 0) {
       return start_run(command, {out, err, bar, err});
     }

@@ -93,6 +93,10 @@ LogPlace RunCheckpoints::load() {
   return place;
 }
 
+void RunCheckpoints::load(const std::string& path) {
+  load_checkpoint(path, checkpoint_);
+}
+
 bool RunCheckpoints::save(
     const LogPlace& place, std::optional<double> test_loss) {
   return save_by(

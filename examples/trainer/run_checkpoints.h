@@ -62,6 +62,8 @@ class RunCheckpoints {
   /// checkpoint's then. Throws c10::Error, and changes nothing, where none is
   /// sound or one does not fit.
   LogPlace load();
+  /// Loads this file, wherever it lies, as load_checkpoint() does.
+  void load(const std::string& path);
 
   /// Saves the run as it is, with the log at `place`. False where that cannot
   /// be, which error() says; earlier checkpoints are then as they were.

@@ -3,6 +3,7 @@
 #include <exception>
 #include <ostream>
 
+#include "model_export.h"
 #include "run.h"
 #include "run_text.h"
 #include "text.h"
@@ -143,6 +144,12 @@ int report_end(
     for (const auto& line : setup.timer.report()) {
       console.out << "  " << line << '\n';
     }
+  }
+  console.out << '\n';
+  report_summary(epochs, setup.options.out, console.out);
+  if (!setup.options.export_file.empty()) {
+    export_weights(setup.model, setup.normalization, setup.options.export_file);
+    console.out << "weights: " << setup.options.export_file.string() << '\n';
   }
   if (!log.error().empty()) {
     console.err << "warning: the log lacks its last rows: " << log.error()

@@ -61,28 +61,8 @@ std::vector<double> window_sums(
   return sums;
 }
 
-// Updates to either side in the mean of smooth().
+// Updates to either side in the mean of smoothed().
 std::size_t smoothing_reach(std::size_t updates) { return updates / 200; }
-
-// Each value becomes the mean of the ones around it, so that a curve of single
-// batches can be read. Those that are not finite stay, and count for no other.
-std::vector<double> smooth(const std::vector<double>& values) {
-  std::vector<double> finite;
-  std::vector<double> ones;
-  for (const double value : values) {
-    finite.push_back(std::isfinite(value) ? value : 0);
-    ones.push_back(std::isfinite(value) ? 1 : 0);
-  }
-  const std::size_t reach = smoothing_reach(values.size());
-  const auto sums = window_sums(finite, reach);
-  const auto counts = window_sums(ones, reach);
-  std::vector<double> result;
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    result.push_back(
-        std::isfinite(values[i]) ? sums[i] / counts[i] : values[i]);
-  }
-  return result;
-}
 
 // "norm", or "norm, mean of 9" where it is smoothed.
 std::string smoothed_name(const std::string& name, std::size_t updates) {
@@ -174,7 +154,8 @@ void draw_losses(
       curve(epochs, [](const EpochResult& epoch) { return epoch.test_loss; });
   LinePlot plot("Loss");
   plot.x_label("update").y_label("cross-entropy").y_log();
-  plot.line(smoothed_name("training", steps.size()), train.x, smooth(train.y));
+  plot.line(
+      smoothed_name("training", steps.size()), train.x, smoothed(train.y));
   plot.line("test", test.x, test.y).points("test", test.x, test.y);
   write_svg((folder / "loss.svg").string(), plot);
 }
@@ -205,7 +186,7 @@ void draw_gradients(
   const auto norms = curve(steps, norm);
   LinePlot plot("Gradient");
   plot.x_label("update").y_label("norm").y_log();
-  plot.line(smoothed_name("norm", steps.size()), norms.x, smooth(norms.y));
+  plot.line(smoothed_name("norm", steps.size()), norms.x, smoothed(norms.y));
   if (plan.max_norm) {
     add_level(plot, "max norm", *plan.max_norm, steps.size());
   }
@@ -247,6 +228,24 @@ void draw_batches(
 }
 
 }  // namespace
+
+std::vector<double> smoothed(const std::vector<double>& values) {
+  std::vector<double> finite;
+  std::vector<double> ones;
+  for (const double value : values) {
+    finite.push_back(std::isfinite(value) ? value : 0);
+    ones.push_back(std::isfinite(value) ? 1 : 0);
+  }
+  const std::size_t reach = smoothing_reach(values.size());
+  const auto sums = window_sums(finite, reach);
+  const auto counts = window_sums(ones, reach);
+  std::vector<double> result;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    result.push_back(
+        std::isfinite(values[i]) ? sums[i] / counts[i] : values[i]);
+  }
+  return result;
+}
 
 const std::vector<std::string>& result_pictures() {
   static const std::vector<std::string> names{

@@ -28,6 +28,10 @@ struct RunPlan {
   std::optional<double> stability_limit = std::nullopt;
 };
 
+/// Each value becomes the mean of the ones around it, so that a curve of single
+/// batches can be read. Those that are not finite stay, and count for no other.
+std::vector<double> smoothed(const std::vector<double>& values);
+
 /// Pictures that draw_results() may leave beside lr.svg.
 const std::vector<std::string>& result_pictures();
 

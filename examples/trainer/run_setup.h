@@ -58,6 +58,7 @@ struct RunSetup {
   const std::string& data;
   std::int64_t classes;
   ImageModel& model;
+  const Normalization& normalization;
   BatchSource& train;
   BatchSource& test;
   PhaseTimer& timer;

@@ -6,6 +6,7 @@
 #include <csignal>
 
 #include "progress.h"
+#include "run_checkpoints.h"
 #include "text.h"
 
 namespace stepsize::trainer {
@@ -76,6 +77,51 @@ void report_result(
   }
   out << "test accuracy " << 100 * epochs[kept].test_accuracy << "% after "
       << clock_text(seconds) << '\n';
+}
+
+void report_summary(
+    const std::vector<EpochResult>& epochs,
+    const std::filesystem::path& folder,
+    std::ostream& out) {
+  constexpr double kPercent = 100;
+  const auto best = std::min_element(
+      epochs.begin(),
+      epochs.end(),
+      [](const EpochResult& a, const EpochResult& b) {
+        return a.test_loss < b.test_loss;
+      });
+  out << format(
+      "best epoch %lld of %lld: test loss %.4g, accuracy %.2f%%\n",
+      static_cast<long long>(best->epoch),
+      static_cast<long long>(epochs.back().epoch),
+      best->test_loss,
+      kPercent * best->test_accuracy);
+  std::vector<std::string> names;
+  std::error_code error;
+  for (const auto& below : {folder, checkpoint_folder(folder)}) {
+    std::vector<std::string> here;
+    for (const auto& entry :
+         std::filesystem::directory_iterator(below, error)) {
+      const auto ending = entry.path().extension();
+      if (ending == ".csv" || ending == ".svg" || ending == ".ckpt") {
+        here.push_back(entry.path().lexically_relative(folder).string());
+      }
+    }
+    std::sort(here.begin(), here.end());
+    names.insert(names.end(), here.begin(), here.end());
+  }
+  out << "files in " << folder.string() << ":\n  ";
+  constexpr std::size_t kColumns = 79;
+  std::size_t column = 2;
+  for (const auto& name : names) {
+    if (column > 2 && column + 1 + name.size() > kColumns) {
+      out << "\n  ";
+      column = 2;
+    }
+    out << (column > 2 ? " " : "") << name;
+    column += name.size() + (column > 2 ? 1 : 0);
+  }
+  out << '\n';
 }
 
 std::string signal_name(int signal) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <filesystem>
 #include <ostream>
 #include <string>
 #include <vector>
@@ -33,6 +34,13 @@ void report_result(
     std::size_t kept,
     bool stopped_early,
     double seconds,
+    std::ostream& out);
+
+/// The epoch with the lowest test loss, and the files that the run has left in
+/// its folder, as lines for a person.
+void report_summary(
+    const std::vector<EpochResult>& epochs,
+    const std::filesystem::path& folder,
     std::ostream& out);
 
 /// "Ctrl-C", "SIGTERM".

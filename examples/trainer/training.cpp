@@ -309,13 +309,21 @@ std::optional<TestResult> evaluate(
     ImageModel& model,
     BatchSource& source,
     const std::function<bool()>& should_stop,
-    Reduction* ranks) {
+    Reduction* ranks,
+    const std::function<void(std::int64_t)>& on_images) {
   const torch::NoGradGuard no_grad;
   const bool was_training = model.is_training();
   model.eval();
   torch::Tensor loss;
   torch::Tensor right;
   bool stopped = false;
+  std::int64_t done = 0;
+  const auto count_images = [&](std::int64_t images) {
+    done += images;
+    if (on_images) {
+      on_images(done);
+    }
+  };
   source.start_epoch();
   while (const auto batch = source.next()) {
     stopped = should_stop && should_stop();
@@ -323,6 +331,7 @@ std::optional<TestResult> evaluate(
       break;
     }
     if (batch->labels.size(0) == 0) {
+      count_images(batch->size());
       continue;
     }
     const auto logits = model.forward(batch->images);
@@ -334,6 +343,7 @@ std::optional<TestResult> evaluate(
     const auto count = count_right(logits, batch->labels);
     loss = loss.defined() ? loss.add_(sum) : sum;
     right = right.defined() ? right.add_(count) : count;
+    count_images(batch->size());
   }
   model.train(was_training);
   if (stopped) {
@@ -364,8 +374,16 @@ TrainingEnd train(
       return TrainingEnd::kStopped;
     }
     setup.timer.enter(Phase::kTest);
-    const auto test =
-        evaluate(setup.model, setup.test, listener.should_stop, setup.ranks);
+    const auto test = evaluate(
+        setup.model,
+        setup.test,
+        listener.should_stop,
+        setup.ranks,
+        [&](std::int64_t images) {
+          if (listener.on_test) {
+            listener.on_test(state.epoch, images);
+          }
+        });
     setup.timer.stop();
     if (!test) {
       pause(listener);

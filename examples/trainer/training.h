@@ -53,12 +53,14 @@ struct TestResult {
 
 /// Runs the model over one epoch of `source` in evaluation mode, and leaves
 /// it in the mode it was in. Nothing where `should_stop`, which is asked before
-/// each batch, ended it. With `ranks`, over the shares of all.
+/// each batch, ended it. With `ranks`, over the shares of all. `on_images`
+/// hears after each batch how many images, those of all ranks, are done.
 std::optional<TestResult> evaluate(
     ImageModel& model,
     BatchSource& source,
     const std::function<bool()>& should_stop = nullptr,
-    Reduction* ranks = nullptr);
+    Reduction* ranks = nullptr,
+    const std::function<void(std::int64_t)>& on_images = nullptr);
 
 /// What a run works with; nothing is owned. Model and sources are on one
 /// device.
@@ -89,6 +91,8 @@ struct TrainingSetup {
 struct TrainingListener {
   std::function<void(const StepResult&)> on_step;
   std::function<void(const EpochResult&)> on_epoch;
+  /// In the test after an epoch: the epoch, and how many images are done.
+  std::function<void(std::int64_t, std::int64_t)> on_test;
   /// Whether to stop; asked after each update and in tests.
   std::function<bool()> should_stop;
   /// Called where the setup's parts and the state are those of one moment, and

@@ -231,6 +231,9 @@ TrainingEnd TrainingRun::train_on() {
     }
     progress_->add(result);
   };
+  listener.on_test = [&](std::int64_t epoch, std::int64_t images) {
+    progress_->add_test(epoch, images);
+  };
   listener.should_stop = [&] { return setup_.signal.received() != 0; };
   listener.on_pause = [&](std::optional<double> test_loss) { save(test_loss); };
   return train(
@@ -258,13 +261,14 @@ int TrainingRun::run() {
     console_.out << "goes on after " << counted(state_.step, "update")
                  << ", in epoch " << state_.epoch << "\n\n";
   }
-  progress_.emplace(
-      console_.out,
-      console_.bar,
-      options.epochs,
-      updates,
-      options.epochs * setup_.train.size(),
-      state_.images);
+  ProgressPlan plan;
+  plan.epochs = options.epochs;
+  plan.steps = updates;
+  plan.images = options.epochs * setup_.train.size();
+  plan.test_images = setup_.test.size();
+  plan.images_done = state_.images;
+  plan.tests_done = state_.epoch - 1;
+  progress_.emplace(console_.out, console_.bar, plan);
   try {
     if (train_on() == TrainingEnd::kStopped) {
       draw();

@@ -140,6 +140,90 @@ TEST_F(IdxDatasetTest, RefusesUnequalCounts) {
   EXPECT_THAT(error(), AllOf(HasSubstr("2 images"), HasSubstr("3 labels")));
 }
 
+TEST_F(IdxDatasetTest, CountsClassesFromTheFirstLabel) {
+  write_plain(labels_, idx(kLabels, {2}, {26, 1}));
+  const IdxDataset set(images_, labels_, {26, 1});
+  EXPECT_TRUE(
+      torch::equal(set.labels(), torch::tensor({25, 0}, torch::kInt64)));
+  for (const std::uint8_t beyond : {0, 27}) {
+    write_plain(labels_, idx(kLabels, {2}, {26, beyond}));
+    EXPECT_THAT(
+        message_of([&] {
+          IdxDataset(images_, labels_, {26, 1});
+        }),
+        AllOf(
+            HasSubstr("label of image 1 is " + std::to_string(beyond) + ","),
+            HasSubstr("1 .. 26")));
+  }
+}
+
+TEST_F(IdxDatasetTest, TurnsImagesThatLieColumnByColumn) {
+  // The file's rows are the columns: 2 columns of 3 pixels each.
+  const IdxDataset set(images_, labels_, {4, 0, true});
+  ASSERT_EQ(set.images().sizes(), torch::IntArrayRef({2, 1, 3, 2}));
+  EXPECT_TRUE(torch::equal(
+      set.images()[0][0],
+      torch::tensor({0, 153, 51, 204, 102, 255}, torch::kUInt8).view({3, 2})));
+  EXPECT_TRUE(set.images().is_contiguous());
+}
+
+// As QMNIST has them: eight big-endian integers, the class first.
+Bytes int_labels(const std::vector<std::int32_t>& classes) {
+  Bytes values;
+  for (const std::int32_t label : classes) {
+    for (std::uint32_t column = 0; column < 8; ++column) {
+      const auto value =
+          column == 0 ? static_cast<std::uint32_t>(label) : 70000U + column;
+      for (const unsigned shift : {24U, 16U, 8U, 0U}) {
+        values.push_back(static_cast<std::uint8_t>(value >> shift & 0xffU));
+      }
+    }
+  }
+  return values;
+}
+
+constexpr std::uint32_t kIntLabels = 0xc02;
+
+TEST_F(IdxDatasetTest, ReadsLabelsOfEightIntegers) {
+  write_plain(labels_, idx(kIntLabels, {2, 8}, int_labels({3, 1})));
+  const IdxDataset set(images_, labels_, 4);
+  EXPECT_TRUE(torch::equal(set.labels(), torch::tensor({3, 1}, torch::kInt64)));
+}
+
+TEST_F(IdxDatasetTest, RefusesLabelsOfIntegersThatAreNone) {
+  write_plain(labels_, idx(kIntLabels, {2, 8}, int_labels({3, -1})));
+  EXPECT_THAT(error(), HasSubstr("label of image 1 is -1, expected 0 .. 3"));
+  write_plain(labels_, idx(kIntLabels, {2, 8}, int_labels({256, 1})));
+  EXPECT_THAT(error(), HasSubstr("label of image 0 is 256, expected 0 .. 3"));
+  write_plain(labels_, idx(kIntLabels, {2, 4}, int_labels({1})));
+  EXPECT_THAT(
+      error(), AllOf(HasSubstr("must have 8 numbers"), HasSubstr("has 4")));
+  auto cut = int_labels({3, 1});
+  cut.pop_back();
+  write_plain(labels_, idx(kIntLabels, {2, 8}, cut));
+  EXPECT_THAT(
+      error(), AllOf(HasSubstr("truncated: 63 bytes"), HasSubstr("64")));
+}
+
+TEST_F(IdxDatasetTest, RefusesALayoutOutOfRange) {
+  EXPECT_THAT(
+      message_of([&] { IdxDataset(images_, labels_, 257); }),
+      HasSubstr("classes must be in 1 .. 256, got 257"));
+  EXPECT_THAT(
+      message_of([&] {
+        IdxDataset(images_, labels_, {4, -1});
+      }),
+      HasSubstr("first_label must be in 0 .. 255, got -1"));
+}
+
+TEST_F(IdxDatasetTest, RefusesAFileThatUnpacksToTooMuch) {
+  write_gzip(images_, Bytes(100000, 0));
+  EXPECT_EQ(read_bytes(images_, 100000).size(), 100000U);
+  EXPECT_THAT(
+      message_of([&] { read_bytes(images_, 99999); }),
+      AllOf(HasSubstr(images_.string()), HasSubstr("more than 99999 bytes")));
+}
+
 TEST_F(IdxDatasetTest, RefusesMissingFile) {
   std::filesystem::remove(labels_);
   EXPECT_THAT(

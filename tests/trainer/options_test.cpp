@@ -3,19 +3,25 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <optional>
 #include <regex>
+#include <set>
 #include <sstream>
 #include <string>
 #include <vector>
+
+#include "examples/trainer/unknown_options.h"
 
 namespace stepsize::trainer {
 namespace {
 
 using testing::AllOf;
 using testing::AnyOf;
+using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::MatchesRegex;
 
 CommandLine parse(std::vector<const char*> arguments) {
   arguments.insert(arguments.begin(), "stepsize-train");
@@ -250,7 +256,7 @@ TEST(ParseCommandLine, RefusesOptionsOfSeveralProcessesWithoutTheirNumber) {
 }
 
 TEST(ParseCommandLine, RefusesUnknownNames) {
-  EXPECT_THAT(refusal({"--dataset", "mnist"}), HasSubstr("mnist"));
+  EXPECT_THAT(refusal({"--dataset", "imagenet"}), HasSubstr("imagenet"));
   EXPECT_THAT(refusal({"--model", "vgg"}), HasSubstr("vgg"));
   EXPECT_THAT(refusal({"--optimizer", "lion"}), HasSubstr("lion"));
   EXPECT_THAT(refusal({"--augment", "all"}), HasSubstr("all"));
@@ -263,11 +269,120 @@ TEST(ParseCommandLine, AsksForTheFolderOfCifar) {
       AllOf(HasSubstr("--data-dir"), HasSubstr("cifar10")));
 }
 
-TEST(ParseCommandLine, HelpShowsCommandsAndSchedules) {
+// What goes to the terminal before the program ends.
+std::string printed(const char* option) {
   testing::internal::CaptureStdout();
-  const auto command = parse({"--help"});
-  const std::string help = testing::internal::GetCapturedStdout();
+  const auto command = parse({option});
   EXPECT_EQ(command.exit_status, 0);
+  return testing::internal::GetCapturedStdout();
+}
+
+void expect_narrow(const std::string& text) {
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    // Newer versions of CLI11 leave a space where they break a line.
+    EXPECT_LE(line.find_last_not_of(' ') + 1, 79U) << line;
+  }
+}
+
+std::set<std::string> options_at_line_starts(const std::string& text) {
+  std::set<std::string> names;
+  const std::regex pattern("(^|\n)  (-h,)?(--[a-z-]+)");
+  for (std::sregex_iterator at(text.begin(), text.end(), pattern), end;
+       at != end;
+       ++at) {
+    names.insert((*at)[3]);
+  }
+  return names;
+}
+
+TEST(ParseCommandLine, HelpIsShortAndTrue) {
+  const std::string help = printed("--help");
+  EXPECT_EQ(printed("-h"), help);
+  EXPECT_LE(std::count(help.begin(), help.end(), '\n'), 45);
+  expect_narrow(help);
+  const auto all = options_at_line_starts(printed("--help-all"));
+  EXPECT_EQ(all.count("--accumulate"), 1U);
+  const auto named = options_at_line_starts(help);
+  EXPECT_GE(named.size(), 18U);
+  for (const auto& option : named) {
+    EXPECT_EQ(all.count(option), 1U) << option;
+  }
+  const TrainOptions defaults;
+  EXPECT_THAT(
+      help,
+      AllOf(
+          HasSubstr("[" + std::to_string(defaults.batch_size) + "]"),
+          HasSubstr("[\"" + defaults.schedule + "\"]"),
+          HasSubstr("--help-all")));
+}
+
+TEST(ParseCommandLine, SaysTheVersions) {
+  EXPECT_THAT(
+      printed("--version"),
+      MatchesRegex("stepsize-train [0-9.]+ \\(LibTorch [0-9.]+.*\\)\n"));
+}
+
+TEST(ParseCommandLine, NamesUnknownOptionsInOrderWithWhatMayBeMeant) {
+  EXPECT_THAT(
+      refusal({"--epoch", "3"}),
+      HasSubstr("unknown option --epoch 3; did you mean --epochs?\n"));
+  EXPECT_THAT(
+      refusal({"--epoch=3"}),
+      HasSubstr("unknown option --epoch=3; did you mean --epochs?\n"));
+  EXPECT_THAT(
+      refusal({"7", "--bach-size", "64", "--lr", "1", "--colour", "-x"}),
+      HasSubstr("unexpected word '7'\n"
+                "unknown option --bach-size 64; did you mean --batch-size?\n"
+                "unknown option --colour\n"
+                "unknown option -x\n"));
+  EXPECT_THAT(
+      refusal({"--batch", "64"}),
+      AllOf(
+          HasSubstr("--batch-size"),
+          HasSubstr(" or "),
+          HasSubstr("--batch-schedule")));
+}
+
+TEST(SimilarNames, AreThoseThatBeginAlikeOrTheNearest) {
+  const std::vector<std::string> names{"--lr", "--lr-find", "--model", "--out"};
+  EXPECT_THAT(similar_names("--lr-", names), ElementsAre("--lr-find"));
+  EXPECT_THAT(similar_names("--modle", names), ElementsAre());
+  EXPECT_THAT(similar_names("--modell", names), ElementsAre("--model"));
+  EXPECT_THAT(similar_names("--oud", names), ElementsAre("--out"));
+  EXPECT_THAT(similar_names("--in", names), ElementsAre());
+}
+
+TEST(ParseCommandLine, TakesWhatIsNoRun) {
+  const auto compared = parse({"--compare", "a", "b", "--out", "o"});
+  ASSERT_FALSE(compared.exit_status);
+  EXPECT_THAT(compared.compare, ElementsAre("a", "b"));
+  EXPECT_EQ(compared.options.out, "o");
+  const auto evaluated =
+      parse({"--evaluate", "c", "--export", "w", "--data-dir", "d"});
+  ASSERT_FALSE(evaluated.exit_status);
+  EXPECT_EQ(evaluated.evaluate, "c");
+  EXPECT_EQ(evaluated.options.export_file, "w");
+  EXPECT_THAT(
+      refusal({"--compare", "a", "--epochs", "3"}),
+      HasSubstr("--epochs: is of no use with --compare"));
+  EXPECT_THAT(
+      refusal({"--evaluate", "a", "--model", "cnn"}),
+      HasSubstr("--model: is of no use with --evaluate"));
+  EXPECT_THAT(
+      refusal({"--lr-find", "--export", "w"}),
+      HasSubstr("--export: is of no use with --lr-find"));
+  EXPECT_THAT(refusal({"--compare"}), HasSubstr("--compare"));
+}
+
+TEST(ParseCommandLine, ReplacesOnlyAFolderThatIsNamed) {
+  EXPECT_TRUE(parse({}).options.out.empty());
+  EXPECT_TRUE(parse({"--out", "o", "--overwrite"}).overwrite);
+  EXPECT_THAT(refusal({"--overwrite"}), HasSubstr("--overwrite: wants --out"));
+}
+
+TEST(ParseCommandLine, HelpShowsCommandsAndSchedules) {
+  const std::string help = printed("--help-all");
   for (const auto* part :
        {"--schedule",
         "stepsize-train --dataset cifar10",
@@ -281,17 +396,11 @@ TEST(ParseCommandLine, HelpShowsCommandsAndSchedules) {
       HasSubstr("Exit status: 0 done, 1 something given cannot be used, 2 the "
                 "command line is wrong, 3 the loss diverged, 4 another process "
                 "was lost, 130 ended by Ctrl-C, 143 by SIGTERM."));
-  std::istringstream lines(help);
-  for (std::string line; std::getline(lines, line);) {
-    // Newer versions of CLI11 leave a space where they break a line.
-    EXPECT_LE(line.find_last_not_of(' ') + 1, 79U) << line;
-  }
+  expect_narrow(help);
 }
 
 TEST(ParseCommandLine, HelpSaysTheDefaultsOfEachOptimizer) {
-  testing::internal::CaptureStdout();
-  parse({"--help"});
-  std::string help = testing::internal::GetCapturedStdout();
+  std::string help = printed("--help-all");
   // Lists are broken into lines.
   help = std::regex_replace(help, std::regex("\\s+"), " ");
   for (const auto* name :

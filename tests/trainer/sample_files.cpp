@@ -4,8 +4,11 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include <algorithm>
+#include <cstdio>
 #include <fstream>
 #include <iterator>
+#include <numeric>
 #include <random>
 #include <stdexcept>
 
@@ -71,6 +74,45 @@ Bytes idx(
 Bytes cifar_record(const Bytes& labels, std::uint8_t pixel) {
   Bytes bytes = labels;
   bytes.insert(bytes.end(), 3072, pixel);
+  return bytes;
+}
+
+void set_tar_sum(Bytes& archive, std::size_t header) {
+  constexpr std::size_t kSumAt = 148;
+  const auto start = archive.begin() + static_cast<std::ptrdiff_t>(header);
+  std::fill_n(start + kSumAt, 8, std::uint8_t{' '});
+  const unsigned sum = std::accumulate(start, start + 512, 0U);
+  char text[8];
+  std::snprintf(text, sizeof text, "%06o", sum);
+  std::copy_n(text, 7, start + kSumAt);
+}
+
+Bytes tar(const std::vector<TarEntry>& entries) {
+  constexpr std::size_t kBlock = 512;
+  Bytes bytes;
+  for (const auto& entry : entries) {
+    const std::size_t header = bytes.size();
+    bytes.resize(header + kBlock, 0);
+    const auto put = [&](std::size_t at, const std::string& text) {
+      std::copy(
+          text.begin(),
+          text.end(),
+          bytes.begin() + static_cast<std::ptrdiff_t>(header + at));
+    };
+    char size[12];
+    std::snprintf(size, sizeof size, "%011zo", entry.content.size());
+    put(0, entry.name);
+    put(100, "0000644");
+    put(124, size);
+    put(136, "00000000000");
+    put(156, std::string(1, entry.type));
+    put(257, "ustar");
+    put(263, "00");
+    set_tar_sum(bytes, header);
+    bytes.insert(bytes.end(), entry.content.begin(), entry.content.end());
+    bytes.resize((bytes.size() + kBlock - 1) / kBlock * kBlock, 0);
+  }
+  bytes.resize(bytes.size() + 2 * kBlock, 0);
   return bytes;
 }
 

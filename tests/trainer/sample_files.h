@@ -40,6 +40,19 @@ Bytes idx(
 /// A CIFAR record: the labels, then `pixel` 3072 times.
 Bytes cifar_record(const Bytes& labels, std::uint8_t pixel);
 
+/// An entry of a tar archive; '0' is a file, '5' a folder.
+struct TarEntry {
+  std::string name;
+  std::string content;
+  char type = '0';
+};
+
+/// A tar archive (ustar).
+Bytes tar(const std::vector<TarEntry>& entries);
+
+/// Writes the checksum of the header at this place.
+void set_tar_sum(Bytes& archive, std::size_t header);
+
 /// A small set in the layout of Fashion-MNIST: `train` and `test` noisy images
 /// of 28x28, whose class shows as a bright bar.
 void write_bars(

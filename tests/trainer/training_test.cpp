@@ -398,7 +398,7 @@ TEST(Train, LeavesTheTestThatIsStoppedForLater) {
 
 TEST(Progress, KeepsTheBarWithin79Columns) {
   std::ostringstream out;
-  Progress progress(out, /*bar=*/true, 2000, 7820000, 7820000 * 128LL);
+  Progress progress(out, /*bar=*/true, {2000, 7820000, 7820000 * 128LL, 10000});
   const auto table = out.str().size();
   std::this_thread::sleep_for(std::chrono::milliseconds(120));
   StepResult result{1000, 3910000, 0.1, 12.5};
@@ -411,9 +411,51 @@ TEST(Progress, KeepsTheBarWithin79Columns) {
   EXPECT_NE(frame.find("3910000/7820000"), std::string::npos) << frame;
 }
 
+TEST(Progress, MovesInTheTestOfAnEpoch) {
+  std::ostringstream out;
+  // 300 images of training are worth 900 of a test, as long as it is not known.
+  Progress progress(out, /*bar=*/true, {1, 3, 300, 900, 300, 0});
+  const auto table = out.str().size();
+  std::this_thread::sleep_for(std::chrono::milliseconds(120));
+  progress.add_test(1, 480);
+  const std::string frame = out.str().substr(table);
+  EXPECT_NE(
+      frame.find("epoch 1/1 [###############.....] test 480/900  0:0"),
+      std::string::npos)
+      << frame;
+  EXPECT_NE(frame.find(" left"), std::string::npos) << frame;
+}
+
+TEST(WorkEstimate, CountsTestsInTheTimeThatIsLeft) {
+  WorkEstimate estimate;
+  EXPECT_EQ(estimate.seconds(100, 100), 0);
+  estimate.add_training(200, 20);
+  EXPECT_DOUBLE_EQ(estimate.training_rate(), 10);
+  // A third of 0.1 s, as long as no test has been seen.
+  EXPECT_DOUBLE_EQ(estimate.seconds(100, 30), 11);
+  estimate.add_test(10, 5);
+  EXPECT_DOUBLE_EQ(estimate.seconds(100, 30), 25);
+  EXPECT_DOUBLE_EQ(estimate.work(100, 30), 250);
+  // A run that goes on in a test.
+  WorkEstimate tested;
+  tested.add_test(10, 5);
+  EXPECT_DOUBLE_EQ(tested.seconds(0, 10), 5);
+  EXPECT_DOUBLE_EQ(tested.seconds(10, 0), 15);
+}
+
+TEST(Evaluate, SaysHowManyImagesAreDone) {
+  auto source = pixel_source(3);
+  PixelModel model;
+  std::vector<std::int64_t> heard;
+  evaluate(model, source, nullptr, nullptr, [&](std::int64_t images) {
+    heard.push_back(images);
+  });
+  EXPECT_EQ(heard, (std::vector<std::int64_t>{3, 4}));
+}
+
 TEST(Progress, DrawsCellsForTheShareThatIsDone) {
   std::ostringstream out;
-  Progress progress(out, /*bar=*/true, 2, 20, 20 * 128);
+  Progress progress(out, /*bar=*/true, {2, 20, 20 * 128});
   std::this_thread::sleep_for(std::chrono::milliseconds(120));
   StepResult result{1, 5, 0.1, 2.5};
   result.batch = 5 * 128;
@@ -423,7 +465,7 @@ TEST(Progress, DrawsCellsForTheShareThatIsDone) {
 
 TEST(Progress, WritesWholeRowsWithoutABar) {
   std::ostringstream out;
-  Progress progress(out, /*bar=*/false, 2, 20, 20 * 128);
+  Progress progress(out, /*bar=*/false, {2, 20, 20 * 128});
   progress.add(StepResult{1, 1, 0.1, 2.5});
   EpochResult epoch;
   epoch.epoch = 1;
