@@ -60,7 +60,7 @@ ROOMS: Dict[str, Room] = {
             "unistd.h",
             "zlib.h",
         ),
-        tests=("lr_scheduler", "tune"),  # all that has a state
+        tests=("schedule", "lr_scheduler", "tune"),  # all that has a state
     ),
     "distributed": Room(
         torch=True,
