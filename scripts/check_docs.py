@@ -4,9 +4,9 @@
     scripts/check_docs.py [ROOT] [--gallery PROGRAM]
 
 - A link to a file or to a heading of the project leads there.
-- The C++ blocks of the README and of docs/schedules.md stand, spaces aside, in
-  a file that is compiled and run as a test. (A page writes assert where a test
-  writes EXPECT_TRUE.)
+- The C++ blocks of the pages in PAGES_WITH_CODE stand, spaces aside, in a file
+  that is compiled and run as a test. (A page writes assert where a test writes
+  EXPECT_TRUE. That those of all pages compile is the work of docs_code.py.)
 - The rows under "How we differ from Python" in docs/lr_scheduler.md are those
   that scripts/python_differences.py runs.
 - Every script that a command on a page names exists, and every picture in

@@ -69,7 +69,7 @@ ROOMS: Dict[str, Room] = {
             "unistd.h",
             "zlib.h",
         ),
-        tests=("lr_scheduler", "tune"),  # all that has a state
+        tests=("schedule", "lr_scheduler", "tune"),  # all that has a state
     ),
     "data": Room(torch=True, tensors=True, tests=("checkpoint", "tune")),
     "distributed": Room(

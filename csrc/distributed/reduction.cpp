@@ -33,6 +33,15 @@ double Reduction::mean(double value) {
   return total / static_cast<double>(world_size());
 }
 
+double Reduction::mean(const at::Tensor& value) {
+  TORCH_CHECK(
+      value.defined() && value.numel() == 1,
+      "Reduction: mean wants a tensor with one element, got ",
+      value.defined() ? c10::str("one of shape ", value.sizes())
+                      : "an undefined one");
+  return mean(value.item<double>());
+}
+
 double Reduction::max(double value) {
   const auto values = gather(value);
   double largest = values.front();

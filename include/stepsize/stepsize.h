@@ -64,11 +64,13 @@
 #include <stepsize/optim/clipped_adamw.h>
 #include <stepsize/optim/clipped_optimizer.h>
 #include <stepsize/optim/clipped_sgd.h>
+#include <stepsize/optim/freeze.h>
 #include <stepsize/optim/gradient_norm_rollback.h>
 #include <stepsize/optim/growth_trend.h>
 #include <stepsize/optim/indexed_optimizer.h>
 #include <stepsize/optim/momentum_options.h>
 #include <stepsize/optim/optimizer_snapshot.h>
+#include <stepsize/optim/param_groups.h>
 #include <stepsize/optim/power_method_sgd.h>
 #include <stepsize/optim/rollback_options.h>
 #include <stepsize/optim/rollback_rule.h>

@@ -31,6 +31,25 @@ TEST(Reduction, GathersInTheOrderOfRanks) {
   });
 }
 
+TEST(Reduction, TakesTheMeanOfALossAsItIs) {
+  run_ranks(2, [](const Ranks& ranks) {
+    const auto weight = torch::full({1}, 3.0, torch::kFloat32);
+    weight.set_requires_grad(true);
+    const auto loss = (weight * (ranks->rank() == 0 ? 1 : 2)).sum();
+    EXPECT_EQ(ranks->mean(loss), 4.5);
+    EXPECT_EQ(ranks->mean(weight), 3);
+    EXPECT_THAT(
+        message_of([&] {
+          ranks->mean(torch::ones({2, 3}));
+        }),
+        HasSubstr("mean wants a tensor with one element, got one of shape [2, "
+                  "3]"));
+    EXPECT_THAT(
+        message_of([&] { ranks->mean(torch::Tensor()); }),
+        HasSubstr("got an undefined one"));
+  });
+}
+
 TEST(Reduction, TellsAllOfTheOneThatSaysSo) {
   run_ranks(3, [](const Ranks& ranks) {
     EXPECT_TRUE(ranks->any(ranks->rank() == 2));

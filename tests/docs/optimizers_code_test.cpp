@@ -3,16 +3,27 @@
 // looks for it.
 
 #include <gtest/gtest.h>
+#include <stepsize/checkpoint/checkpoint.h>
 #include <stepsize/kernels/grad_norm.h>
 #include <stepsize/kernels/sgd.h>
 #include <stepsize/lr_scheduler/curvature_lr.h>
+#include <stepsize/optim/clipped_adamw.h>
 #include <stepsize/optim/clipped_sgd.h>
+#include <stepsize/optim/freeze.h>
 #include <stepsize/optim/gradient_norm_rollback.h>
+#include <stepsize/optim/param_groups.h>
 #include <stepsize/optim/power_method_sgd.h>
 #include <stepsize/optim/rollback_sgd.h>
 #include <torch/torch.h>
 
+#include <cmath>
+#include <iostream>
+#include <memory>
+#include <sstream>
+#include <string>
 #include <vector>
+
+#include "tests/docs/page.h"
 
 // A snippet that begins with the includes of a program.
 namespace kernels_page {
@@ -149,6 +160,70 @@ TEST_F(OptimizersPage, CurvatureLRSetsTheRateOfTheUpdateAtHand) {
   scheduler.step();
   EXPECT_LT(this->loss(), before);
   EXPECT_GT(scheduler.sharpness(), 0);
+}
+
+torch::nn::Sequential small_network() {
+  torch::nn::Sequential model;
+  model->push_back("conv", torch::nn::Conv2d(1, 4, 3));
+  model->push_back("norm", torch::nn::BatchNorm2d(4));
+  model->push_back("head", torch::nn::Linear(4, 10));
+  return model;
+}
+
+TEST(ParamGroupsPage, ShowsTheTableThatIsPrinted) {
+  const auto model = small_network();
+  testing::internal::CaptureStdout();
+  stepsize::ParamGroups groups(
+      *model, torch::optim::AdamWOptions(1e-3).weight_decay(0.05));
+  groups.no_decay_for_norms_and_biases()
+      .group("head", {"head"}, stepsize::ParamGroupOptions().lr_factor(10))
+      .others("body");
+  std::cout << groups;
+  auto optimizer = groups.make_optimizer<torch::optim::AdamW>();
+  std::istringstream printed(testing::internal::GetCapturedStdout());
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(printed, line);) lines.push_back(line);
+  EXPECT_EQ(lines, fenced_lines("docs/optimizers.md", "text"));
+  EXPECT_EQ(optimizer.param_groups()[0].options().get_lr(), 0.01);
+}
+
+struct TransformerShape : torch::nn::Module {
+  TransformerShape() {
+    torch::nn::ModuleList blocks;
+    for (int i = 0; i < 12; ++i) blocks->push_back(torch::nn::Linear(4, 4));
+    register_module("embedding", torch::nn::Embedding(5, 4));
+    register_module("blocks", blocks);
+    register_module("head", torch::nn::Linear(4, 5));
+  }
+};
+
+TEST(ParamGroupsPage, LowersTheRatesOfATransformer) {
+  const auto transformer = std::make_shared<TransformerShape>();
+  std::vector<std::string> layers = {"embedding"};
+  for (int i = 0; i < 12; ++i) layers.push_back("blocks." + std::to_string(i));
+  layers.push_back("head");
+  stepsize::ParamGroups groups(
+      *transformer, stepsize::ClippedAdamWOptions(5e-4).weight_decay(0.05));
+  groups.no_decay_for_norms_and_biases().layer_decay(0.75, layers);
+  auto optimizer = groups.make_optimizer<stepsize::ClippedAdamW>();
+  EXPECT_DOUBLE_EQ(
+      optimizer.param_groups().front().options().get_lr(),
+      5e-4 * std::pow(0.75, 13));
+}
+
+TEST(FreezePage, FreezesAndThaws) {
+  auto model = small_network();
+  torch::optim::SGD optimizer(model->parameters(), 0.1);
+  stepsize::freeze(*model, {"conv", "norm"});
+  // ... when the head has been trained:
+  stepsize::unfreeze(*model, {"conv", "norm"});
+  EXPECT_TRUE(stepsize::frozen_parameters(*model).empty());
+
+  stepsize::FrozenState frozen(*model);
+  stepsize::Checkpoint checkpoint;
+  checkpoint.module("model", *model)
+      .optimizer("optimizer", optimizer)
+      .state("frozen", frozen);
 }
 
 TEST_F(OptimizersPage, KernelsTrain) {

@@ -2,8 +2,10 @@
 
 #include <stepsize/optim/clipped_adamw.h>
 #include <stepsize/optim/clipped_sgd.h>
+#include <stepsize/optim/param_groups.h>
 #include <stepsize/optim/power_method_sgd.h>
 #include <stepsize/optim/rollback_sgd.h>
+#include <torch/nn/modules/linear.h>
 
 #include <memory>
 #include <string>
@@ -188,12 +190,42 @@ void add_power_method(OptionTable& table) {
   });
 }
 
+void add_param_groups(OptionTable& table) {
+  const auto build_with = [](const ParamGroupOptions& own) {
+    const torch::nn::Linear module(1, 1);
+    ParamGroups groups(module, ClippedSGDOptions(0.1));
+    groups.group("own", {"weight"}, own).others("others");
+    groups.build();
+  };
+  OptionCases(table, "ParamGroupOptions", "ParamGroups")
+      .number(
+          "lr_factor",
+          kNegative,
+          {0, kSmallest, kHuge},
+          [=](double v) { build_with(ParamGroupOptions().lr_factor(v)); })
+      .number(
+          "weight_decay",
+          kNegative,
+          {0, kHuge},
+          [=](double v) { build_with(ParamGroupOptions().weight_decay(v)); })
+      .number(
+          "layer_decay",
+          {0, -1, 1.5, kNaN, kInfinity},
+          {kSmallest, 1},
+          [](double v) {
+            const torch::nn::Linear module(1, 1);
+            ParamGroups groups(module, ClippedSGDOptions(0.1));
+            groups.layer_decay(v, {"weight", "bias"});
+          });
+}
+
 }  // namespace
 
 OptionTable optim_table() {
   OptionTable table;
   add_clipped_sgd(table);
   add_clipped_adamw(table);
+  add_param_groups(table);
   add_power_method(table);
   add_sgd_knobs<RollbackSGD, RollbackSGDOptions>(
       OptionCases(table, "RollbackSGDOptions", "RollbackSGD"));

@@ -54,6 +54,8 @@ class Reduction {
   /// Of all ranks' values, in the order of the ranks.
   std::vector<double> gather(double value);
   double mean(double value);
+  /// Of a tensor with one element, a loss say.
+  double mean(const at::Tensor& value);
   /// NaN where any rank's is.
   double max(double value);
   bool any(bool value);

@@ -1,0 +1,109 @@
+#pragma once
+
+// What the fragments on the pages take for granted; scripts/docs_code.py says
+// how they come here. Nothing here runs: a frame is never made, and has members
+// that are declared only.
+
+#include <stepsize/stepsize.h>
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+namespace fragments {
+
+struct Batch {
+  torch::Tensor data;
+  torch::Tensor target;
+};
+
+/// The training loop that docs/README.md describes.
+struct LoopFrame {
+  torch::nn::Sequential& model;
+  torch::optim::SGD& optimizer;
+  stepsize::ScheduleLR& scheduler;
+  torch::Tensor inputs;
+  torch::Tensor targets;
+  std::vector<Batch>* loader;
+  int64_t step;
+  int64_t updates;
+  int64_t epochs;
+
+  torch::Tensor next_inputs();
+  torch::Tensor next_labels();
+  torch::Tensor next_loss();
+  std::function<torch::Tensor()> closure;
+};
+
+struct CheckpointFrame : LoopFrame {
+  stepsize::Checkpoint& checkpoint;
+};
+
+struct CurvatureFrame : LoopFrame {
+  struct Part {
+    int64_t size() const;
+  };
+  stepsize::LinearOperator& hessian;
+  stepsize::TensorVector v;
+  std::vector<Part> micro_batches;
+  torch::Tensor loss_of(const Part& part);
+  torch::Tensor loss_tensor;
+  stepsize::TensorVector parameters;
+  stepsize::PowerIterationResult& last;
+};
+
+torch::Tensor share_of_batch(int64_t step, int64_t rank, int64_t world_size);
+torch::Tensor loss_of(torch::nn::Linear& model, const torch::Tensor& rows);
+torch::Tensor loss_of(torch::nn::Sequential& model, const torch::Tensor& rows);
+
+struct DistributedFrame : LoopFrame {
+  std::shared_ptr<stepsize::Reduction> ranks;
+  torch::Tensor share;
+  double momentum;
+  stepsize::GradientNoiseScale& noise;
+  torch::Tensor loss;
+};
+
+struct LrSchedulerFrame : LoopFrame {
+  void train(torch::nn::Sequential& model, torch::optim::Optimizer& optimizer);
+  double validation_loss;
+};
+
+struct CurvatureLRFrame : LoopFrame {
+  stepsize::CurvatureLR& scheduler;
+  std::vector<torch::Tensor> micro_batches;
+  torch::Tensor loss_of(const torch::Tensor& part);
+};
+
+/// An optimizer that the library does not know.
+struct LionFrame {
+  struct LionOptions : torch::optim::OptimizerCloneableOptions<LionOptions> {
+    double beta1() const;
+    void beta1(double value);
+  };
+  torch::optim::Optimizer& lion;
+};
+
+struct OptimizersFrame : LoopFrame {
+  std::shared_ptr<torch::nn::Module> transformer;
+};
+
+struct ReportFrame {
+  stepsize::LinePlot& plot;
+};
+
+struct SchedulesFrame {
+  stepsize::Schedule schedule;
+};
+
+struct TuningFrame : LoopFrame {
+  stepsize::LRRangeTestResult& result;
+  torch::optim::AdamW& adamw;
+  void train(int64_t micro_batch, int64_t accumulation);
+  void train_epoch();
+  double validation_loss();
+};
+
+}  // namespace fragments
