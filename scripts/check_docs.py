@@ -34,6 +34,7 @@ PAGES_WITH_CODE = (
     "docs/curvature.md",
     "docs/distributed.md",
     "docs/kernels.md",
+    "docs/migration.md",
     "docs/optimizers.md",
     "docs/schedules.md",
     "docs/tuning.md",
