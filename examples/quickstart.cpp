@@ -17,8 +17,7 @@ int main() {
   torch::nn::Sequential model(
       Linear(2, 64), Tanh(), Linear(64, 64), Tanh(), Linear(64, 2));
   torch::optim::Adam optimizer(model->parameters(), /*lr=*/0.02);
-  stepsize::ScheduleLR scheduler(
-      optimizer, stepsize::warmup(30).then(stepsize::cosine(270)));
+  stepsize::ScheduleLR scheduler(optimizer, "warmup 30 > cosine 270");
 
   double right = 0;
   for (int step = 0; step < 300; ++step) {

@@ -35,6 +35,7 @@ PAGES_WITH_CODE = (
     "docs/data.md",
     "docs/distributed.md",
     "docs/kernels.md",
+    "docs/migration.md",
     "docs/optimizers.md",
     "docs/schedules.md",
     "docs/tuning.md",

@@ -10,6 +10,9 @@ lengths. Sources: timm's scheduler/*.py and Zhang & Li 2020 (k-decay), Optax's
 schedules/_schedule.py, Keras' learning_rate_schedule.py, Hugging Face's
 transformers/optimization.py. Nothing here is needed to build or to test.
 
+formulas.txt holds formulas that people bring, as Python reads them, with lr for
+the base rate.
+
 A file holds cases. A case is
 
     case cosine_decay_schedule(init_value=0.1, decay_steps=100)
@@ -343,8 +346,53 @@ def get_wsd_schedule(
     return rate_at
 
 
-# The call, the line of ours, and how many steps where it is not STEPS.
+def formula(expression):
+    names = {"lr": BASE, "cos": math.cos, "pi": math.pi, "sqrt": math.sqrt}
+    return lambda t: eval(expression, {**names, "t": t})
+
+
+# The call or the formula, the line of ours, and how many steps where it is not
+# STEPS.
 CASES = {
+    "formulas": [
+        ("lr * min(1, (t + 1) / 10)", "warmup 9"),
+        ("lr * min(1, (t + 1) / (10 + 1))", "warmup 10"),
+        ("lr * min(1, t / 10)", "warmup 10 from 0"),
+        ("0.001 + (lr - 0.001) * min(1, t / 10)", "warmup 10 from 0.01"),
+        (
+            "0.001 + (lr - 0.001) * (1 + cos(pi * min(1, t / 100))) / 2",
+            "cosine 100 to 0.01",
+        ),
+        (
+            "max(0.001, lr * (1 + cos(pi * min(1, t / 100))) / 2)",
+            "cosine 100 clamp 0.01 1",
+        ),
+        (
+            "lr * (1 + cos(pi * min(1, t / (100 - 1)))) / 2",
+            "cosine 99",
+        ),
+        (
+            "lr * (1 + cos(pi * min(1, (t + 1) / 100))) / 2",
+            "cosine 100 shift -1",
+        ),
+        (
+            "lr * min(t / 10, max(0, (100 - t) / (100 - 10)))",
+            "warmup 10 from 0 > linear 90",
+        ),
+        ("lr * max(0, 1 - t / 100) ** 0.9", "polynomial 100 power 0.9"),
+        ("lr * 0.5 ** (t // 30)", "step 30 gamma 0.5"),
+        ("lr * 0.5 ** (t / 30)", "exponential 0.5 every 30"),
+        ("lr / (1 + 0.01 * t)", "inverse_time 0.01"),
+        ("lr / sqrt(t + 1)", "inverse_sqrt 1"),
+        (
+            "lr * min(t / 10, sqrt(10 / max(t, 1)))",
+            "warmup 10 from 0 > inverse_sqrt 10",
+        ),
+        (
+            "lr if t < 75 else lr * (1 - sqrt(min(1, (t - 75) / 25)))",
+            "constant for 75 > cooldown 25 sqrt",
+        ),
+    ],
     "timm": [
         ("CosineLRScheduler(t_initial=100, lr_min=0.001)", "cosine 100 to 0.01"),
         (
@@ -589,7 +637,8 @@ def main():
         with open(path, "w", encoding="utf-8") as file:
             file.write("# scripts/make_schedule_goldens.py\n")
             for call, ours, *steps in cases:
-                schedule = eval(call)  # one of the functions above
+                # One of the functions above, or a formula of t.
+                schedule = formula(call) if name == "formulas" else eval(call)
                 last = steps[0] if steps else STEPS
                 rates = [schedule(t) for t in range(last + 1)]
                 file.write(f"\ncase {call}\nours {ours}\nbase {BASE!r}\n")

@@ -17,8 +17,7 @@ TEST(Readme, LoopLowersTheRateAndTheLoss) {
   const torch::Tensor targets = inputs.sum(1, /*keepdim=*/true);
   torch::nn::Linear model(10, 1);
   torch::optim::SGD optimizer(model->parameters(), /*lr=*/0.1);
-  stepsize::ScheduleLR scheduler(
-      optimizer, stepsize::parse("warmup 100 > cosine 900 to 0.01"));
+  stepsize::ScheduleLR scheduler(optimizer, "warmup 100 > cosine 900 to 0.01");
   for (int step = 0; step < 1000; ++step) {
     optimizer.zero_grad();
     torch::mse_loss(model->forward(inputs), targets).backward();

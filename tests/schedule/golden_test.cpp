@@ -14,10 +14,10 @@ namespace {
 class OtherLibrary : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(OtherLibrary, RatesAreEqual) {
-  const auto goldens = testing::read_schedule_goldens(
+  const auto goldens = test::read_schedule_goldens(
       std::string(STEPSIZE_SCHEDULE_GOLDENS) + "/" + GetParam() + ".txt");
   ASSERT_GE(goldens.size(), 12U);
-  for (const testing::ScheduleGolden& golden : goldens) {
+  for (const test::ScheduleGolden& golden : goldens) {
     ASSERT_GE(golden.rates.size(), 100U) << golden.call;
     const Schedule schedule = parse(golden.ours);
     for (std::size_t t = 0; t < golden.rates.size(); ++t) {
@@ -35,7 +35,7 @@ TEST_P(OtherLibrary, RatesAreEqual) {
 INSTANTIATE_TEST_SUITE_P(
     Schedules,
     OtherLibrary,
-    ::testing::Values("timm", "optax", "keras", "hugging_face"),
+    ::testing::Values("formulas", "timm", "optax", "keras", "hugging_face"),
     [](const auto& test) { return std::string(test.param); });
 
 }  // namespace

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-namespace stepsize::testing {
+namespace stepsize::test {
 
 /// A schedule of another library: scripts/make_schedule_goldens.py.
 struct ScheduleGolden {
@@ -43,4 +43,4 @@ inline std::vector<ScheduleGolden> read_schedule_goldens(
   return goldens;
 }
 
-}  // namespace stepsize::testing
+}  // namespace stepsize::test
