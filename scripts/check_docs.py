@@ -36,6 +36,7 @@ PAGES_WITH_CODE = (
     "docs/kernels.md",
     "docs/optimizers.md",
     "docs/schedules.md",
+    "docs/trainer.md",
     "docs/tuning.md",
 )
 COMPILED = ("tests/docs", "examples")
