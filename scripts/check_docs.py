@@ -38,6 +38,7 @@ PAGES_WITH_CODE = (
     "docs/migration.md",
     "docs/optimizers.md",
     "docs/schedules.md",
+    "docs/trainer.md",
     "docs/tuning.md",
 )
 COMPILED = ("tests/docs", "examples")

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include <cstdlib>
 #include <fstream>
 #include <string>
 #include <vector>
@@ -82,6 +83,16 @@ TEST_F(FinishedRunTest, ExportedWeightsMakeTheSameAnswers) {
   EXPECT_EQ(
       result->accuracy,
       std::stod(column(out() / "log.csv", "test_accuracy").back()));
+  // The program of the page says what the trainer's own network does.
+  const auto answer_file = folder_ / "answer";
+  const std::string command = "'" STEPSIZE_READ_WEIGHTS "' '" +
+                              weights().string() + "' > '" +
+                              answer_file.string() + "'";
+  ASSERT_EQ(std::system(command.c_str()), 0);
+  model->eval();
+  const auto black = torch::zeros({1, 1, 28, 28}) + shift;
+  const auto answer = model->forward(black).argmax(1).item<std::int64_t>();
+  EXPECT_EQ(read_text(answer_file), "class " + std::to_string(answer) + "\n");
   // Nothing but the file stays.
   for (const auto& entry : fs::directory_iterator(folder_.path())) {
     EXPECT_THAT(entry.path().filename().string(), Not(HasSubstr("tmp")));
