@@ -3,10 +3,16 @@ include(CMakePackageConfigHelpers)
 
 set(stepsize_package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/stepsize")
 
-install(
-  TARGETS stepsize
-  EXPORT stepsizeTargets
-  FILE_SET HEADERS)
+if(CMAKE_VERSION VERSION_LESS 3.23)
+  install(TARGETS stepsize EXPORT stepsizeTargets)
+  install(DIRECTORY "${PROJECT_SOURCE_DIR}/include/stepsize"
+          DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
+else()
+  install(
+    TARGETS stepsize
+    EXPORT stepsizeTargets
+    FILE_SET HEADERS)
+endif()
 install(
   EXPORT stepsizeTargets
   NAMESPACE stepsize::

@@ -15,11 +15,28 @@ if(NOT TARGET torch)
   # contains it. The name only reaches TORCH_LIBRARIES, which is not used: the
   # target torch carries all that there is to link.
   set(kineto_LIBRARY torch)
-  find_package(Torch REQUIRED GLOBAL)
+  stepsize_find_global(Torch)
   unset(kineto_LIBRARY)
   set(CMAKE_CXX_FLAGS "${stepsize_flags_before}")
   unset(stepsize_flags_before)
-  message(STATUS "stepsize: LibTorch ${Torch_VERSION} (${Torch_DIR})")
+  # Debian's 1.13.1 calls itself 1.13.0, in its headers too: ask the package.
+  set(stepsize_torch_text "${Torch_VERSION}")
+  find_program(STEPSIZE_DPKG_QUERY dpkg-query)
+  mark_as_advanced(STEPSIZE_DPKG_QUERY)
+  if(STEPSIZE_DPKG_QUERY AND Torch_DIR MATCHES "^/usr/lib/")
+    execute_process(
+      COMMAND "${STEPSIZE_DPKG_QUERY}" -W -f "\${Version}" libtorch-dev
+      OUTPUT_VARIABLE stepsize_package_version
+      ERROR_QUIET)
+    if(stepsize_package_version MATCHES "^([0-9]+:)?([0-9]+\\.[0-9]+\\.[0-9]+)"
+       AND NOT Torch_VERSION VERSION_EQUAL CMAKE_MATCH_2)
+      set(stepsize_torch_text
+          "${CMAKE_MATCH_2}, which calls itself ${Torch_VERSION}")
+    endif()
+    unset(stepsize_package_version)
+  endif()
+  message(STATUS "stepsize: LibTorch ${stepsize_torch_text} (${Torch_DIR})")
+  unset(stepsize_torch_text)
 endif()
 set(stepsize_torch_version "${Torch_VERSION}")
 

@@ -11,6 +11,7 @@
 #                      sent SIGTERM then, and SIGKILL ten seconds later
 #   --program FILE     what is started, by default the trainer that
 #                      scripts/demo.sh builds
+#   --help             says this
 #   --                 what follows goes to every process, after --world-size N,
 #                      --rank R and --master HOST:PORT
 #
@@ -23,6 +24,8 @@ die() {
   printf 'launch: %s\n' "$*" >&2
   exit 2
 }
+# The lines above, from the second on.
+help() { sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; }
 count=2
 grace=90
 master=""
@@ -39,11 +42,18 @@ while (($# > 0)); do
       esac
       shift
       ;;
+    -h | --help)
+      help
+      exit
+      ;;
     --)
       shift
       break
       ;;
-    *) die "unknown argument '$1'; what the program is to get comes after --" ;;
+    *)
+      die "unknown argument '$1'; what the program is to get comes after --," \
+        "--help says the rest"
+      ;;
   esac
   shift
 done

@@ -64,6 +64,16 @@ refuses() {
   if [[ -e $work/started.0 ]]; then fail "launch.sh $* started all the same"; fi
 }
 
+for option in -h --help; do
+  program 'touch started.$rank'
+  said=$(run "$option") || fail "$option: exit status $?"
+  for part in "-n N" --master --grace --program --help "sent SIGTERM"; do
+    if [[ $said != *"$part"* ]]; then fail "$option does not say $part"; fi
+  done
+  if [[ $said == *"pipefail"* ]]; then fail "$option prints code"; fi
+  if [[ -e $work/started.0 ]]; then fail "$option starts the program"; fi
+done
+
 refuses "-n must be a number of processes, not '0'" -n 0
 refuses "-n must be a number of processes, not 'two'" -n two
 refuses "-n needs a value" -n
