@@ -58,4 +58,5 @@ int main(int argc, char** argv) {
   const torch::NoGradGuard no_grad;
   const auto answer = model->forward(images).argmax(1);
   std::cout << "class " << answer.item<std::int64_t>() << '\n';
+  return 0;
 }

@@ -58,6 +58,25 @@ torch::Tensor share_of_batch(int64_t step, int64_t rank, int64_t world_size);
 torch::Tensor loss_of(torch::nn::Linear& model, const torch::Tensor& rows);
 torch::Tensor loss_of(torch::nn::Sequential& model, const torch::Tensor& rows);
 
+struct DataFrame : LoopFrame {
+  using Dataset = torch::data::datasets::MapDataset<
+      torch::data::datasets::MNIST,
+      torch::data::transforms::Stack<>>;
+  using Sampler = stepsize::ResumableSampler;
+  using Loader = torch::data::StatelessDataLoader<Dataset, Sampler>;
+
+  Dataset& dataset;
+  Loader* loader;
+  Sampler& sampler;
+  stepsize::EndlessLoader<Loader>& batches;
+  stepsize::LRRangeTestOptions options;
+  int64_t world_size;
+  int64_t rank;
+  void train(const torch::data::Example<>& batch);
+  void validate();
+  torch::Tensor backward_of(const torch::data::Example<>& batch);
+};
+
 struct DistributedFrame : LoopFrame {
   std::shared_ptr<stepsize::Reduction> ranks;
   torch::Tensor share;
@@ -67,6 +86,8 @@ struct DistributedFrame : LoopFrame {
 };
 
 struct LrSchedulerFrame : LoopFrame {
+  void train_one_batch(
+      torch::nn::Sequential& model, torch::optim::Optimizer& optimizer);
   void train(torch::nn::Sequential& model, torch::optim::Optimizer& optimizer);
   double validation_loss;
 };
