@@ -18,10 +18,13 @@ namespace stepsize {
 namespace {
 
 std::atomic<UsageCheck> usage_check{UsageCheck::kWarn};
+std::atomic<bool> order_check{false};
 
 }  // namespace
 
 void set_scheduler_usage_check(UsageCheck check) { usage_check = check; }
+
+void set_scheduler_order_check(bool on) { order_check = on; }
 
 UsageCheck scheduler_usage_check() { return usage_check; }
 
@@ -99,7 +102,9 @@ UsageWatch::UsageWatch(
       kind_(std::move(kind)),
       base_lrs_(base_lrs),
       steps_left_(
-          scheduler_usage_check() == UsageCheck::kOff ? 0 : kWatchedSteps) {
+          order_check && scheduler_usage_check() != UsageCheck::kOff
+              ? kWatchedSteps
+              : 0) {
   if (steps_left_ > 0) has_moved_since();
   registry().add(&optimizer_, this);
 }
@@ -149,7 +154,12 @@ void UsageWatch::stop_counting() {
 // undone the other's step twice.
 void UsageWatch::check_interleaving() {
   const UsageWatch* before = registry().exchange(&optimizer_, this);
-  if (before == nullptr || before == this || steps_ == 0) return;
+  if (before == nullptr || steps_ == 0) return;
+  if (before == this) {
+    // Long phases of one and the other are no interleaving.
+    interruptions_ = 0;
+    return;
+  }
   if (++interruptions_ != 2) return;
   report(
       kind_ + ": " + before->kind_ +
@@ -211,7 +221,8 @@ std::vector<at::Tensor> UsageWatch::sample() const {
     for (const at::Tensor& parameter : group.params()) {
       if (room <= 0) return sample;
       if (!parameter.defined() || !parameter.requires_grad() ||
-          parameter.layout() != at::kStrided || parameter.numel() == 0) {
+          parameter.layout() != at::kStrided || parameter.numel() == 0 ||
+          parameter.is_meta()) {
         continue;
       }
       const int64_t count = std::min(room, parameter.numel());

@@ -15,13 +15,20 @@ enum class UsageCheck : std::uint8_t {
 ///
 /// - a base rate that another scheduler in use on the optimizer has lowered,
 /// - two of them that overwrite each other's rates step by step,
-/// - step() before the first optimizer.step(), or more often than that.
+/// - with set_scheduler_order_check(true), the order of calls.
 ///
-/// By default they warn. Looked at are rates, and for the last, in the first 32
-/// steps, whether the parameters have changed: their version counters and up
-/// to 4096 numbers of them. A loop that makes no updates (a plot) is none of
-/// these, nor is an update that was skipped for a gradient that is not finite.
+/// By default they warn.
 void set_scheduler_usage_check(UsageCheck check);
+
+/// Whether schedulers that are made from now on look for step() before the
+/// first optimizer.step(), or more often than that. For debugging, and off by
+/// default: LibTorch does not tell of an update, so that it is told, in the
+/// first 32 steps, by whether the parameters have changed: their version
+/// counters and up to 4096 numbers of them. A loop that makes no updates (a
+/// plot) is no fault, nor is an update that was skipped for a gradient that is
+/// not finite; but an update that rounds to nothing looks like none, and so
+/// does one that was skipped and whose gradients are then cleared.
+void set_scheduler_order_check(bool on);
 
 UsageCheck scheduler_usage_check();
 
