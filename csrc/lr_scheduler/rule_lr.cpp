@@ -139,8 +139,8 @@ void RuleLR::take_over(int64_t t, Plan plan) {
   started_ = started_ || t > 0;
   base_lrs_ = std::move(plan.base_lrs);
   base_momenta_ = std::move(plan.base_momenta);
-  watch_->set(plan.lrs);
   commit(t, std::move(plan.lrs));
+  watch_->set(get_last_lr(), has_ended());
 }
 
 std::vector<double> RuleLR::get_lrs() {

@@ -136,7 +136,6 @@ void UsageWatch::before_base_rates(const std::vector<double>& in_force) const {
 }
 
 void UsageWatch::before_step(bool sets_rates) {
-  rests_ = !sets_rates;
   if (sets_rates) check_interleaving();
   ++steps_;
   if (steps_left_ > 0) {

@@ -27,8 +27,11 @@ class UsageWatch {
   void before_base_rates(const std::vector<double>& in_force) const;
   /// It is about to make a step, after which it sets rates or rests.
   void before_step(bool sets_rates);
-  /// It has set these rates.
-  void set(const std::vector<double>& lrs) { lrs_ = lrs; }
+  /// It has set these rates, and sets others later unless it has ended.
+  void set(const std::vector<double>& lrs, bool has_ended) {
+    lrs_ = lrs;
+    rests_ = has_ended;
+  }
   /// It goes on from somewhere else: the order of calls says nothing now.
   void stop_counting();
 

@@ -6,6 +6,8 @@
 #include <unordered_set>
 #include <utility>
 
+#include "csrc/text/edit_distance.h"
+
 namespace stepsize::detail {
 namespace {
 
@@ -71,20 +73,6 @@ bool glob_matches(std::string_view pattern, std::string_view text) {
   return p == pattern.size();
 }
 
-std::size_t letters_apart(const std::string& a, const std::string& b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = std::exchange(row[0], i);
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t change = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({change, row[j] + 1, row[j - 1] + 1});
-    }
-  }
-  return row[b.size()];
-}
-
 // The names, and those of the modules that they lie in, each once.
 std::vector<std::string> with_modules(const std::vector<std::string>& names) {
   std::vector<std::string> all;
@@ -131,7 +119,7 @@ std::string near_names(
   }
   std::vector<std::pair<std::size_t, std::string>> near;
   for (const std::string& name : with_modules(names)) {
-    const std::size_t apart = letters_apart(plain, name);
+    const std::size_t apart = edit_distance(plain, name);
     // Two letters that have changed places are two apart.
     const std::size_t most =
         plain.size() < 4 ? 1 : std::max<std::size_t>(plain.size() / 3, 2);

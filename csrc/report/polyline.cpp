@@ -16,7 +16,10 @@ constexpr double kFar = 1e7;
 
 double place(double fraction, double from, double to) {
   if (std::isnan(fraction)) return fraction;
-  return std::clamp(from + fraction * (to - from), -kFar, kFar);
+  const double at = from + fraction * (to - from);
+  if (fraction < 0 || fraction > 1) return std::clamp(at, -kFar, kFar);
+  // Rounding must not put the end of an axis outside of its box.
+  return std::clamp(at, std::min(from, to), std::max(from, to));
 }
 
 /// The part of the segment a-b inside the box (Liang and Barsky, 1984).

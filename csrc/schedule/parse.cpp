@@ -6,6 +6,7 @@
 #include "csrc/schedule/curves.h"
 #include "csrc/schedule/lexer.h"
 #include "csrc/schedule/node.h"
+#include "csrc/text/edit_distance.h"
 
 #include <algorithm>
 #include <cmath>
@@ -15,23 +16,6 @@
 namespace stepsize {
 namespace detail {
 namespace {
-
-std::size_t edit_distance(const std::string& a, const std::string& b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  for (std::size_t j = 0; j <= b.size(); ++j) {
-    row[j] = j;
-  }
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t change = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({change, row[j] + 1, row[j - 1] + 1});
-    }
-  }
-  return row[b.size()];
-}
 
 // "did you mean 'cosine'?", or nothing where none of the words is near.
 std::string suggestion(

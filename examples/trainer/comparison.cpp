@@ -8,11 +8,13 @@
 #include <fstream>
 #include <map>
 #include <ostream>
+#include <set>
 #include <sstream>
 #include <stdexcept>
 
 #include "progress.h"
 #include "run.h"
+#include "run_checkpoints.h"
 #include "run_log.h"
 #include "run_pictures.h"
 #include "text.h"
@@ -136,6 +138,20 @@ void add_tests(
   plot.line(run.name, x, y).points(run.name, x, y);
 }
 
+// What the checkpoints of the runs say that they were trained on.
+std::set<std::string> data_sets(const std::vector<std::string>& folders) {
+  std::set<std::string> names;
+  for (const auto& folder : folders) {
+    try {
+      std::ostringstream ignored;
+      names.insert(read_record(folder, ignored).options.at("--dataset"));
+    } catch (const std::exception&) {
+      // A run that was never saved has no say in it.
+    }
+  }
+  return names;
+}
+
 // A document as a part of another.
 std::string placed(const std::string& svg, std::int64_t x, std::int64_t y) {
   const auto start = svg.find("<svg ");
@@ -206,7 +222,14 @@ std::string comparison_table(const std::vector<RunTables>& runs) {
   for (const auto& run : runs) {
     table += name(run.name);
     if (run.epochs.empty()) {
-      table += format("  %6d  no epoch yet\n", 0);
+      table += format("  %6d  no test", 0);
+      if (!run.steps.empty()) {
+        table += format(
+            "; loss %.4g at update %lld",
+            run.steps.back().loss,
+            static_cast<long long>(run.steps.back().step));
+      }
+      table += '\n';
       continue;
     }
     const auto best = std::max_element(
@@ -305,7 +328,16 @@ int compare_runs(
   if (!file.flush()) {
     throw std::runtime_error("cannot write " + path.string());
   }
-  out << comparison_table(runs) << "picture: " << path.string() << '\n';
+  out << comparison_table(runs);
+  const auto sets = data_sets(folders);
+  if (sets.size() > 1) {
+    out << "note: these runs are of different data sets:";
+    for (const auto& set : sets) {
+      out << ' ' << set;
+    }
+    out << '\n';
+  }
+  out << "picture: " << path.string() << '\n';
   return kDone;
 }
 

@@ -93,6 +93,10 @@ std::string advice_on(const fs::path& folder) {
       return "; " + name + " is a tar archive: unpack it with\n  tar -xf " +
              file + " -C " + where;
     }
+    if (ending == ".xz") {
+      return "; " + name + " is compressed with xz: unpack it with\n  xz -dk " +
+             file;
+    }
     for (const auto* foreign :
          {".npz", ".npy", ".mat", ".parquet", ".arrow", ".csv", ".tfrecord"}) {
       if (ending == foreign) {

@@ -39,7 +39,7 @@ Machine
 Examples
   stepsize-train --lr auto
   stepsize-train --optimizer adamw --schedule "warmup 200 > cosine to 0.01"
-  stepsize-train --resume --epochs 4
+  stepsize-train --resume
   stepsize-train --compare runs/*
 
 --help-all has all options with their defaults, the language of schedules, the
@@ -61,7 +61,7 @@ Examples:
   stepsize-train --optimizer clipped-sgd --max-norm 2 --lr 0.5
   stepsize-train --optimizer power-sgd --schedule constant
   stepsize-train --dataset cifar10 --data-dir ~/cifar-10-batches-bin
-  stepsize-train --resume --epochs 4
+  stepsize-train --resume
   stepsize-train --dataset cifar100 --data-dir ~/cifar-100-binary.tar.gz \
       --model resnet20 --epochs 60 --augment crop-flip --out runs/a
   stepsize-train --compare runs/a runs/b

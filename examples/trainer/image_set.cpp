@@ -128,6 +128,35 @@ FileBytes read_any(
   return files.read(name_in(files, names).value_or(names.front()));
 }
 
+bool has_any(const DataFiles& files, const CifarSet& set) {
+  return files.has(set.test) ||
+         std::any_of(set.train.begin(), set.train.end(), [&](const auto& name) {
+           return files.has(name);
+         });
+}
+
+// The data set whose files are there in the place of those wanted: "; it holds
+// the files of cifar10: --dataset cifar10". Empty where there is none.
+std::string other_set_in(const DataFiles& files) {
+  for (const auto& set : cifar_sets()) {
+    if (has_any(files, set) ||
+        has_any(DataFiles::of_folder(files.path() / set.folder), set)) {
+      return std::string("; it holds the files of ") + set.name +
+             ": --dataset " + set.name;
+    }
+  }
+  for (const auto& set : idx_sets()) {
+    const auto wanted =
+        idx_names(std::string(set.prefix) + "train-images", "idx3-ubyte");
+    if (name_in(files, wanted)) {
+      const std::string more = *set.prefix == '\0' ? " or mnist" : "";
+      return std::string("; it holds files of ") + set.name + more +
+             ": --dataset " + set.name + more;
+    }
+  }
+  return {};
+}
+
 // The folder given, or the one below it that torchvision or an archive makes.
 DataFiles idx_folder(const IdxSet& set, const fs::path& given) {
   const auto wanted =
@@ -146,7 +175,7 @@ DataFiles idx_folder(const IdxSet& set, const fs::path& given) {
   throw std::runtime_error(
       "cannot find " + (given / wanted[0]).string() + " (nor " + wanted[1] +
       ", nor one with .gz at its end, nor " + set.root + "/raw below)" +
-      advice_on(given));
+      other_set_in(DataFiles::of_folder(given)) + advice_on(given));
 }
 
 TrainTestSets load_idx(const IdxSet& set, const fs::path& given) {
@@ -170,13 +199,6 @@ TrainTestSets load_idx(const IdxSet& set, const fs::path& given) {
   return sets;
 }
 
-bool has_any(const DataFiles& files, const CifarSet& set) {
-  return files.has(set.test) ||
-         std::any_of(set.train.begin(), set.train.end(), [&](const auto& name) {
-           return files.has(name);
-         });
-}
-
 // What stands where a set's file does not: the version for Python, in pickles,
 // which run code as they are read.
 std::string python_advice(const CifarSet& set, const DataFiles& files) {
@@ -192,7 +214,10 @@ std::string python_advice(const CifarSet& set, const DataFiles& files) {
   } else if (is_file(files.path() / archive)) {
     found = archive;
   } else {
-    return "; " + binary + " in its place is read as it is";
+    const std::string other = other_set_in(files);
+    return !other.empty() ? other
+                          : "; " + binary + " in its place is read as it is" +
+                                advice_on(files.path());
   }
   return "; " + found +
          " is of the version for Python, whose pickles only Python reads: take "

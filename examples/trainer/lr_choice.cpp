@@ -55,7 +55,7 @@ void report_range_test(
     result.write_svg(range_file(options, "svg").string());
   }
   out << "range test: " << counted(result.lrs.size(), "update") << ", lr "
-      << result.lrs.front() << " to " << result.lrs.back() << "; "
+      << result.lrs.front() << " to " << result.lrs.back() << ":\n  "
       << result.reason << '\n';
   const auto& found = result.suggestions;
   const auto line =
@@ -155,7 +155,10 @@ std::optional<double> choose_lr(
         ". A larger --batch-size or --accumulate has less noise, and --lr "
         "names "
         "a rate");
-    return result.suggestion(course.factor, course.updates);
+    const double taken = result.suggestion(course.factor, course.updates);
+    out << format(
+        "  %-10s %-8.3g %s\n", "taken", taken, "for this run's schedule");
+    return taken;
   }
   constexpr std::int64_t kUpdates = 30;
   const bool asked_for = options.lr_given || options.base_batch_size > 0;

@@ -311,7 +311,7 @@ void add_checkpoint_options(CLI::App& app, CommandLine& command) {
          command.resume,
          "Go on with the run in --out [the last one in runs/].\n"
          "Its options need not be given again; a larger --epochs\n"
-         "makes it longer")
+         "makes it longer, if its rate is not 0 by then")
       ->group("Checkpoints");
   app.add_flag(
          "--overwrite",

@@ -1,5 +1,8 @@
 #include "progress.h"
 
+#include <sys/ioctl.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cmath>
 #include <utility>
@@ -7,6 +10,18 @@
 #include "text.h"
 
 namespace stepsize::trainer {
+namespace {
+
+// Of the terminal at standard output; 80 where there is none.
+std::size_t terminal_columns() {
+  winsize size{};
+  const bool known =
+      ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1;
+  return known ? size.ws_col : 80;
+}
+
+}  // namespace
+
 std::string clock_text(double seconds) {
   const auto whole = static_cast<long long>(std::ceil(std::max(seconds, 0.0)));
   const long long hours = whole / 3600;
@@ -63,10 +78,11 @@ std::string Progress::time_left() const {
 
 void Progress::draw(const std::string& start, const std::string& end) {
   // A line that the terminal wraps could not be taken away again.
-  constexpr std::size_t kColumns = 79;
+  const std::size_t columns = terminal_columns() - 1;
   const std::string bar = cells();
-  const bool fits = start.size() + bar.size() + end.size() <= kColumns;
-  out_ << '\r' << start << (fits ? bar : "") << end << "\x1b[K" << std::flush;
+  const bool fits = start.size() + bar.size() + end.size() <= columns;
+  const std::string line = start + (fits ? bar : "") + end;
+  out_ << '\r' << line.substr(0, columns) << "\x1b[K" << std::flush;
 }
 
 void Progress::add(const StepResult& result) {

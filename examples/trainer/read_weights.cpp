@@ -35,7 +35,7 @@ struct CnnImpl : nn::Module {
 };
 TORCH_MODULE(Cnn);
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
   if (argc != 2) {
     std::cerr << "usage: read-weights FILE\n";
     return 2;
@@ -59,4 +59,7 @@ int main(int argc, char** argv) {
   const auto answer = model->forward(images).argmax(1);
   std::cout << "class " << answer.item<std::int64_t>() << '\n';
   return 0;
+} catch (const c10::Error& error) {
+  std::cerr << error.what_without_backtrace() << '\n';
+  return 1;
 }

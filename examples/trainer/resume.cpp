@@ -107,7 +107,9 @@ std::string nothing_left(const RunRequest& request) {
   return options.epochs > done
              ? ""
              : run_in(options) + " has ended" + after +
-                   "; a larger --epochs makes it longer" + to_export;
+                   "; a larger --epochs makes it longer, unless its schedule "
+                   "ended at a rate of 0" +
+                   to_export;
 }
 
 void check_data(const RunRequest& request, const std::string& data) {
@@ -167,12 +169,17 @@ bool set_length(
   const double factor = scheduler.get_last_lr().front() / record.lr;
   constexpr double kNone = 1e-9;
   if (factor < kNone) {
+    const auto numbered =
+        CheckpointFolder(checkpoint_folder(options.out).string()).paths();
     throw std::invalid_argument(
         "--epochs " + std::to_string(options.epochs) +
         ": the schedule has come to its end at a rate of 0, at which more "
-        "epochs change nothing. To go on from an earlier checkpoint remove "
-        "the last one in " +
-        checkpoint_folder(options.out).string());
+        "epochs change nothing. " +
+        (numbered.size() > 1
+             ? "To go on from the checkpoint before it remove " +
+                   numbered.back()
+             : "There is no earlier checkpoint to go on from: begin a new run "
+               "with more epochs"));
   }
   out << format(
       "the schedule has ended: its last factor, %.3g, stays\n", factor);

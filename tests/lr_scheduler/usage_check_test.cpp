@@ -187,6 +187,28 @@ TEST_F(UsageCheckTest, PassesAWarmupBesideAPlateauAndWhatHasEnded) {
   expect_none();
 }
 
+TEST_F(UsageCheckTest, PassesOneWhoseLastStepIsDone) {
+  ScheduleLR first(optimizer_, "cosine 4 to 0.1");
+  for (int i = 0; i < 4; ++i) {
+    update();
+    first.step();
+  }
+  const ExponentialLR second(optimizer_, 0.5);
+  expect_none();
+}
+
+TEST_F(UsageCheckTest, PassesTwoInLongPhases) {
+  StepLR stairs(optimizer_, StepLROptions(1000));
+  StepLR others(optimizer_, StepLROptions(2000));
+  for (int phase = 0; phase < 8; ++phase) {
+    for (int i = 0; i < 10; ++i) {
+      update();
+      phase % 2 == 0 ? stairs.step() : others.step();
+    }
+  }
+  expect_none();
+}
+
 TEST_F(UsageCheckTest, NoticesTwoThatOverwriteEachOther) {
   StepLR stairs(optimizer_, StepLROptions(100));
   ExponentialLR decay(optimizer_, 0.5);

@@ -109,6 +109,17 @@ TEST(Projection, PutsTheLowerLeftCornerAtTheAxesStarts) {
   EXPECT_TRUE(std::isnan(p.y(-1)));
 }
 
+TEST(Projection, BothEndsOfAnAxisAreInTheBox) {
+  for (int i = 0; i < 3000; ++i) {
+    const double left = 30 + 0.01 * i;
+    const Box box{left, left / 3, 704 - left / 7, 300 + left / 11};
+    const Projection p(Axis(0, 37.7, false), Axis(1e-3, 0.7, true), box);
+    EXPECT_TRUE(box.contains({p.x(0), p.y(1e-3)})) << left;
+    EXPECT_TRUE(box.contains({p.x(37.7), p.y(0.7)})) << left;
+    EXPECT_FALSE(box.contains({p.x(37.8), p.y(0.7)})) << left;
+  }
+}
+
 TEST(Projection, ValuesFarPastTheAxisStayFinite) {
   const Projection p(Axis(0, 1e-300, false), Axis(0, 1, false), kBox);
   EXPECT_TRUE(std::isfinite(p.x(1e300)));

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/wait.h>
 #include <torch/torch.h>
 
 #include <cstdlib>
@@ -93,6 +94,13 @@ TEST_F(FinishedRunTest, ExportedWeightsMakeTheSameAnswers) {
   const auto black = torch::zeros({1, 1, 28, 28}) + shift;
   const auto answer = model->forward(black).argmax(1).item<std::int64_t>();
   EXPECT_EQ(read_text(answer_file), "class " + std::to_string(answer) + "\n");
+  const std::string of_none =
+      "'" STEPSIZE_READ_WEIGHTS "' nope.pt 2> '" + answer_file.string() + "'";
+  const int status = std::system(of_none.c_str());
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 1) << status;
+  EXPECT_THAT(
+      read_text(answer_file),
+      AllOf(HasSubstr("open file failed"), Not(HasSubstr("frame #"))));
   // Nothing but the file stays.
   for (const auto& entry : fs::directory_iterator(folder_.path())) {
     EXPECT_THAT(entry.path().filename().string(), Not(HasSubstr("tmp")));

@@ -158,6 +158,27 @@ TEST(LoadSets, ReadsQmnistWithLabelsOfBothKinds) {
   EXPECT_EQ(sets.train.labels[1].item<std::int64_t>(), 0);
 }
 
+TEST(LoadSets, NamesTheOtherSetThatIsThere) {
+  const TemporaryFolder folder;
+  const auto cifar = folder / "cifar";
+  const auto bars = folder / "bars";
+  std::filesystem::create_directories(cifar);
+  write_plain(cifar / "data_batch_1.bin", cifar_record({3}, 0));
+  write_bars(bars, 20, 10);
+  const std::string is_cifar = "; it holds the files of cifar10: --dataset ";
+  EXPECT_THAT(error("mnist", cifar), HasSubstr(is_cifar + "cifar10"));
+  EXPECT_THAT(error("cifar100", cifar), HasSubstr(is_cifar + "cifar10"));
+  EXPECT_THAT(
+      error("cifar10", bars),
+      HasSubstr("; it holds files of fashion-mnist or mnist: --dataset "));
+  const auto packed = folder / "packed";
+  std::filesystem::create_directories(packed);
+  write_plain(packed / "data_batch_1.bin.xz", {'x'});
+  EXPECT_THAT(
+      error("cifar10", packed),
+      HasSubstr("; data_batch_1.bin.xz is compressed with xz: unpack it with"));
+}
+
 TEST(LoadSets, ReadsCifarFilesInGzip) {
   const TemporaryFolder folder;
   write_gzip(folder / "train.bin.gz", cifar_record({0, 55}, 0));

@@ -17,6 +17,7 @@
 namespace stepsize::trainer {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
 
@@ -160,7 +161,10 @@ TEST(SetLength, RefusesToGoOnAtARateOfZero) {
   run.go_to(40);
   EXPECT_THAT(
       message_of([&] { run.change_length(6); }),
-      HasSubstr("--epochs 6: the schedule has come to its end at a rate of 0"));
+      AllOf(
+          HasSubstr(
+              "--epochs 6: the schedule has come to its end at a rate of 0"),
+          HasSubstr("There is no earlier checkpoint to go on from: begin")));
 }
 
 // Factors of "cosine 100" at its own time.
