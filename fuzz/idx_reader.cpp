@@ -41,7 +41,8 @@ Bytes labels_for(const Bytes& images, bool are_ints) {
     labels[i] = images[i];
     count = count << 8U | images[i];
   }
-  count = std::min<std::uint64_t>(count, 1U << 13U);
+  // No file has more images than bytes, and long lists of labels take long.
+  count = std::min<std::uint64_t>(count, images.size());
   if (!are_ints) {
     labels.resize(labels.size() + count, 3);
     return labels;
@@ -49,9 +50,10 @@ Bytes labels_for(const Bytes& images, bool are_ints) {
   labels[2] = 0x0c;
   labels[3] = 2;
   labels.insert(labels.end(), {0, 0, 0, 8});
-  for (std::uint64_t i = 0; i < 8 * count; ++i) {
-    labels.insert(labels.end(), {0, 0, 0, 3});
-  }
+  const std::size_t head = labels.size();
+  constexpr std::size_t kBytes = 8 * 4;  // eight numbers a label
+  labels.resize(head + kBytes * count, 0);
+  for (std::size_t i = head + 3; i < labels.size(); i += 4) labels[i] = 3;
   return labels;
 }
 

@@ -61,6 +61,24 @@ TEST(OptionTable, EveryLegalEndOfARangeIsTaken) {
   }
 }
 
+// The figures of docs/reliability.md: --gtest_output=xml writes them.
+TEST(OptionTable, CountsItsRows) {
+  int refused = 0;
+  int legal = 0;
+  std::set<std::string> knobs;
+  std::set<std::string> owners;
+  for (const OptionCase& row : whole_table()) {
+    ++(row.is_legal() ? legal : refused);
+    knobs.insert(row.owner + "::" + row.knob);
+    owners.insert(row.owner);
+  }
+  RecordProperty("refused", refused);
+  RecordProperty("legal", legal);
+  RecordProperty("knobs", static_cast<int>(knobs.size()));
+  RecordProperty("owners", static_cast<int>(owners.size()));
+  EXPECT_GT(refused, legal);
+}
+
 TEST(OptionTable, EveryPublicKnobIsInTheTableOrHasAReasonNotToBe) {
   std::set<std::string> tried;
   for (const OptionCase& row : whole_table()) {
