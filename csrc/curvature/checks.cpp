@@ -54,7 +54,7 @@ void check_parameters(
         function,
         ": parameter ",
         i,
-        " is there twice");
+        " is there twice: pass a shared tensor (tied weights) once");
   }
 }
 

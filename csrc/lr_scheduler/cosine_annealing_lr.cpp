@@ -12,7 +12,7 @@ namespace stepsize {
 LRRule CosineAnnealingLROptions::rule() const {
   const std::string kind = "CosineAnnealingLR";
   detail::check_option(T_max_ > 0, kind, "T_max", "> 0", T_max_);
-  detail::check_rates(kind, "eta_min", eta_min_);
+  detail::check_rates(kind, "eta_min", eta_min_, "a rate, not a factor, ");
   return detail::make_affine_rule(
       {kind,
        detail::OptionText(kind)

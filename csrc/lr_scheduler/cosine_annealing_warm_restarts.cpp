@@ -13,7 +13,7 @@ LRRule CosineAnnealingWarmRestartsOptions::rule() const {
   const std::string kind = "CosineAnnealingWarmRestarts";
   detail::check_option(T_0_ > 0, kind, "T_0", "> 0", T_0_);
   detail::check_option(T_mult_ >= 1, kind, "T_mult", ">= 1", T_mult_);
-  detail::check_rates(kind, "eta_min", eta_min_);
+  detail::check_rates(kind, "eta_min", eta_min_, "a rate, not a factor, ");
   return detail::make_affine_rule(
       {kind,
        detail::OptionText(kind)

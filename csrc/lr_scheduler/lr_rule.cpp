@@ -11,6 +11,9 @@ LRRule::LRRule(const Schedule& schedule)
            "ScheduleLR(" + schedule.to_string() + ")",
            schedule})) {}
 
+LRRule::LRRule(std::vector<Schedule> schedules)
+    : LRRule(detail::make_schedules_rule(std::move(schedules))) {}
+
 LRRule::LRRule(std::shared_ptr<const detail::LRRuleNode> node)
     : node_(std::move(node)) {}
 

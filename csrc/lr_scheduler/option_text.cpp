@@ -77,14 +77,17 @@ void check_not_empty(
 }  // namespace
 
 void check_rates(
-    const std::string& kind, const std::string& option, const PerGroup& value) {
+    const std::string& kind,
+    const std::string& option,
+    const PerGroup& value,
+    const std::string& unit) {
   check_not_empty(kind, option, value);
   for (const double rate : value.values()) {
     check_option(
         std::isfinite(rate) && rate >= 0,
         kind,
         option,
-        "finite and >= 0",
+        unit + "finite and >= 0",
         rate);
   }
 }
@@ -104,7 +107,7 @@ void check_list_length(
     std::size_t entries,
     int64_t groups) {
   TORCH_CHECK(
-      static_cast<int64_t>(entries) == groups,
+      entries == 1 || static_cast<int64_t>(entries) == groups,
       kind,
       ": ",
       option,
@@ -112,7 +115,7 @@ void check_list_length(
       std::to_string(entries),
       " values, expected ",
       std::to_string(groups),
-      " (the parameter groups)");
+      " (the parameter groups), or one for all");
 }
 
 }  // namespace detail

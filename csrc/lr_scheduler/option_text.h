@@ -40,16 +40,20 @@ std::string lambda_text(
     bool is_list);
 
 /// Throws unless every number of the option is finite and >= 0, and a list
-/// has at least one.
+/// has at least one. `unit` says what it is where that is often taken for
+/// another thing.
 void check_rates(
-    const std::string& kind, const std::string& option, const PerGroup& value);
+    const std::string& kind,
+    const std::string& option,
+    const PerGroup& value,
+    const std::string& unit = "");
 
 /// Throws unless every number of the option is in [0, 1), and a list has at
 /// least one.
 void check_momenta(
     const std::string& kind, const std::string& option, const PerGroup& value);
 
-/// Throws unless a list of the options has one entry a group.
+/// Throws unless a list of the options has one entry a group, or one for all.
 void check_list_length(
     const std::string& kind,
     const std::string& option,

@@ -11,6 +11,7 @@
 #include "csrc/core/archive.h"
 #include "csrc/lr_scheduler/group_writes.h"
 #include "csrc/lr_scheduler/option_text.h"
+#include "csrc/lr_scheduler/usage_watch.h"
 
 namespace stepsize {
 namespace {
@@ -127,6 +128,7 @@ void ReduceLROnPlateau::step(double metric) {
   detail::GroupWrites writes(optimizer());
   if (bad > options_.patience()) {
     writes.set_lrs(cut_lrs());
+    detail::UsageWatch::note_cut(optimizer());
     cooldown = options_.cooldown();
     bad = 0;
   }

@@ -140,13 +140,16 @@ void RuleLR::take_over(int64_t t, Plan plan) {
   base_lrs_ = std::move(plan.base_lrs);
   base_momenta_ = std::move(plan.base_momenta);
   commit(t, std::move(plan.lrs));
-  watch_->set(get_last_lr(), has_ended());
+  watch_->set(get_last_lr(), lrs_in_force(), has_ended());
 }
 
 std::vector<double> RuleLR::get_lrs() {
   const int64_t t = next_epoch();
   Plan next = plan(t, Purpose::kStep);
-  watch_->before_step(!has_ended());
+  // Where the rates at the first step become the base, they are anyone's.
+  const bool rebases = base_rate_ == BaseRate::kAtFirstStep && !started_;
+  watch_->before_step(
+      !has_ended(), rebases ? std::vector<double>() : lrs_in_force());
   take_over(t, std::move(next));
   return get_last_lr();
 }

@@ -91,7 +91,7 @@ void RuleLR::load_state(
   base_lrs_ = std::move(base_lrs);
   base_momenta_ = std::move(base_momenta);
   knots_ = std::move(knots);
-  watch_->set(lrs, has_ended());
+  watch_->set(lrs, lrs_in_force(), has_ended());
   watch_->stop_counting();
 }
 

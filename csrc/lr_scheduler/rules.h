@@ -42,6 +42,10 @@ struct AffineSpec {
 };
 LRRule make_affine_rule(AffineSpec spec);
 
+/// base times schedule(t), one schedule a group or one for all; the kind is
+/// "ScheduleLR".
+LRRule make_schedules_rule(std::vector<Schedule> schedules);
+
 /// base times function(t), one function for all groups or one a group.
 LRRule make_function_rule(
     std::string kind,

@@ -41,6 +41,7 @@ constexpr int64_t kSampledNumbers = 4096;
 struct Users {
   std::vector<const UsageWatch*> watches;
   const UsageWatch* last_to_set = nullptr;
+  bool cut_since = false;
 };
 
 // Optimizers of several threads share the map, and each only its own entry.
@@ -68,7 +69,19 @@ class Registry {
   /// Who has set the rates last; `watch` does so from now on.
   const UsageWatch* exchange(const void* optimizer, const UsageWatch* watch) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    return std::exchange(users_[optimizer].last_to_set, watch);
+    Users& users = users_[optimizer];
+    users.cut_since = false;
+    return std::exchange(users.last_to_set, watch);
+  }
+  bool cut_since(const void* optimizer) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const auto found = users_.find(optimizer);
+    return found != users_.end() && found->second.cut_since;
+  }
+  void note_cut(const void* optimizer) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const auto found = users_.find(optimizer);
+    if (found != users_.end()) found->second.cut_since = true;
   }
 
  private:
@@ -135,8 +148,28 @@ void UsageWatch::before_base_rates(const std::vector<double>& in_force) const {
   }
 }
 
-void UsageWatch::before_step(bool sets_rates) {
-  if (sets_rates) check_interleaving();
+void UsageWatch::set(
+    const std::vector<double>& lrs,
+    std::vector<double> in_force,
+    bool has_ended) {
+  lrs_ = lrs;
+  left_in_force_ = std::move(in_force);
+  rests_ = has_ended;
+}
+
+void UsageWatch::note_cut(const torch::optim::Optimizer& optimizer) {
+  registry().note_cut(&optimizer);
+}
+
+void UsageWatch::before_step(
+    bool sets_rates, const std::vector<double>& in_force) {
+  if (sets_rates) {
+    const bool cut_since = registry().cut_since(&optimizer_);
+    const UsageWatch* before = registry().exchange(&optimizer_, this);
+    check_interleaving(before);
+    const bool others = before != nullptr && before != this;
+    if (!cut_since && !others) check_rates_kept(in_force);
+  }
   ++steps_;
   if (steps_left_ > 0) {
     check_order();
@@ -151,8 +184,7 @@ void UsageWatch::stop_counting() {
 
 // One scheduler after another is sound, and so is a way back. Here each has
 // undone the other's step twice.
-void UsageWatch::check_interleaving() {
-  const UsageWatch* before = registry().exchange(&optimizer_, this);
+void UsageWatch::check_interleaving(const UsageWatch* before) {
   if (before == nullptr || steps_ == 0) return;
   if (before == this) {
     // Long phases of one and the other are no interleaving.
@@ -165,6 +197,22 @@ void UsageWatch::check_interleaving() {
       " steps the same optimizer in turn, and each overwrites the rates of the "
       "other. Compose the two in one ScheduleLR, SequentialLR or "
       "ChainedScheduler.");
+}
+
+// A rate set by hand, by a range test's apply() or by a load of the optimizer
+// alone lasts until the next step.
+void UsageWatch::check_rates_kept(const std::vector<double>& in_force) {
+  const std::size_t groups = std::min(in_force.size(), left_in_force_.size());
+  for (std::size_t i = 0; i < groups && !has_told_of_rates_; ++i) {
+    if (in_force[i] == left_in_force_[i]) continue;
+    has_told_of_rates_ = true;
+    report(
+        kind_ + ": the rate of parameter group " + std::to_string(i) +
+        " has been set to " + number_text(in_force[i]) +
+        " since the last step, and this step replaces it. To go on from a rate "
+        "of your own, give it to set_base_lrs(), or set it before the "
+        "scheduler is made.");
+  }
 }
 
 void UsageWatch::check_order() {

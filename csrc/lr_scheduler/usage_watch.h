@@ -26,18 +26,22 @@ class UsageWatch {
   /// The scheduler is about to take these rates for its base.
   void before_base_rates(const std::vector<double>& in_force) const;
   /// It is about to make a step, after which it sets rates or rests.
-  void before_step(bool sets_rates);
-  /// It has set these rates, and sets others later unless it has ended.
-  void set(const std::vector<double>& lrs, bool has_ended) {
-    lrs_ = lrs;
-    rests_ = has_ended;
-  }
+  void before_step(bool sets_rates, const std::vector<double>& in_force);
+  /// It has set these rates, and sets others later unless it has ended. What is
+  /// in force since may be rounded.
+  void set(
+      const std::vector<double>& lrs,
+      std::vector<double> in_force,
+      bool has_ended);
+  /// One that goes together with any other has set rates.
+  static void note_cut(const torch::optim::Optimizer& optimizer);
   /// It goes on from somewhere else: the order of calls says nothing now.
   void stop_counting();
 
  private:
   bool has_lowered(std::size_t group, double lr) const;
-  void check_interleaving();
+  void check_interleaving(const UsageWatch* before);
+  void check_rates_kept(const std::vector<double>& in_force);
   void check_order();
   uint64_t versions() const;
   std::vector<at::Tensor> sample() const;
@@ -48,7 +52,9 @@ class UsageWatch {
   std::string kind_;
   const std::vector<double>& base_lrs_;
   std::vector<double> lrs_;
+  std::vector<double> left_in_force_;
   bool rests_ = false;
+  bool has_told_of_rates_ = false;
 
   // Of the interleaving.
   int64_t steps_ = 0;

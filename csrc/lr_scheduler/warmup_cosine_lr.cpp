@@ -20,7 +20,7 @@ LRRule WarmupCosineLROptions::rule() const {
       "warmup_steps",
       "in [0, total_steps = " + std::to_string(total_steps_) + "]",
       warmup_steps_);
-  detail::check_rates(kind, "eta_min", eta_min_);
+  detail::check_rates(kind, "eta_min", eta_min_, "a rate, not a factor, ");
   const Schedule up = detail::linear_warmup(kind, warmup_steps_, start_factor_);
   detail::OptionText text(kind);
   text.add("warmup_steps", warmup_steps_).add("total_steps", total_steps_);

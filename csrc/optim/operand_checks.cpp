@@ -49,7 +49,7 @@ void check_parameters(
         kind,
         ": a parameter may stand in one place only; number ",
         std::to_string(i),
-        " is there already");
+        " is there already. Pass a shared tensor (tied weights) once");
   }
 }
 

@@ -58,4 +58,13 @@ void check_share(double value, std::string_view who, std::string_view what) {
       value);
 }
 
+void check_floor(double value, std::string_view who, bool positive) {
+  check(
+      value <= 1 && (positive ? value > 0 : value >= 0),
+      who,
+      positive ? "floor must be a factor of the base rate in (0, 1]"
+               : "floor must be a factor of the base rate in [0, 1]",
+      value);
+}
+
 }  // namespace stepsize::detail

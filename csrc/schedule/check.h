@@ -21,5 +21,7 @@ void check_factor(double value, std::string_view who, std::string_view what);
 void check_decay(double value, std::string_view who, std::string_view what);
 /// 0 <= value <= 1.
 void check_share(double value, std::string_view who, std::string_view what);
+/// The same for a floor, which is often given as a rate; `positive`: not 0.
+void check_floor(double value, std::string_view who, bool positive = false);
 
 }  // namespace stepsize::detail

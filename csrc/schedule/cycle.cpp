@@ -193,7 +193,7 @@ CosineRestartsOptions& CosineRestartsOptions::cycles(int64_t value) {
 }
 
 CosineRestartsOptions& CosineRestartsOptions::floor(double value) {
-  detail::check_share(value, "cosine_restarts", "floor");
+  detail::check_floor(value, "cosine_restarts");
   floor_ = value;
   return *this;
 }
@@ -233,7 +233,7 @@ RepeatOptions& RepeatOptions::height_decay(double value) {
 }
 
 RepeatOptions& RepeatOptions::floor(double value) {
-  detail::check_share(value, "repeat", "floor");
+  detail::check_floor(value, "repeat");
   floor_ = value;
   return *this;
 }
@@ -245,7 +245,7 @@ TriangularOptions& TriangularOptions::down(double value) {
 }
 
 TriangularOptions& TriangularOptions::floor(double value) {
-  detail::check_share(value, "triangular", "floor");
+  detail::check_floor(value, "triangular");
   floor_ = value;
   return *this;
 }
@@ -259,7 +259,7 @@ Schedule cosine_restarts(
 Schedule polynomial_cycles(double length, double power, double floor) {
   detail::check_positive(length, "polynomial_cycles", "length");
   detail::check_positive(power, "polynomial_cycles", "power");
-  detail::check_share(floor, "polynomial_cycles", "floor");
+  detail::check_floor(floor, "polynomial_cycles");
   return detail::make_schedule<detail::PolynomialCycles>(length, power, floor);
 }
 

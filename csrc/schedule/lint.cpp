@@ -97,6 +97,7 @@ class Linter {
     if (std::isnan(gap_)) {
       check_rise();
       check_floor();
+      check_factors();
       check_length();
     } else {
       check_gap();
@@ -211,6 +212,18 @@ class Linter {
           run_length_,
           "the lowest factor of the schedule, " + shown(floor) +
               ", is never reached: the run's lowest is " + shown(lowest));
+    }
+  }
+
+  // Where a rate was given for a factor, most likely.
+  void check_factors() {
+    const auto low = std::min_element(samples_.begin(), samples_.end(), lower);
+    if (low->factor > 1) {
+      warn(
+          LintKind::kFloorAboveOne,
+          low->t,
+          "every factor is above 1, the lowest " + shown(low->factor) +
+              ": a factor multiplies the base rate, and is no rate itself");
     }
   }
 

@@ -249,23 +249,19 @@ Schedule warmup(double length, WarmupShape shape, double from) {
 
 Schedule cooldown(double length, CooldownShape shape, double floor) {
   const bool exponential = shape == CooldownShape::kExponential;
-  detail::check(
-      floor <= 1 && (exponential ? floor > 0 : floor >= 0),
-      "cooldown",
-      exponential ? "floor must be in (0, 1]" : "floor must be in [0, 1]",
-      floor);
+  detail::check_floor(floor, "cooldown", exponential);
   const RampShape ramp = detail::ramp_shape(shape);
   return make_ramp("cooldown", ramp, length, 1, floor);
 }
 
 Schedule cosine(double length, double floor, double k, double exponent) {
-  detail::check_share(floor, "cosine", "floor");
+  detail::check_floor(floor, "cosine");
   return make_ramp(
       "cosine", RampShape::kCosine, length, 1, floor, {k, exponent});
 }
 
 Schedule polynomial(double length, double power, double floor, double k) {
-  detail::check_share(floor, "polynomial", "floor");
+  detail::check_floor(floor, "polynomial");
   return make_ramp(
       "polynomial", RampShape::kPolynomial, length, 1, floor, {k, power});
 }
@@ -275,12 +271,12 @@ Schedule geometric(double length, double from, double to) {
 }
 
 Schedule rex(double length, double floor) {
-  detail::check_share(floor, "rex", "floor");
+  detail::check_floor(floor, "rex");
   return make_ramp("rex", RampShape::kRex, length, 1, floor);
 }
 
 Schedule tanh_decay(double length, double lower, double upper, double floor) {
-  detail::check_share(floor, "tanh_decay", "floor");
+  detail::check_floor(floor, "tanh_decay");
   return make_ramp(
       "tanh_decay", RampShape::kTanh, length, 1, floor, {lower, upper});
 }

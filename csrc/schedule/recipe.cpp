@@ -79,12 +79,8 @@ Schedule warmup_stable_decay(
   detail::check_length(warmup_length, "warmup_stable_decay", "warmup_length");
   detail::check_length(stable_length, "warmup_stable_decay", "stable_length");
   detail::check_length(decay_length, "warmup_stable_decay", "decay_length");
-  const bool exponential = shape == CooldownShape::kExponential;
-  detail::check(
-      floor <= 1 && (exponential ? floor > 0 : floor >= 0),
-      "warmup_stable_decay",
-      exponential ? "floor must be in (0, 1]" : "floor must be in [0, 1]",
-      floor);
+  detail::check_floor(
+      floor, "warmup_stable_decay", shape == CooldownShape::kExponential);
   return warmup(warmup_length)
       .then(constant().limit(stable_length))
       .then(cooldown(decay_length, shape, floor));
@@ -123,7 +119,7 @@ Schedule tri_stage(
 Schedule flat_cosine(double length, double flat_share, double floor) {
   detail::check_length(length, "flat_cosine", "length");
   detail::check_share(flat_share, "flat_cosine", "flat_share");
-  detail::check_share(floor, "flat_cosine", "floor");
+  detail::check_floor(floor, "flat_cosine");
   const double flat = flat_share * length;
   return constant().limit(flat).then(cosine(length - flat, floor));
 }

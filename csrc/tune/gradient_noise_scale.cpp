@@ -266,6 +266,25 @@ void GradientNoiseScale::check_gradients() const {
   }
 }
 
+void GradientNoiseScale::begin_update() {
+  TORCH_CHECK(
+      !in_update_,
+      kGradientNoiseScale,
+      ": begin_update() in the midst of an update of ",
+      examples_.size(),
+      " micro-batches: call finish_update() or discard_update() first");
+  in_update_ = true;
+}
+
+void GradientNoiseScale::check_begun(const char* called) const {
+  TORCH_CHECK(
+      in_update_,
+      kGradientNoiseScale,
+      ": ",
+      called,
+      " outside an update: call begin_update() first");
+}
+
 void GradientNoiseScale::add_micro_batch() {
   add_micro_batch(options_.micro_batch());
 }
@@ -274,6 +293,7 @@ void GradientNoiseScale::add_micro_batch(int64_t examples) {
   detail::check_option(
       examples >= 1, kGradientNoiseScale, "examples", ">= 1", examples);
   check_gradients();
+  check_begun("add_micro_batch()");
   const at::NoGradGuard no_grad;
   const bool first = examples_.empty();
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
@@ -321,6 +341,7 @@ void GradientNoiseScale::discard_update() {
   for (auto& norms : norms_) norms.clear();
   for (auto& rounding : roundings_) rounding.reset();
   examples_.clear();
+  in_update_ = false;
 }
 
 bool GradientNoiseScale::finish_update(double factor) {
@@ -330,6 +351,7 @@ bool GradientNoiseScale::finish_update(double factor) {
       "factor",
       "finite and > 0",
       factor);
+  check_begun("finish_update()");
   Sums sums = sums_so_far();
   for (std::size_t i = 0; i < norms_.size(); ++i) {
     sums.whole.push_back(sums.count < 2 ? 0 : square_of(global_norm(sums_[i])));
@@ -348,6 +370,7 @@ bool GradientNoiseScale::finish_update(Reduction& reduction, double factor) {
         "finite and > 0",
         factor);
     check_gradients();
+    check_begun("finish_update()");
   });
   Sums sums = sums_so_far();
   share.numbers = {
@@ -449,7 +472,7 @@ bool GradientNoiseScale::add_ranks(const std::vector<RankSquares>& groups) {
       " groups, got ",
       groups.size());
   TORCH_CHECK(
-      examples_.empty(),
+      !in_update_,
       kGradientNoiseScale,
       ": ranks in the midst of an update of micro-batches: call "
       "finish_update() or discard_update() first");

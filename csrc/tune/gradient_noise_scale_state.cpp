@@ -103,6 +103,7 @@ torch::serialize::OutputArchive& operator<<(
   detail::write_double(archive, "decay", noise.options_.decay());
   detail::write_int(archive, "num_groups", noise.num_groups());
   detail::write_ints(archive, "examples", noise.examples_);
+  detail::write_int(archive, "in_update", noise.in_update_ ? 1 : 0);
   detail::write_int(archive, "non_finite_updates", noise.non_finite_updates_);
   detail::write_int(archive, "short_updates", noise.short_updates_);
   write_average(archive, "total", noise.total_);
@@ -159,6 +160,17 @@ torch::serialize::InputArchive& operator>>(
         ">= 1",
         count);
   }
+  // Archives of 0.1 have updates that begin with their first micro-batch.
+  bool in_update = !examples.empty();
+  if (c10::IValue value; archive.try_read("in_update", value)) {
+    const bool begun =
+        detail::read_int(archive, kNoiseScaleOwner, "in_update", 1) == 1;
+    TORCH_CHECK(
+        begun || !in_update,
+        kNoiseScaleOwner,
+        ": the archive has micro-batches of an update that has not begun");
+    in_update = begun;
+  }
   const auto non_finite =
       detail::read_int(archive, kNoiseScaleOwner, "non_finite_updates");
   const auto too_short =
@@ -210,6 +222,7 @@ torch::serialize::InputArchive& operator>>(
     sums.push_back(read_sums(archive, i, noise.parameters_[i]));
   }
   noise.examples_ = examples;
+  noise.in_update_ = in_update;
   noise.non_finite_updates_ = non_finite;
   noise.short_updates_ = too_short;
   noise.total_ = total;

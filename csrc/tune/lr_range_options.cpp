@@ -45,10 +45,10 @@ void check_lr_range_options(
   const auto& ratios = options.group_ratios();
   if (ratios.empty()) return;
   check(
-      ratios.size() == optimizer.param_groups().size(),
+      ratios.size() == 1 || ratios.size() == optimizer.param_groups().size(),
       "group_ratios",
       "one a parameter group (" +
-          std::to_string(optimizer.param_groups().size()) + ")",
+          std::to_string(optimizer.param_groups().size()) + "), or one for all",
       static_cast<int64_t>(ratios.size()));
   check(ratios[0] == 1, "group_ratios[0]", "1", ratios[0]);
   for (const double ratio : ratios) {
@@ -88,7 +88,11 @@ double swept_lr(const LRRangeTestOptions& options, int64_t iteration) {
 std::vector<double> group_ratios(
     const LRRangeTestOptions& options,
     const torch::optim::Optimizer& optimizer) {
-  if (!options.group_ratios().empty()) return options.group_ratios();
+  const auto& given = options.group_ratios();
+  if (given.size() == 1) {
+    return std::vector<double>(optimizer.param_groups().size(), given[0]);
+  }
+  if (!given.empty()) return given;
   std::vector<double> lrs;
   for (const auto& group : optimizer.param_groups()) {
     lrs.push_back(group.options().get_lr());

@@ -50,10 +50,6 @@ double LRRangeTestResult::suggestion(
   return *found;
 }
 
-std::optional<double> LRRangeTestResult::optional_suggestion() const {
-  return suggestions.suggested;
-}
-
 void LRRangeTestResult::apply(torch::optim::Optimizer& optimizer) const {
   apply(optimizer, suggestion());
 }

@@ -94,6 +94,10 @@ torch::Tensor Evaluation::loss_and_gradients(
   }
   Round round(*this, batches);
   const bool measures = round.is_first() && can_measure_noise(batches);
+  if (measures) {
+    noise_->discard_update();  // one that threw has not finished
+    noise_->begin_update();
+  }
   torch::Tensor sum;
   for (const auto& batch : batches) {
     const auto part = round.loss(batch, timer);

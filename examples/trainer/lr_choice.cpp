@@ -149,7 +149,7 @@ std::optional<double> choose_lr(
       return std::nullopt;
     }
     TORCH_CHECK(
-        result.optional_suggestion(),
+        result.has_suggestion(),
         "--lr auto found no rate: ",
         result.reason,
         ". A larger --batch-size or --accumulate has less noise, and --lr "

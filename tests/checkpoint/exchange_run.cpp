@@ -155,6 +155,7 @@ void ExchangeRow::step(double metric) {
   };
   if (noise) {
     optimizer->zero_grad();
+    noise->begin_update();
     for (const double share : {0.25, 0.75}) {
       at::Tensor loss = share * weights->loss() + share * weights->first.sum();
       loss.backward();

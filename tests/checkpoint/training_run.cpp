@@ -209,6 +209,7 @@ double TrainingRun::step() {
     loss = parts.guard->step(with_backward);
   } else if (parts.noise) {
     optimizer.zero_grad();
+    parts.noise->begin_update();
     for (int64_t part = 0; part < 2; ++part) {
       loss = parts.loss(
           input.slice(0, 4 * part, 4 * part + 4),

@@ -139,7 +139,11 @@ TEST(HessianOperator, RefusesBadParameters) {
       make({w, torch::ones({1})}),
       "hessian_operator: parameter 1 is frozen (requires_grad is false): "
       "leave it out");
-  EXPECT_EQ(make({w, w}), "hessian_operator: parameter 1 is there twice");
+  EXPECT_EQ(
+      make({w, w}),
+      "hessian_operator: parameter 1 is there twice: pass a shared tensor "
+      "(tied "
+      "weights) once");
   EXPECT_EQ(
       make({w * 2}),
       "hessian_operator: parameter 0 must be a leaf, not the result of an "

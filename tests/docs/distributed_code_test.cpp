@@ -138,6 +138,7 @@ result.apply(optimizer);
     stepsize::GradientNoiseScale noise(optimizer, /*micro_batch=*/4);
     auto loss = loss_of(model, share_of_batch(1, ranks->rank(), 2));
     // clang-format off
+noise.begin_update();
 loss.backward();
 noise.add_micro_batch();
 noise.finish_update(*ranks);  // averages the gradients, too

@@ -225,6 +225,7 @@ TEST(SchedulesPage, LintSaysWhatItIsSaidToSay) {
       {"kRunShorter", LintKind::kRunShorter},
       {"kRunLonger", LintKind::kRunLonger},
       {"kNoFactor", LintKind::kNoFactor},
+      {"kFloorAboveOne", LintKind::kFloorAboveOne},
   };
   std::size_t found = 0;
   for (const auto& cells : table_rows(kPage)) {

@@ -62,7 +62,7 @@ auto result = stepsize::lr_range_test(*model, optimizer, [&] {
   loss.backward();
   return loss;
 });
-if (result.optional_suggestion()) {
+if (result.has_suggestion()) {
   result.apply(optimizer);
 }
 result.write_svg("range.svg");
@@ -111,6 +111,7 @@ TEST_F(TuningPage, TheNoiseScaleAdvises) {
 stepsize::GradientNoiseScale noise(optimizer, /*micro_batch=*/32);
 for (int64_t update = 0; update < updates; ++update) {
   optimizer.zero_grad();
+  noise.begin_update();
   for (int64_t part = 0; part < 4; ++part) {
     (next_loss() / 4).backward();
     noise.add_micro_batch();

@@ -86,6 +86,7 @@ void add_meter(OptionTable& table) {
     GradientNoiseScale meter({{w}}, options);
     for (int i = 0; i < 8; ++i) {
       w.mutable_grad() = torch::full_like(w, i % 2 + 1);
+      meter.begin_update();
       meter.add_micro_batch();
       w.mutable_grad() = torch::full_like(w, i + 3);
       meter.add_micro_batch();
@@ -112,10 +113,14 @@ void add_meter(OptionTable& table) {
           [](int64_t v) {
             const torch::Tensor w = leaf({1});
             w.mutable_grad() = torch::ones_like(w);
-            GradientNoiseScale({{w}}, Options(4)).add_micro_batch(v);
+            GradientNoiseScale fresh({{w}}, Options(4));
+            fresh.begin_update();
+            fresh.add_micro_batch(v);
           })
       .number("factor", kNotPositive, {kSmallest, kHuge}, [](double v) {
-        GradientNoiseScale({{leaf({1})}}, Options(4)).finish_update(v);
+        GradientNoiseScale fresh({{leaf({1})}}, Options(4));
+        fresh.begin_update();
+        fresh.finish_update(v);
       });
 }
 

@@ -161,13 +161,10 @@ void add_lambda(
       .refuses("lr_lambda", "{}", {"lr_lambda", "empty list"}, [use] {
         use(Options(std::vector<LRLambda>{}));
       });
-  for (const std::size_t size : {1U, 3U}) {
-    cases.refuses(
-        "lr_lambda",
-        std::to_string(size) + " entries",
-        {"lr_lambda", "has " + std::to_string(size) + " values"},
-        [use, one, size] { use(Options(std::vector<LRLambda>(size, one))); });
-  }
+  cases.refuses(
+      "lr_lambda", "3 entries", {"lr_lambda", "has 3 values"}, [use, one] {
+        use(Options(std::vector<LRLambda>(3, one)));
+      });
   for (const double value : kNegative) {
     const std::string text = text_of(value);
     cases.refuses(
@@ -175,9 +172,12 @@ void add_lambda(
           use(Options(LRLambda([value](double) { return value; })));
         });
   }
-  cases.takes("lr_lambda", "2 entries", [use, one] {
-    use(Options(std::vector<LRLambda>(2, one)));
-  });
+  for (const std::size_t size : {1U, 2U}) {
+    cases.takes(
+        "lr_lambda", std::to_string(size) + " entries", [use, one, size] {
+          use(Options(std::vector<LRLambda>(size, one)));
+        });
+  }
 }
 
 }  // namespace

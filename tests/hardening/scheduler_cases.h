@@ -30,21 +30,22 @@ void drive(const Options& options) {
   for (int i = 0; i < 3; ++i) base.step();
 }
 
-/// A list must have an entry a group, two here.
+/// A list must have an entry a group, two here, or one for all.
 inline void add_list(
     OptionCases& cases,
     const std::string& knob,
     double legal,
     const std::function<void(const List&)>& use) {
   cases.refuses(knob, "{}", {knob, "empty list"}, [use] { use({}); });
-  for (const std::size_t size : {1U, 3U}) {
-    cases.refuses(
-        knob,
-        std::to_string(size) + " entries",
-        {knob, "has " + std::to_string(size) + " values", "expected 2"},
-        [use, size, legal] { use(List(size, legal)); });
+  cases.refuses(
+      knob, "3 entries", {knob, "has 3 values", "expected 2"}, [use, legal] {
+        use(List(3, legal));
+      });
+  for (const std::size_t size : {1U, 2U}) {
+    cases.takes(knob, std::to_string(size) + " entries", [use, size, legal] {
+      use(List(size, legal));
+    });
   }
-  cases.takes(knob, "2 entries", [use, legal] { use(List(2, legal)); });
 }
 
 }  // namespace stepsize::test

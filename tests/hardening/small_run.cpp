@@ -290,6 +290,7 @@ SmallRun range_test_run() {
             trace.add(torch::tensor(result.losses, torch::kFloat64));
             GradientNoiseScale meter(optimizer, kExamples);
             for (int update = 0; update < 4; ++update) {
+              meter.begin_update();
               problem.loss_and_gradient();
               meter.add_micro_batch();
               problem.draw_noise();

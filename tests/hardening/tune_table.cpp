@@ -89,12 +89,11 @@ void add_range_test(OptionTable& table) {
   cases.refuses("start_lr", text_of(kHuge), {"start_lr", text_of(kHuge)}, [] {
     sweep(few().start_lr(kHuge));
   });
-  for (const std::size_t size : {1U, 3U}) {
-    const auto text = "got " + std::to_string(size);
-    cases.refuses("group_ratios", text, {"group_ratios", text}, [size] {
-      sweep(few().group_ratios(List(size, 1)));
-    });
-  }
+  cases.refuses("group_ratios", "3 entries", {"group_ratios", "got 3"}, [] {
+    sweep(few().group_ratios({1, 1, 1}));
+  });
+  cases.takes(
+      "group_ratios", "1 entries", [] { sweep(few().group_ratios({1})); });
   cases.refuses("group_ratios", "{2, 1}", {"group_ratios", "got 2"}, [] {
     sweep(few().group_ratios({2, 1}));
   });

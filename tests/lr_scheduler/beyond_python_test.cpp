@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "tests/lr_scheduler/support/spec.h"
+#include "tests/support/error_text.h"
 
 namespace stepsize::test {
 namespace {
@@ -61,6 +62,43 @@ TEST(ScheduleLR, ACallableThatThrowsChangesNothing) {
   EXPECT_THROW(scheduler.step(), std::runtime_error);
   EXPECT_EQ(scheduler.last_epoch(), 1);
   EXPECT_DOUBLE_EQ(lrs_of(*optimizer)[0], 0.9 * kBase);
+}
+
+TEST(ScheduleLR, TakesAScheduleAGroup) {
+  const auto optimizer = make_optimizer("SGD", {kBase, 2 * kBase});
+  ScheduleLR scheduler(*optimizer, {"linear 10", "constant 0.5"});
+  EXPECT_EQ(scheduler.describe(), "ScheduleLR([linear 10, constant 0.5])");
+  EXPECT_EQ(scheduler.schedule(1).to_string(), "constant 0.5");
+  for (int t = 0; t <= 12; ++t) {
+    EXPECT_NEAR(
+        lrs_of(*optimizer)[0], kBase * std::max(0.0, 1 - t / 10.0), 1e-15);
+    EXPECT_DOUBLE_EQ(lrs_of(*optimizer)[1], kBase);
+    scheduler.step();
+  }
+  EXPECT_EQ(scheduler.rule().length(), constant().length());
+}
+
+TEST(ScheduleLR, AListOfOneIsForAllGroups) {
+  const auto optimizer = make_optimizer("SGD", {kBase, 2 * kBase});
+  ScheduleLR scheduler(*optimizer, std::vector<Schedule>{constant(0.5)});
+  EXPECT_EQ(lrs_of(*optimizer), (std::vector<double>{kBase / 2, kBase}));
+}
+
+TEST(ScheduleLR, RefusesAnotherNumberOfSchedules) {
+  const auto optimizer = make_optimizer("SGD", {kBase, kBase, kBase});
+  const auto refusal = [&](const std::vector<Schedule>& list) {
+    return message_of([&] { ScheduleLR(*optimizer, list); });
+  };
+  EXPECT_EQ(
+      refusal({linear(9), linear(9)}),
+      "ScheduleLR: the list has 2 values, expected 3 (the parameter groups), "
+      "or one for all");
+  EXPECT_EQ(
+      refusal({}),
+      "ScheduleLR: the list must have one schedule a parameter group, or one "
+      "for all, got none");
+  EXPECT_ANY_THROW(ScheduleLR(*optimizer, {"linear 9", "linnear 9", "rex 9"}));
+  EXPECT_EQ(lrs_of(*optimizer), (std::vector<double>{kBase, kBase, kBase}));
 }
 
 TEST(LinearWarmupLR, ClimbsInEqualIncrements) {

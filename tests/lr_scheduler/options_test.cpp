@@ -48,13 +48,15 @@ const BadOption kBadOptions[] = {
     {"CosineAnnealingLR(T_max=-3)",
      "CosineAnnealingLR: T_max must be > 0, got -3"},
     {"CosineAnnealingLR(T_max=10, eta_min=-1e-3)",
-     "CosineAnnealingLR: eta_min must be finite and >= 0, got -0.001"},
+     "CosineAnnealingLR: eta_min must be a rate, not a factor, finite and >= "
+     "0, got -0.001"},
     {"CosineAnnealingWarmRestarts(T_0=0)",
      "CosineAnnealingWarmRestarts: T_0 must be > 0, got 0"},
     {"CosineAnnealingWarmRestarts(T_0=3, T_mult=0)",
      "CosineAnnealingWarmRestarts: T_mult must be >= 1, got 0"},
     {"CosineAnnealingWarmRestarts(T_0=3, eta_min=nan)",
-     "CosineAnnealingWarmRestarts: eta_min must be finite and >= 0, got nan"},
+     "CosineAnnealingWarmRestarts: eta_min must be a rate, not a factor, "
+     "finite and >= 0, got nan"},
     {"CyclicLR(base_lr=-0.1, max_lr=1)",
      "CyclicLR: base_lr must be finite and >= 0, got -0.1"},
     {"CyclicLR(base_lr=0.1, max_lr=[1, inf])",
@@ -63,7 +65,8 @@ const BadOption kBadOptions[] = {
      "CyclicLR: max_lr must have one value a parameter group, got an empty "
      "list"},
     {"CyclicLR(base_lr=0.1, max_lr=[1, 2, 3])",
-     "CyclicLR: max_lr has 3 values, expected 2 (the parameter groups)"},
+     "CyclicLR: max_lr has 3 values, expected 2 (the parameter groups), or one "
+     "for all"},
     {"CyclicLR(base_lr=0.1, max_lr=1, step_size_up=0)",
      "CyclicLR: step_size_up must be > 0, got 0"},
     {"CyclicLR(base_lr=0.1, max_lr=1, step_size_down=-1)",
@@ -72,8 +75,10 @@ const BadOption kBadOptions[] = {
      "CyclicLR: gamma must be in (0, 1], got 1.5"},
     {"CyclicLR(base_lr=0.1, max_lr=1, base_momentum=-0.1)",
      "CyclicLR: base_momentum must be in [0, 1), got -0.1"},
-    {"CyclicLR(base_lr=0.1, max_lr=1, max_momentum=[0.9])",
-     "CyclicLR: max_momentum has 1 values, expected 2 (the parameter groups)"},
+    {"CyclicLR(base_lr=0.1, max_lr=1, max_momentum=[0.9, 0.8, 0.7])",
+     "CyclicLR: max_momentum has 3 values, expected 2 (the parameter groups), "
+     "or one "
+     "for all"},
     {"OneCycleLR(max_lr=0.1)",
      "OneCycleLR: total_steps, or both epochs and steps_per_epoch, must be "
      "set"},
@@ -87,8 +92,10 @@ const BadOption kBadOptions[] = {
     {"OneCycleLR(max_lr=0.1, epochs=4611686018427387904, steps_per_epoch=3)",
      "OneCycleLR: steps_per_epoch must be such that its product with epochs "
      "fits 64 bits, got 3"},
-    {"OneCycleLR(max_lr=[0.1], total_steps=9)",
-     "OneCycleLR: max_lr has 1 values, expected 2 (the parameter groups)"},
+    {"OneCycleLR(max_lr=[0.1, 0.2, 0.3], total_steps=9)",
+     "OneCycleLR: max_lr has 3 values, expected 2 (the parameter groups), or "
+     "one "
+     "for all"},
     {"OneCycleLR(max_lr=0.1, total_steps=9, pct_start=1.2)",
      "OneCycleLR: pct_start must be in [0, 1], got 1.2"},
     {"OneCycleLR(max_lr=0.1, total_steps=9, pct_start=0.6, three_phase=True)",
@@ -110,18 +117,20 @@ const BadOption kBadOptions[] = {
     {"SequentialLR(schedulers=[LinearLR(), StepLR(step_size=0)], "
      "milestones=[4])",
      "StepLR: step_size must be > 0, got 0"},
-    {"SequentialLR(schedulers=[LinearLR(), SWALR(swa_lr=[1])], "
+    {"SequentialLR(schedulers=[LinearLR(), SWALR(swa_lr=[1, 2, 3])], "
      "milestones=[4])",
-     "SWALR: swa_lr has 1 values, expected 2 (the parameter groups)"},
+     "SWALR: swa_lr has 3 values, expected 2 (the parameter groups), or one "
+     "for all"},
     {"ChainedScheduler(schedulers=[])",
      "ChainedScheduler: schedulers must have at least one entry, got an empty "
      "list"},
     {"LambdaLR(lr_lambda=[])",
      "LambdaLR: lr_lambda must have one function a parameter group, got an "
      "empty list"},
-    {"MultiplicativeLR(lr_lambda=[shrink])",
-     "MultiplicativeLR: lr_lambda has 1 values, expected 2 (the parameter "
-     "groups)"},
+    {"MultiplicativeLR(lr_lambda=[shrink, shrink, shrink])",
+     "MultiplicativeLR: lr_lambda has 3 values, expected 2 (the parameter "
+     "groups), or one "
+     "for all"},
     {"SWALR(swa_lr=-1)", "SWALR: swa_lr must be finite and >= 0, got -1"},
     {"SWALR(swa_lr=1, anneal_epochs=-1)",
      "SWALR: anneal_epochs must be >= 0, got -1"},
@@ -153,9 +162,10 @@ const BadOption kBadOptions[] = {
      "the mode is kMin, got 1"},
     {"ReduceLROnPlateau(cooldown=-4)",
      "ReduceLROnPlateau: cooldown must be >= 0, got -4"},
-    {"ReduceLROnPlateau(min_lr=[0.1])",
-     "ReduceLROnPlateau: min_lr has 1 values, expected 2 (the parameter "
-     "groups)"},
+    {"ReduceLROnPlateau(min_lr=[0.1, 0.2, 0.3])",
+     "ReduceLROnPlateau: min_lr has 3 values, expected 2 (the parameter "
+     "groups), or one "
+     "for all"},
     {"ReduceLROnPlateau(eps=-1)",
      "ReduceLROnPlateau: eps must be finite and >= 0, got -1"},
 };
@@ -208,6 +218,17 @@ TEST(Options, TakeListsOfOne) {
   const auto optimizer = make_optimizer("SGD", {0.1});
   OneCycleLR scheduler(*optimizer, OneCycleLROptions({0.5}).total_steps(11));
   EXPECT_EQ(lrs_of(*optimizer)[0], 0.5 / 25);
+}
+
+TEST(Options, AListOfOneIsForAllGroups) {
+  const auto optimizer = make_optimizer("SGD", {0.1, 0.2});
+  OneCycleLR cycle(*optimizer, OneCycleLROptions({0.5}).total_steps(11));
+  EXPECT_EQ(lrs_of(*optimizer), (std::vector<double>{0.5 / 25, 0.5 / 25}));
+  LambdaLR lambda(
+      *optimizer,
+      LambdaLROptions(std::vector<std::function<double(double)>>{
+          [](double) { return 0.5; }}));
+  EXPECT_EQ(lrs_of(*optimizer), (std::vector<double>{0.25 / 25, 0.25 / 25}));
 }
 
 TEST(Options, RefuseAnEmptyList) {

@@ -371,6 +371,33 @@ TEST_F(UsageCheckTest, PassesAnUpdateThatWasSkipped) {
   expect_none();
 }
 
+// A rate set by hand, by a range test's apply() or by a load of the optimizer
+// alone lasts until the next step.
+TEST_F(UsageCheckTest, ARateThatTheNextStepUndoesIsToldOfOnce) {
+  set_scheduler_order_check(false);
+  ScheduleLR scheduler(optimizer_, "constant 0.5 for 10 > linear 20");
+  scheduler.step();
+  expect_none();
+  for (int i = 0; i < 3; ++i) {
+    optimizer_.param_groups()[0].options().set_lr(0.25);
+    scheduler.step();
+  }
+  expect_one({"ScheduleLR", "has been set to 0.25", "set_base_lrs()"});
+}
+
+TEST_F(UsageCheckTest, ARateThatARuleLeavesAloneIsFree) {
+  set_scheduler_order_check(false);
+  LinearWarmupLR warmup(optimizer_, 2);
+  ReduceLROnPlateau plateau(optimizer_, ReduceLROnPlateauOptions().patience(0));
+  for (int i = 0; i < 6; ++i) {
+    warmup.step();
+    plateau.step(1);  // cuts within the warm-up and after it
+  }
+  optimizer_.param_groups()[0].options().set_lr(0.25);
+  warmup.step();
+  expect_none();
+}
+
 TEST(ScheduleLRText, IsTheScheduleThatItSays) {
   const auto parameter = torch::ones({2}, torch::requires_grad());
   torch::optim::SGD optimizer({parameter}, torch::optim::SGDOptions(0.1));

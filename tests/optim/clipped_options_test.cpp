@@ -117,7 +117,9 @@ TEST(IndexedOptimizer, RefusesParametersThatAreThereOrAreNone) {
       message_of([&] {
         ClippedSGD({twice[0], twice[0]}, ClippedSGDOptions(0.1));
       }),
-      HasSubstr("may stand in one place only; number 1"));
+      HasSubstr(
+          "may stand in one place only; number 1 is there already. Pass a "
+          "shared tensor (tied weights) once"));
   ClippedSGD sgd(twice, ClippedSGDOptions(0.1));
   EXPECT_THAT(
       message_of([&] { sgd.add_param_group(OptimizerParamGroup(twice)); }),

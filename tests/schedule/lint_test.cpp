@@ -98,6 +98,15 @@ TEST(Lint, FindsTheMistakes) {
   }
 }
 
+// A factor for a rate shows where it is above 1.
+TEST(Lint, WarnsWhereNoFactorIsAsLowAsOne) {
+  expect_findings(
+      {"linear 100 from 8 to 2", 100, {{LintKind::kFloorAboveOne, 99}}});
+  expect_findings({"constant 1.5", 10, {{LintKind::kFloorAboveOne, 0}}});
+  expect_findings({"linear 100 from 1 to 5", 100, {}});
+  expect_findings({"geometric 100 from 1 to 1000", 100, {}});
+}
+
 // What is before 0 after a shift is not played.
 TEST(Lint, PassesOverJoinsThatAShiftHasCutOff) {
   expect_findings(

@@ -30,6 +30,7 @@ void set_gradient(torch::Tensor& parameter, const std::vector<double>& values) {
 
 // One update of the gradients (3, 1) and (1, 1): |G|^2 = 4 and tr S = 2.
 void add_known_update(GradientNoiseScale& noise, torch::Tensor& parameter) {
+  noise.begin_update();
   set_gradient(parameter, {3, 1});
   noise.add_micro_batch();
   set_gradient(parameter, {4, 2});
@@ -55,6 +56,7 @@ TEST(GradientNoiseScale, FindsTheNoiseScaleOfALinearRegression) {
   const int64_t parts = 4;
   for (int i = 0; i < 1000; ++i) {
     sgd.zero_grad();
+    noise.begin_update();
     for (int64_t part = 0; part < parts; ++part) {
       const auto x = torch::randn({16, 10}, torch::kDouble);
       const auto y = torch::randn({16}, torch::kDouble) * std::sqrt(3.9);
@@ -123,6 +125,7 @@ TEST(GradientNoiseScale, FindsTheSameInEveryType) {
             {{parameter}}, GradientNoiseScaleOptions(micro_batch).decay(1));
         for (int update = 0; update < 5; ++update) {
           parameter.mutable_grad() = torch::Tensor();
+          noise.begin_update();
           for (int64_t i = 0; i < parts; ++i) {
             const auto added = ((g + stddev * torch::randn_like(g)) /
                                 static_cast<double>(parts))
@@ -157,6 +160,7 @@ TEST(GradientNoiseScale, FactorOfTheLossDropsOut) {
   auto parameter = leaf({0, 0});
   GradientNoiseScale noise({{parameter}}, 1);
   for (const double factor : {0.5, 1024.0}) {
+    noise.begin_update();
     set_gradient(parameter, {3 * factor, factor});
     noise.add_micro_batch();
     set_gradient(parameter, {4 * factor, 2 * factor});
@@ -175,6 +179,7 @@ TEST(GradientNoiseScale, MicroBatchesOfDifferentSizesAreUnbiased) {
   for (const double one : {1.0, -1.0}) {
     for (const double three : {1.0, -1.0}) {
       const double g = 2 + one * std::sqrt(6.0);
+      noise.begin_update();
       set_gradient(parameter, {g});
       noise.add_micro_batch();
       set_gradient(parameter, {g + 2 + three * std::sqrt(2.0)});
@@ -191,6 +196,7 @@ TEST(GradientNoiseScale, UndefinedGradientsCountAsZeros) {
   auto never = leaf({1});
   auto late = leaf({1});
   GradientNoiseScale noise({{parameter, never, late}, {never}}, 1);
+  noise.begin_update();
   set_gradient(parameter, {3, 1});
   noise.add_micro_batch();
   set_gradient(parameter, {4, 2});
@@ -213,6 +219,7 @@ TEST(GradientNoiseScale, NonFiniteUpdateIsCountedAndLeftOut) {
   GradientNoiseScale noise({{parameter}, {other}}, 1);
   add_known_update(noise, parameter);
   for (const double bad : {kNaN, kInfinity}) {
+    noise.begin_update();
     set_gradient(other, {bad});
     set_gradient(parameter, {3, 1});
     noise.add_micro_batch();
@@ -233,7 +240,9 @@ TEST(GradientNoiseScale, NonFiniteUpdateIsCountedAndLeftOut) {
 TEST(GradientNoiseScale, UpdateOfOneMicroBatchIsCountedAndLeftOut) {
   auto parameter = leaf({0, 0});
   GradientNoiseScale noise({{parameter}}, 1);
+  noise.begin_update();
   EXPECT_FALSE(noise.finish_update());
+  noise.begin_update();
   set_gradient(parameter, {1, 1});
   noise.add_micro_batch();
   EXPECT_FALSE(noise.finish_update());
@@ -246,6 +255,7 @@ TEST(GradientNoiseScale, DiscardedUpdateLeavesNothingBehind) {
   GradientNoiseScale noise({{parameter}}, 1);
   add_known_update(noise, parameter);
   const std::string before = saved(noise);
+  noise.begin_update();
   set_gradient(parameter, {70, 1});
   noise.add_micro_batch();
   set_gradient(parameter, {-5, 20});
@@ -306,6 +316,7 @@ TEST(GradientNoiseScale, GoesOnBitForBitFromTheMidstOfAnUpdate) {
   };
   for (int i = 0; i < 5; ++i) {
     parameter.mutable_grad() = torch::Tensor();
+    noise.begin_update();
     for (int part = 0; part < 3; ++part) {
       micro_batch();
       noise.add_micro_batch(part + 1);
@@ -329,6 +340,7 @@ TEST(GradientNoiseScale, LoadingWhatDoesNotFitChangesNothing) {
   auto parameter = leaf({0, 0});
   GradientNoiseScale writer({{parameter}}, 4);
   set_gradient(parameter, {1, 1});
+  writer.begin_update();
   writer.add_micro_batch();
   const std::string bytes = saved(writer);
   const auto refuses = [&](GradientNoiseScale&& reader, const char* why) {
@@ -355,6 +367,7 @@ TEST(GradientNoiseScale, RefusesGradientsThatItCannotFollow) {
   auto parameter = leaf({0, 0});
   GradientNoiseScale noise({{parameter}}, 1);
   set_gradient(parameter, {1, 1});
+  noise.begin_update();
   noise.add_micro_batch();
   parameter.mutable_grad() = torch::Tensor();
   const std::string before = saved(noise);
@@ -370,6 +383,38 @@ TEST(GradientNoiseScale, RefusesGradientsThatItCannotFollow) {
       message_of([&] { noise.add_micro_batch(); }),
       "GradientNoiseScale: the gradient of parameter 0 of group 0 must be "
       "dense and of a floating type");
+}
+
+// Two updates that are taken for one give numbers wrong by the square of
+// their parts, and nothing in the gradients tells.
+TEST(GradientNoiseScale, AnUpdateIsBegunAndEnded) {
+  auto parameter = leaf({0, 0});
+  GradientNoiseScale noise({{parameter}}, 1);
+  set_gradient(parameter, {3, 1});
+  const std::string before = saved(noise);
+  EXPECT_EQ(
+      message_of([&] { noise.add_micro_batch(); }),
+      "GradientNoiseScale: add_micro_batch() outside an update: call "
+      "begin_update() first");
+  EXPECT_EQ(
+      message_of([&] { noise.finish_update(); }),
+      "GradientNoiseScale: finish_update() outside an update: call "
+      "begin_update() first");
+  EXPECT_EQ(saved(noise), before);
+  noise.begin_update();
+  noise.add_micro_batch();
+  const std::string begun = saved(noise);
+  EXPECT_EQ(
+      message_of([&] { noise.begin_update(); }),
+      "GradientNoiseScale: begin_update() in the midst of an update of 1 "
+      "micro-batches: call finish_update() or discard_update() first");
+  EXPECT_EQ(saved(noise), begun);
+  GradientNoiseScale resumed({{parameter}}, 1);
+  load(resumed, begun);
+  EXPECT_ANY_THROW(resumed.begin_update());
+  noise.discard_update();
+  add_known_update(noise, parameter);
+  EXPECT_EQ(noise.total().updates, 1);
 }
 
 TEST(GradientNoiseScale, RefusesWhatIsOutOfRange) {

@@ -67,6 +67,14 @@ TEST(LRRangeApply, TakesTheRatiosThatWereTested) {
   EXPECT_EQ(two.rates(), (std::vector<double>{0.5, 1.5}));
 }
 
+TEST(LRRangeApply, ARatioOfOneIsForAllGroups) {
+  TwoGroups two;
+  const auto result =
+      two.test(LRRangeTestOptions().num_iterations(3).group_ratios({1}));
+  result.apply(two.optimizer, 0.5);
+  EXPECT_EQ(two.rates(), (std::vector<double>{0.5, 0.5}));
+}
+
 TEST(LRRangeApply, ARefusedCallChangesNothing) {
   TwoGroups two;
   LRRangeTestResult result;

@@ -64,7 +64,7 @@ TEST(LRRangeEnd, ALossThatOnlyRisesHasDivergedWithoutASuggestion) {
   const auto result = bowl.test(hundred().start_lr(3).end_lr(10));
   EXPECT_EQ(result.status, LRRangeStatus::kDiverged);
   EXPECT_LT(result.lrs.size(), 10u);
-  EXPECT_FALSE(result.optional_suggestion());
+  EXPECT_FALSE(result.has_suggestion());
   const auto text = test::message_of([&] { result.suggestion(); });
   EXPECT_NE(text.find("status diverged"), std::string::npos) << text;
   EXPECT_NE(text.find("lower start_lr"), std::string::npos) << text;
@@ -100,7 +100,7 @@ TEST(LRRangeEnd, ALossThatIsAlwaysTheSameHasNoDescent) {
       return loss;
     });
     EXPECT_EQ(result.status, LRRangeStatus::kNoDescent);
-    EXPECT_FALSE(result.optional_suggestion());
+    EXPECT_FALSE(result.has_suggestion());
     EXPECT_EQ(
         result.reason,
         "all rates were tried; no rate changed the loss by more than rounding: "
@@ -182,7 +182,7 @@ TEST(LRRangeEnd, AFallAtTheFirstRatesAsksForALowerStart) {
     return n < 3 ? level : std::min(level, 1 + 0.15 * (n - 3));
   });
   EXPECT_EQ(result.status, LRRangeStatus::kFinished);
-  EXPECT_FALSE(result.optional_suggestion());
+  EXPECT_FALSE(result.has_suggestion());
   EXPECT_NE(
       result.reason.find("lowest at the first rates: lower start_lr"),
       std::string::npos)
@@ -195,7 +195,7 @@ TEST(LRRangeEnd, SaysThatTheLossWasStillFalling) {
   const auto result = bowl.test(options);
   EXPECT_EQ(result.status, LRRangeStatus::kFinished);
   EXPECT_TRUE(result.still_falling);
-  EXPECT_TRUE(result.optional_suggestion());
+  EXPECT_TRUE(result.has_suggestion());
   EXPECT_EQ(
       result.reason,
       "all rates were tried; the loss was still falling at the largest: raise "

@@ -44,7 +44,7 @@ TEST(LRRangeTestOptions, EachIsRefusedOutOfItsRange) {
       {Options().divergence(kNaN), "divergence must be > 0, got nan"},
       {Options().half_width(-1), "half_width must be >= 0, got -1"},
       {Options().group_ratios({1, 1}),
-       "group_ratios must be one a parameter group (1), got 2"},
+       "group_ratios must be one a parameter group (1), or one for all, got 2"},
       {Options().group_ratios({2}), "group_ratios[0] must be 1, got 2"},
   };
   auto w = leaf({1});

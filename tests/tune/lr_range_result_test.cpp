@@ -102,13 +102,13 @@ TEST(LRRangeTestResult, SaysWhereItCannotWrite) {
 TEST(LRRangeTestResult, SuggestionIsTheValueOrAnError) {
   auto result = small_result();
   EXPECT_EQ(result.suggestion(), 0.5);
-  EXPECT_EQ(result.optional_suggestion(), 0.5);
+  EXPECT_TRUE(result.has_suggestion());
   result.suggestions = {};
   EXPECT_EQ(
       test::message_of([&] { result.suggestion(); }),
       "LRRangeTestResult: there is no suggestion; status non-finite (a \"bad\" "
       "loss)");
-  EXPECT_FALSE(result.optional_suggestion());
+  EXPECT_FALSE(result.has_suggestion());
 }
 
 TEST(LRRangeTestResult, PlotMarksTheSuggestions) {

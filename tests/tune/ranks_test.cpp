@@ -295,6 +295,7 @@ NoiseScale rank_noise(const Ranks& ranks) {
   const int64_t first = ranks ? 2 * ranks->rank() : 0;
   for (int update = 0; update < 5; ++update) {
     problem.clear_gradients();
+    noise.begin_update();
     for (int64_t part = first; part < first + parts; ++part) {
       (problem.loss(2 * part, 2) / parts).backward();
       noise.add_micro_batch();
@@ -329,6 +330,7 @@ TEST(NoiseScaleRanks, NeedOneMicroBatchEach) {
         GradientNoiseScaleOptions(1));
     // The gradients (3, 1) and (1, 1), as one rank has no example:
     // |G|^2 = 4 and tr S = 2.
+    noise.begin_update();
     if (ranks->rank() != 2) {
       weight.mutable_grad() =
           torch::tensor({ranks->rank() == 0 ? 3.0 : 1.0, 1.0}, torch::kFloat64);
@@ -340,6 +342,7 @@ TEST(NoiseScaleRanks, NeedOneMicroBatchEach) {
     EXPECT_NEAR(weight.grad()[0].item<double>(), 4.0 / 3, 1e-15);
 
     weight.mutable_grad() = torch::full({2}, 1.0, torch::kFloat64);
+    noise.begin_update();
     if (ranks->rank() == 1) noise.add_micro_batch();
     EXPECT_FALSE(noise.finish_update(*ranks));
     EXPECT_EQ(noise.short_updates(), 1);
@@ -355,6 +358,7 @@ TEST(NoiseScaleRanks, GoByWhatTheyHaveSeen) {
     weight.mutable_grad() =
         torch::tensor({ranks->rank() == 0 ? 3.0 : 1.0, 1.0}, torch::kFloat64);
     // Clipped on rank 0, and left over on rank 2, which has no example.
+    noise.begin_update();
     if (ranks->rank() != 2) noise.add_micro_batch();
     if (ranks->rank() == 0) weight.mutable_grad().mul_(0.5);
     EXPECT_TRUE(noise.finish_update(*ranks));
@@ -373,8 +377,15 @@ TEST(NoiseScaleRanks, LeaveOutTheUpdateOfANaNAndRefuseTogether) {
         GradientNoiseScaleOptions(1));
     weight.mutable_grad() =
         torch::full({1}, ranks->rank() == 0 ? kNaN : 1.0, torch::kFloat64);
+    noise.begin_update();
     noise.add_micro_batch();
     EXPECT_FALSE(noise.finish_update(*ranks));
+    EXPECT_THAT(
+        message_of([&] {
+          if (ranks->rank() == 1) noise.begin_update();
+          noise.finish_update(*ranks);
+        }),
+        HasSubstr("finish_update() outside an update"));
     EXPECT_EQ(noise.non_finite_updates(), 1);
     EXPECT_THAT(
         message_of([&] {

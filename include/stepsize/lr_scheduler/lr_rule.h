@@ -9,6 +9,7 @@
 #include <string>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace stepsize {
 namespace detail {
@@ -52,6 +53,9 @@ class LRRule {
  public:
   /// base_lr times the schedule's factor; the kind is "ScheduleLR".
   LRRule(const Schedule& schedule);  // NOLINT: implicit by design
+  /// The same with a schedule a parameter group, or one for all; a group added
+  /// later takes the last. Throws c10::Error where there is none.
+  LRRule(std::vector<Schedule> schedules);  // NOLINT: implicit by design
 
   /// The rule that an options class stands for. Throws c10::Error, naming
   /// class, option and value, where an option is out of its range.

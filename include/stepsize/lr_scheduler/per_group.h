@@ -13,7 +13,7 @@ namespace stepsize {
 /// number a group, as Python writes `max_lr=0.1` or `max_lr=[0.1, 0.2]`.
 ///
 /// A list must have as many entries as the optimizer has groups when the
-/// scheduler is made; a group added later takes the last entry.
+/// scheduler is made, or one for all; a group added later takes the last entry.
 class PerGroup {
  public:
   /// The same number for every group.

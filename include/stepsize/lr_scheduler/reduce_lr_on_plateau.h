@@ -70,9 +70,12 @@ class ReduceLROnPlateau : public StatefulLR {
 
   /// Looks at a metric, and cuts the rates where it is time to.
   void step(double metric);
-  /// A step without a metric, as through a pointer to the base: keeps the
-  /// rates and what is known of the metric, and counts in last_epoch().
-  using torch::optim::LRScheduler::step;
+  /// A step without a metric cuts no rate: it counts in last_epoch() and does
+  /// nothing else. So does one through a pointer to the base, LRScheduler.
+  [[deprecated("pass the metric, or no rate is ever cut: step(loss)")]] void
+  step() {
+    LRScheduler::step();
+  }
 
   /// Bad steps in a row.
   int64_t num_bad_epochs() const { return num_bad_epochs_; }

@@ -4,7 +4,10 @@
 #include <stepsize/schedule/parse.h>
 #include <stepsize/schedule/schedule.h>
 
+#include <cstddef>
+#include <initializer_list>
 #include <string>
+#include <vector>
 
 namespace stepsize {
 
@@ -18,7 +21,12 @@ namespace stepsize {
 ///     }
 ///
 /// The schedule may be code as well: warmup(500).then(cosine(9500, 0.1)). A
-/// schedule's callable that returns what is no rate throws std::domain_error
+/// list has one schedule a parameter group, or one for all; a group added later
+/// takes the last:
+///
+///     ScheduleLR scheduler(optimizer, {"constant 0.1", "cosine 9500"});
+///
+/// A schedule's callable that returns what is no rate throws std::domain_error
 /// from step(), which has then changed nothing.
 class ScheduleLR : public RuleLR {
  public:
@@ -32,10 +40,23 @@ class ScheduleLR : public RuleLR {
       const std::string& text,
       const ParseContext& context = {});
 
-  const Schedule& schedule() const { return schedule_; }
+  /// A schedule a group. Throws c10::Error where there are neither as many as
+  /// groups nor one.
+  ScheduleLR(
+      torch::optim::Optimizer& optimizer, std::vector<Schedule> schedules);
+  ScheduleLR(
+      torch::optim::Optimizer& optimizer,
+      std::initializer_list<const char*> texts,
+      const ParseContext& context = {});
+
+  /// The schedule of a group.
+  const Schedule& schedule(std::size_t group = 0) const {
+    return schedules_
+        [group < schedules_.size() ? group : schedules_.size() - 1];
+  }
 
  private:
-  Schedule schedule_;
+  std::vector<Schedule> schedules_;
 };
 
 }  // namespace stepsize

@@ -15,6 +15,9 @@ enum class UsageCheck : std::uint8_t {
 ///
 /// - a base rate that another scheduler in use on the optimizer has lowered,
 /// - two of them that overwrite each other's rates step by step,
+/// - a rate that was set by hand (or by a range test's apply(), or by loading
+///   the optimizer alone) after the scheduler was made: its next step undoes
+///   it,
 /// - with set_scheduler_order_check(true), the order of calls.
 ///
 /// By default they warn.

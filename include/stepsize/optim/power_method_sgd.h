@@ -24,8 +24,9 @@ class PowerMethodSGDOptions
     : public torch::optim::OptimizerCloneableOptions<PowerMethodSGDOptions>,
       public MomentumOptions {
  public:
-  /// `lr`: a factor of the measured rate, which a scheduler may move; finite
-  /// and >= 0.
+  /// `lr`: a factor of the measured rate, which a scheduler may move (its
+  /// get_last_lr() is then this factor); finite and >= 0. The rate in force is
+  /// PowerMethodSGD::current_lr().
   PowerMethodSGDOptions(double lr = 1.0);  // NOLINT: implicit, as LibTorch's
 
   TORCH_ARG(double, lr);

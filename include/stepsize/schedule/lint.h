@@ -17,6 +17,7 @@ enum class LintKind : std::uint8_t {
   kRunShorter,         ///< the run ends before the schedule does
   kRunLonger,          ///< the run goes on after the schedule has ended
   kNoFactor,           ///< at an update the schedule refuses to give a factor
+  kFloorAboveOne,      ///< no factor is as low as 1: perhaps one meant a rate
 };
 
 /// One finding.

@@ -38,6 +38,7 @@ struct RankSquares {
 ///     GradientNoiseScale noise(optimizer, /*micro_batch=*/32);
 ///     for (...) {                       // one update
 ///       optimizer.zero_grad();
+///       noise.begin_update();
 ///       for (const auto& part : parts) {
 ///         (loss(part) / parts.size()).backward();
 ///         noise.add_micro_batch();      // after each backward()
@@ -97,21 +98,26 @@ class GradientNoiseScale {
   GradientNoiseScale& operator=(GradientNoiseScale&&) = default;
   ~GradientNoiseScale() = default;
 
+  /// Begins an update, with gradients that have been cleared. Throws c10::Error
+  /// where the update before was neither finished nor discarded: the meter
+  /// cannot tell cleared gradients from a growing sum, and would take two
+  /// updates for one.
+  void begin_update();
+
   /// To be called after each micro-batch's backward(), with gradients cleared
   /// before the first of an update and not between. Throws c10::Error, and
-  /// changes nothing, where a gradient is sparse, or has gone or changed its
-  /// shape or type since the micro-batch before.
+  /// changes nothing, where no update has begun, a gradient is sparse, or has
+  /// gone or changed its shape or type since the micro-batch before.
   void add_micro_batch();
   /// The same for a micro-batch of another size.
   void add_micro_batch(int64_t examples);
 
-  /// Gives an update up, and counts it nowhere: the next micro-batch is the
-  /// first of a new one. To be called where a loop leaves an update before
-  /// finish_update(), for a bad batch or an exception: the meter cannot tell
-  /// cleared gradients from a growing sum, and would take two updates for one.
+  /// Gives an update up, if one has begun, and counts it nowhere. To be called
+  /// where a loop leaves an update before finish_update(), for a bad batch or
+  /// an exception.
   void discard_update();
 
-  /// Ends an update: the next micro-batch is the first of a new one. `factor`
+  /// Ends the update that has begun; throws c10::Error where none has. `factor`
   /// is what each micro-batch's mean gradient was multiplied by (1 / parts.
   /// size() above, times a gradient scaler's scale); without it gradient_square
   /// and noise_trace are in units of its square. False where the update was
@@ -126,6 +132,7 @@ class GradientNoiseScale {
   /// the meter goes by what it has seen, at the cost of a second averaging.
   /// Throws as average_gradients() does; nothing has been added then.
   ///
+  ///     noise.begin_update();
   ///     loss.backward();
   ///     noise.add_micro_batch();
   ///     noise.finish_update(*ranks);
@@ -164,6 +171,7 @@ class GradientNoiseScale {
       std::size_t num_groups,
       const GradientNoiseScaleOptions& options);
   void check_gradients() const;
+  void check_begun(const char* called) const;
   std::vector<std::pair<const void*, uint32_t>> marks() const;
   bool gradients_differ() const;
   struct Sums;
@@ -180,6 +188,7 @@ class GradientNoiseScale {
   // The squared norm of the rounding in them; undefined where there is none.
   std::vector<at::Tensor> roundings_;
   std::vector<int64_t> examples_;
+  bool in_update_ = false;
   // Gradients and their versions at the last micro-batch.
   std::vector<std::pair<const void*, uint32_t>> marks_;
   std::vector<NoiseScaleAverage> averages_;

@@ -70,18 +70,20 @@ struct LRRangeTestResult {
   std::optional<double> max_stable_lr;
   std::optional<double> max_stable_lr_at_lowest;
 
-  /// The rate to train with, of the first group. Throws c10::Error, which says
-  /// why and what to do, where there is none.
+  /// The rate to train with, of the first group: `suggestions.suggested`.
+  /// Throws c10::Error, which says why and what to do, where there is none.
   double suggestion() const;
   /// The base rate for so many updates with a schedule, as
   /// LRSuggestions::for_schedule() says. Throws c10::Error as suggestion() and
   /// for_schedule() do.
   double suggestion(const Schedule& schedule, int64_t updates) const;
-  /// suggestion(), or nothing.
-  std::optional<double> optional_suggestion() const;
+  /// Whether there is a rate to train with: else suggestion() and apply()
+  /// throw.
+  bool has_suggestion() const { return suggestions.suggested.has_value(); }
   /// Sets the rates of an optimizer: suggestion() for the first group, the
   /// others by group_ratios. Before a scheduler is made, which takes the rates
-  /// that it finds for its base. Throws c10::Error, and changes nothing, where
+  /// that it finds for its base; one that is there already undoes them in its
+  /// next step, and warns. Throws c10::Error, and changes nothing, where
   /// there is no suggestion or the optimizer has another number of groups.
   void apply(torch::optim::Optimizer& optimizer) const;
   /// The same with a rate of your choice, suggestion(schedule, updates) for

@@ -54,7 +54,8 @@ class LRRangeTestOptions {
   /// their gradients, the curve shows the mean of their losses.
   TORCH_ARG(int64_t, accumulation_steps) = 1;
   /// Rates of the groups over that of the first, one a group, finite and >= 0,
-  /// the first 1. Empty: the ratios that the groups have. A must where a
+  /// the first 1; {1} is one rate for all. Empty: the ratios that the groups
+  /// have. A must where a
   /// warm-up has set the first group's rate to 0 and not all the others'.
   TORCH_ARG(std::vector<double>, group_ratios);
   /// Computes a loss on other data, without gradients, after each update: the
