@@ -71,7 +71,8 @@ std::shared_ptr<Reduction> connect(const ConnectOptions& options) {
     if (options.device().is_cuda()) {
       reduction = detail::nccl_reduction(store, options);
     }
-    if (!reduction) reduction = detail::gloo_reduction(store, options);
+    if (!reduction)
+      reduction = detail::gloo_reduction(store, options, deadline);
     store->finish();
     return reduction;
   } catch (const std::exception&) {

@@ -40,11 +40,13 @@ void ignore_broken_connections() {
 
 std::shared_ptr<Reduction> gloo_reduction(
     const c10::intrusive_ptr<c10d::Store>& store,
-    const ConnectOptions& options) {
+    const ConnectOptions& options,
+    Deadline deadline) {
   ignore_broken_connections();
   const std::string address =
-      options.address().empty() ? address_towards(checked_master(options).host)
-                                : options.address();
+      options.address().empty()
+          ? address_towards(checked_master(options), deadline)
+          : options.address();
   const auto wanted =
       c10d::ProcessGroupGloo::Options::create(std::chrono::milliseconds(
           static_cast<int64_t>(1000 * options.timeout_seconds()) + 1));

@@ -4,17 +4,18 @@
 #include <unistd.h>
 
 #include <array>
-#include <memory>
+#include <vector>
 
 #include "csrc/distributed/groups.h"
+#include "csrc/distributed/master_address.h"
 
 namespace stepsize::detail {
 namespace {
 
 class Socket {
  public:
-  explicit Socket(const addrinfo& to)
-      : descriptor_(socket(to.ai_family, SOCK_DGRAM, 0)) {}
+  explicit Socket(const SocketAddress& to)
+      : descriptor_(socket(to.family(), SOCK_DGRAM, 0)) {}
   ~Socket() {
     if (descriptor_ >= 0) close(descriptor_);
   }
@@ -27,9 +28,9 @@ class Socket {
 };
 
 // Connecting a datagram socket sends nothing, but chooses the own address.
-std::string own_address(const addrinfo& to) {
+std::string own_address(const SocketAddress& to) {
   const Socket own(to);
-  if (own() < 0 || ::connect(own(), to.ai_addr, to.ai_addrlen) != 0) return "";
+  if (own() < 0 || ::connect(own(), to.get(), to.length) != 0) return "";
   sockaddr_storage name{};
   socklen_t length = sizeof(name);
   auto* bytes = reinterpret_cast<sockaddr*>(&name);
@@ -50,18 +51,9 @@ bool asks_for_loopback(const std::string& host) {
 }
 
 // Towards the first of the addresses that there is a way to; empty: none.
-std::string first_address(const std::string& host, int& failed) {
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_DGRAM;
-  addrinfo* found = nullptr;
-  // Without a port some systems refuse to connect.
-  constexpr char kAnyPort[] = "9";
-  failed = getaddrinfo(host.c_str(), kAnyPort, &hints, &found);
-  if (failed != 0) return "";
-  const std::unique_ptr<addrinfo, void (*)(addrinfo*)> owner(
-      found, freeaddrinfo);
-  for (const addrinfo* to = found; to != nullptr; to = to->ai_next) {
-    const std::string address = own_address(*to);
+std::string first_address(const std::vector<SocketAddress>& hosts) {
+  for (const SocketAddress& to : hosts) {
+    const std::string address = own_address(to);
     if (!address.empty()) return address;
   }
   return "";
@@ -69,23 +61,20 @@ std::string first_address(const std::string& host, int& failed) {
 
 }  // namespace
 
-std::string address_towards(const std::string& host) {
-  int failed = 0;
-  std::string address = first_address(host, failed);
-  TORCH_CHECK(
-      failed == 0,
-      kConnect,
-      ": there is no address of '",
-      host,
-      "': ",
-      gai_strerror(failed));
+std::string address_towards(const Master& master, Deadline deadline) {
+  const std::string& host = master.host;
+  std::string why;
+  const auto hosts = addresses_of(master, deadline, why);
+  TORCH_CHECK(!hosts.empty(), kConnect, ": ", why);
+  std::string address = first_address(hosts);
   TORCH_CHECK(!address.empty(), kConnect, ": there is no way to '", host, "'");
   if (!is_loopback(address) || asks_for_loopback(host)) return address;
   // Many systems take their own name for 127.0.1.1, where no other machine can
   // reach them. The way out of here has a better one; these addresses are
   // reserved for examples (RFC 5737, RFC 3849), and nothing is sent to them.
   for (const char* elsewhere : {"192.0.2.1", "2001:db8::1"}) {
-    address = first_address(elsewhere, failed);
+    address =
+        first_address(addresses_of({elsewhere, master.port}, deadline, why));
     if (!address.empty() && !is_loopback(address)) return address;
   }
   TORCH_CHECK(
