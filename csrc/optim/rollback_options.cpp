@@ -11,7 +11,7 @@
 
 namespace stepsize {
 
-RollbackOptions RollbackOptions::seed_rule() {
+RollbackOptions RollbackOptions::every_step() {
   return RollbackOptions()
       .window(1)
       .z_score(0)

@@ -82,7 +82,7 @@ double growth(const Run& run, std::size_t update) {
 }
 
 void experiment(stepsize::lab::Lab& lab) {
-  const auto plain_rule = stepsize::RollbackOptions::seed_rule();
+  const auto plain_rule = stepsize::RollbackOptions::every_step();
   const stepsize::RollbackOptions default_rule;
   std::vector<double> steps(kSteps);
   std::iota(steps.begin(), steps.end(), 0);

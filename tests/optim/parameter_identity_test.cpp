@@ -54,7 +54,7 @@ TEST(ParameterIdentity, ARollbackPutsParametersBackWhereverTheyStand) {
   auto x = leaf({1});
   auto y = leaf({2, 3});
   RollbackSGD sgd(
-      {x, y}, RollbackSGDOptions(0.5).rollback(RollbackOptions::seed_rule()));
+      {x, y}, RollbackSGDOptions(0.5).rollback(RollbackOptions::every_step()));
   const auto step = [&](double gradient) {
     set_gradient(x, gradient);
     set_gradient(y, gradient);

@@ -149,7 +149,7 @@ TEST(RollbackOfAnyOptimizer, ForgetsThePointWhereParametersJoin) {
   auto x = leaf({1});
   auto y = leaf({1});
   OwnSGD sgd({x}, torch::optim::SGDOptions(0.5).momentum(0.5));
-  GradientNormRollback guard(sgd, RollbackOptions::seed_rule());
+  GradientNormRollback guard(sgd, RollbackOptions::every_step());
   x.mutable_grad() = torch::ones_like(x);
   guard.step();
   sgd.param_groups()[0].params().push_back(y);

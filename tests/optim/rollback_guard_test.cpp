@@ -165,7 +165,7 @@ TEST(GradientNormRollback, LeavesTheRateToWhoeverSchedulesIt) {
 TEST(GradientNormRollback, GuardsSparseGradients) {
   auto x = torch::ones({4}, torch::kFloat64).requires_grad_(true);
   torch::optim::SGD sgd({x}, 0.5);
-  GradientNormRollback guard(sgd, RollbackOptions::seed_rule());
+  GradientNormRollback guard(sgd, RollbackOptions::every_step());
   const auto step = [&](double value) {
     x.mutable_grad() = torch::sparse_coo_tensor(
         torch::tensor({{1}}), torch::tensor({value}, torch::kFloat64), {4});
@@ -199,7 +199,7 @@ TEST(GradientNormRollback, RefusesWhatItCannotPutBack) {
 TEST(GradientNormRollback, ARefusedLoadChangesNothing) {
   auto x = torch::ones({2}, torch::kFloat64).requires_grad_(true);
   torch::optim::SGD sgd({x}, 0.5);
-  GradientNormRollback guard(sgd, RollbackOptions::seed_rule());
+  GradientNormRollback guard(sgd, RollbackOptions::every_step());
   const auto step = [&](double value) {
     x.mutable_grad() = torch::full({2}, value, torch::kFloat64);
     guard.step();
@@ -227,7 +227,7 @@ TEST(GradientNormRollback, ARefusedLoadChangesNothing) {
     std::stringstream file;
     auto y = torch::ones({3}, torch::kFloat64).requires_grad_(true);
     torch::optim::SGD other_sgd({y}, 0.5);
-    GradientNormRollback other(other_sgd, RollbackOptions::seed_rule());
+    GradientNormRollback other(other_sgd, RollbackOptions::every_step());
     y.mutable_grad() = torch::ones({3}, torch::kFloat64);
     other.step();
     torch::save(other, file);

@@ -39,7 +39,7 @@ int64_t rollbacks_on_a_quadratic(
 }
 
 TEST(RollbackRule, TheSeedRuleSeesARateOnlyBeyondTwoAndAHalf) {
-  const auto seed = RollbackOptions::seed_rule();
+  const auto seed = RollbackOptions::every_step();
   EXPECT_EQ(rollbacks_on_a_quadratic(seed, 2.49, false), 0);
   EXPECT_EQ(rollbacks_on_a_quadratic(seed, 2.51, false), 1);
   // 2.5 < 10 / 2^k first fails for k = 2.
@@ -283,7 +283,7 @@ TEST(RollbackOptions, AreCheckedByName) {
   for (const auto& [options, text] : cases) {
     EXPECT_THAT(refusal(options), HasSubstr("RollbackRule: " + text));
   }
-  EXPECT_EQ(refusal(RollbackOptions::seed_rule()), "nothing was thrown");
+  EXPECT_EQ(refusal(RollbackOptions::every_step()), "nothing was thrown");
 }
 
 }  // namespace

@@ -212,7 +212,7 @@ TEST(RollbackSGD, ParametersThatJoinAreRolledBackFromThenOn) {
   auto x = torch::ones({1}, torch::kFloat64).requires_grad_(true);
   auto y = torch::ones({1}, torch::kFloat64).requires_grad_(true);
   RollbackSGD sgd(
-      {x}, RollbackSGDOptions(0.5).rollback(RollbackOptions::seed_rule()));
+      {x}, RollbackSGDOptions(0.5).rollback(RollbackOptions::every_step()));
   x.mutable_grad() = torch::ones({1}, torch::kFloat64);
   sgd.step();
   sgd.add_param_group(OptimizerParamGroup({y}));

@@ -80,7 +80,7 @@ TEST(RollbackSGDOnDigits, TheSeedRuleDestroysTrainingOnMiniBatches) {
   DigitsRun run(8);
   RollbackSGD sgd(
       run.parameters(),
-      RollbackSGDOptions(0.1).rollback(RollbackOptions::seed_rule()));
+      RollbackSGDOptions(0.1).rollback(RollbackOptions::every_step()));
   const double loss =
       run.train(kShortSteps, [&](const auto& closure) { sgd.step(closure); });
   EXPECT_LT(sgd.rate_scale(), 1e-6);

@@ -19,7 +19,7 @@ class RollbackOptions {
   /// On a quadratic it sees a rate only beyond 2.5 / lambda, and the noise of
   /// mini-batches drives the rate to nothing, below 1e-12 of itself in 1000
   /// steps of a small network at batch 8: for full batches and for comparison.
-  static RollbackOptions seed_rule();
+  static RollbackOptions every_step();
 
   /// Growth of the gradient's norm since the earlier point that is too much;
   /// finite and > 1.
