@@ -1,5 +1,6 @@
+#include "csrc/schedule/call.h"
+
 #include "csrc/schedule/check.h"
-#include "csrc/schedule/curves.h"
 
 #include <algorithm>
 #include <charconv>

@@ -1,7 +1,7 @@
 #include <stepsize/schedule/cycle.h>
 
 #include "csrc/schedule/check.h"
-#include "csrc/schedule/cycles.h"
+#include "csrc/schedule/cycle_position.h"
 #include "csrc/schedule/node.h"
 
 #include <algorithm>

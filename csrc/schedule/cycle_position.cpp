@@ -1,4 +1,4 @@
-#include "csrc/schedule/cycles.h"
+#include "csrc/schedule/cycle_position.h"
 
 #include <algorithm>
 #include <cmath>
