@@ -38,7 +38,8 @@ ROOMS: Dict[str, Room] = {
         rooms=("state",), torch=True, tensors=True, private_of=("state",)
     ),
     "lr_scheduler": Room(
-        rooms=("schedule", "curvature", "distributed", "optim"), torch=True
+        rooms=("schedule", "state", "curvature", "distributed", "optim"),
+        torch=True,
     ),
     "optim": Room(
         rooms=("state", "kernels", "curvature", "distributed"),

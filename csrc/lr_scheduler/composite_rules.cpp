@@ -11,13 +11,14 @@ namespace {
 
 class CompositeNode : public LRRuleNode {
  public:
-  CompositeNode(std::string kind, std::string text, std::vector<LRRule> rules)
-      : LRRuleNode(std::move(kind), std::move(text)),
-        rules_(std::move(rules)) {}
+  CompositeNode(OptionList options, std::vector<LRRule> rules)
+      : LRRuleNode(std::move(options)), rules_(std::move(rules)) {}
 
   void check_group_count(int64_t groups) const override {
     for (const LRRule& rule : rules_) rule.check_group_count(groups);
   }
+
+  const std::vector<LRRule>* parts() const override { return &rules_; }
 
   const MomentumAccess* momentum_access() const override {
     for (const LRRule& rule : rules_) {
@@ -36,12 +37,10 @@ class CompositeNode : public LRRuleNode {
 class SequentialRule final : public CompositeNode {
  public:
   SequentialRule(
-      std::string kind,
-      std::string text,
+      OptionList options,
       std::vector<LRRule> rules,
       std::vector<int64_t> milestones)
-      : CompositeNode(std::move(kind), std::move(text), std::move(rules)),
-        starts_{0.0} {
+      : CompositeNode(std::move(options), std::move(rules)), starts_{0.0} {
     starts_.insert(starts_.end(), milestones.begin(), milestones.end());
   }
 
@@ -58,6 +57,12 @@ class SequentialRule final : public CompositeNode {
       rate.momentum = rules()[i](group, played - 1).momentum;
     }
     return rate;
+  }
+
+  bool uses_base_lr() const override {
+    return std::any_of(rules().begin(), rules().end(), [](const LRRule& rule) {
+      return rule.uses_base_lr();
+    });
   }
 
   double length() const override {
@@ -84,6 +89,12 @@ class ChainedRule final : public CompositeNode {
     return rate;
   }
 
+  bool uses_base_lr() const override {
+    return std::all_of(rules().begin(), rules().end(), [](const LRRule& rule) {
+      return rule.uses_base_lr();
+    });
+  }
+
   double length() const override {
     double longest = 0;
     for (const LRRule& rule : rules()) {
@@ -96,29 +107,22 @@ class ChainedRule final : public CompositeNode {
 }  // namespace
 
 LRRule make_sequential_rule(
-    std::string kind,
-    std::string text,
+    OptionList options,
     std::vector<LRRule> rules,
     std::vector<int64_t> milestones) {
   return LRRule(std::make_shared<const SequentialRule>(
-      std::move(kind),
-      std::move(text),
-      std::move(rules),
-      std::move(milestones)));
+      std::move(options), std::move(rules), std::move(milestones)));
 }
 
-std::string rules_text(const std::vector<LRRule>& rules) {
-  std::string text = "[";
-  for (std::size_t i = 0; i < rules.size(); ++i) {
-    text += (i == 0 ? "" : ", ") + rules[i].describe();
-  }
-  return text + "]";
+std::vector<OptionList> options_of(const std::vector<LRRule>& rules) {
+  std::vector<OptionList> all;
+  for (const LRRule& rule : rules) all.push_back(rule.options());
+  return all;
 }
 
-LRRule make_chained_rule(
-    std::string kind, std::string text, std::vector<LRRule> rules) {
+LRRule make_chained_rule(OptionList options, std::vector<LRRule> rules) {
   return LRRule(std::make_shared<const ChainedRule>(
-      std::move(kind), std::move(text), std::move(rules)));
+      std::move(options), std::move(rules)));
 }
 
 }  // namespace stepsize::detail

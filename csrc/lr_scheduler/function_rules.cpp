@@ -33,11 +33,8 @@ double checked_factor(const Function& function, double t, const char* kind) {
 class FunctionsNode : public LRRuleNode {
  public:
   FunctionsNode(
-      std::string kind,
-      std::string text,
-      std::vector<Function> functions,
-      bool is_list)
-      : LRRuleNode(std::move(kind), std::move(text)),
+      OptionList options, std::vector<Function> functions, bool is_list)
+      : LRRuleNode(std::move(options)),
         functions_(std::move(functions)),
         is_list_(is_list) {}
 
@@ -77,13 +74,8 @@ class FunctionRule final : public FunctionsNode {
 
 class ProductRule final : public FunctionsNode {
  public:
-  ProductRule(
-      std::string kind,
-      std::string text,
-      std::vector<Function> functions,
-      bool is_list)
-      : FunctionsNode(
-            std::move(kind), std::move(text), std::move(functions), is_list),
+  ProductRule(OptionList options, std::vector<Function> functions, bool is_list)
+      : FunctionsNode(std::move(options), std::move(functions), is_list),
         in_turn_(function_count()),
         ahead_(function_count()) {}
 
@@ -126,21 +118,15 @@ class ProductRule final : public FunctionsNode {
 }  // namespace
 
 LRRule make_function_rule(
-    std::string kind,
-    std::string text,
-    std::vector<Function> functions,
-    bool is_list) {
+    OptionList options, std::vector<Function> functions, bool is_list) {
   return LRRule(std::make_shared<const FunctionRule>(
-      std::move(kind), std::move(text), std::move(functions), is_list));
+      std::move(options), std::move(functions), is_list));
 }
 
 LRRule make_product_rule(
-    std::string kind,
-    std::string text,
-    std::vector<Function> functions,
-    bool is_list) {
+    OptionList options, std::vector<Function> functions, bool is_list) {
   return LRRule(std::make_shared<const ProductRule>(
-      std::move(kind), std::move(text), std::move(functions), is_list));
+      std::move(options), std::move(functions), is_list));
 }
 
 }  // namespace stepsize::detail

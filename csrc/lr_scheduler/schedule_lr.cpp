@@ -1,5 +1,9 @@
 #include <stepsize/lr_scheduler/schedule_lr.h>
 
+#include <utility>
+
+#include "csrc/lr_scheduler/options_of_list.h"
+
 namespace stepsize {
 
 ScheduleLR::ScheduleLR(
@@ -11,5 +15,18 @@ ScheduleLR::ScheduleLR(
     const std::string& text,
     const ParseContext& context)
     : ScheduleLR(optimizer, parse(text, context)) {}
+
+void ScheduleLR::take_options(const detail::OptionList& options) {
+  Schedule taken = detail::schedule_of(options);
+  RuleLR::take_options(options);
+  schedule_ = std::move(taken);
+}
+
+std::function<void()> ScheduleLR::keep_options() {
+  return [this, schedule = schedule_, rule = RuleLR::keep_options()] {
+    schedule_ = schedule;
+    rule();
+  };
+}
 
 }  // namespace stepsize

@@ -9,10 +9,12 @@
 #include <string>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace stepsize {
 namespace detail {
 class LRRuleNode;
+class OptionList;
 }  // namespace detail
 
 /// A parameter group as a rule sees it.
@@ -74,8 +76,12 @@ class LRRule {
 
   /// Kind and options, "CosineAnnealingLR(T_max=200, eta_min=1e-05)", numbers
   /// in their shortest exact form and callables as "callable". Saved states
-  /// carry it as their fingerprint.
+  /// carry them by name, and are compared by them.
   const std::string& describe() const;
+
+  /// Whether a group's base rate has a say in its rates: not where they are
+  /// options, as of CyclicLR and OneCycleLR.
+  bool uses_base_lr() const;
 
   /// How the momentum is reached, where the rule cycles it; of several rules
   /// in a composition the first serves all. Else a null pointer.
@@ -84,6 +90,10 @@ class LRRule {
   /// Throws c10::Error where a list of the options has another length.
   void check_group_count(int64_t groups) const;
 
+  /// For the library's own use: describe() taken apart, and the rules that a
+  /// composition has, else a null pointer.
+  const detail::OptionList& options() const;
+  const std::vector<LRRule>* parts() const;
   /// For the library's own nodes.
   explicit LRRule(std::shared_ptr<const detail::LRRuleNode> node);
 

@@ -4,6 +4,7 @@
 #include <stepsize/schedule/parse.h>
 #include <stepsize/schedule/schedule.h>
 
+#include <functional>
 #include <string>
 
 namespace stepsize {
@@ -33,6 +34,11 @@ class ScheduleLR : public RuleLR {
       const ParseContext& context = {});
 
   const Schedule& schedule() const { return schedule_; }
+
+  std::function<void()> keep_options() override;
+
+ protected:
+  void take_options(const detail::OptionList& options) override;
 
  private:
   Schedule schedule_;
