@@ -235,8 +235,9 @@ void Load::prepare() {
       prepare_random_state(entry);
     });
   }
-  refuse_misfits();
+  // Before what does not fit: it may be for a name that was misspelt.
   tensors_.check_patterns(place_);
+  refuse_misfits();
   std::stable_sort(
       steps_.begin(), steps_.end(), [](const Step& a, const Step& b) {
         return a.change.turn < b.change.turn;

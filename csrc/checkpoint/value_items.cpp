@@ -192,7 +192,10 @@ class StateItem : public CheckpointItem {
     result.apply = [this, value, from = load.options_from, remark] {
       load_bytes(value, [&](InputArchive& own) {
         for (const std::string& difference : state_->load(own, from)) {
-          *remark += (remark->empty() ? "" : "; ") + difference;
+          const char* start = from == OptionsFrom::kProgram
+                                  ? "this program's options hold: "
+                                  : "the file's options hold: ";
+          *remark += (remark->empty() ? start : "; ") + difference;
         }
       });
     };

@@ -16,7 +16,7 @@ namespace {
 
 constexpr int64_t kFormat = 1;
 constexpr char kSchedulerFormatKey[] = "stepsize_lr_format";
-constexpr char kOptionsKey[] = "options";
+constexpr char kOptionsKey[] = "option_list";
 
 }  // namespace
 

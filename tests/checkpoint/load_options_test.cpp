@@ -11,6 +11,7 @@
 #include <torch/optim/adamw.h>
 #include <torch/serialize/archive.h>
 
+#include <cmath>
 #include <cstdint>
 #include <memory>
 #include <sstream>
@@ -480,6 +481,102 @@ TEST_F(LoadSome, WhatAStateRefusesDoesNotFitAndWhatBreaksUndoesAll) {
       EndsWith(": state 'stubborn': broken"));
   EXPECT_TRUE(other.bits() == before);
   EXPECT_EQ(stubborn.value, 2);
+}
+
+// A program whose scheduler has other options than the file's.
+class LoadOptionsFrom : public LoadSome {
+ protected:
+  LoadOptionsFrom() : scheduler(target.adam, StepLROptions(200)) {}
+
+  Checkpoint checkpoint() {
+    Checkpoint made;
+    made.module("net", *target.net)
+        .optimizer("adam", target.adam)
+        .state("scheduler", scheduler)
+        .generator("batches", target.generator)
+        .counter("step", target.step)
+        .number("best", target.best)
+        .text("note", target.note)
+        .tensor("curve", target.curve);
+    return made;
+  }
+
+  StepLR scheduler;
+};
+
+TEST_F(LoadOptionsFrom, EachSideAndNeither) {
+  Checkpoint whole = checkpoint();
+  const std::string before = target.bits() + test::saved(scheduler);
+  EXPECT_EQ(
+      message_of([&] { load_checkpoint(path, whole); }),
+      "load_checkpoint: " + path +
+          ": state 'scheduler': StepLR: step_size is 2 in the file, 200 here");
+  EXPECT_TRUE(target.bits() + test::saved(scheduler) == before);
+
+  const LoadResult mine = load_checkpoint(
+      path, whole, LoadOptions().options_from(OptionsFrom::kProgram));
+  EXPECT_EQ(
+      lines_of(mine.loaded)[7],
+      "state 'scheduler': this program's options hold: step_size is 2 in the "
+      "file, 200 here");
+  EXPECT_EQ(scheduler.last_epoch(), source.scheduler.last_epoch());
+  EXPECT_EQ(scheduler.describe(), "StepLR(step_size=200, gamma=0.1)");
+  EXPECT_EQ(target.adam.param_groups()[0].options().get_lr(), 0.1);
+
+  const LoadResult files = load_checkpoint(
+      path, whole, LoadOptions().options_from(OptionsFrom::kFile));
+  EXPECT_EQ(
+      lines_of(files.loaded)[7],
+      "state 'scheduler': the file's options hold: step_size is 2 in the file, "
+      "200 here");
+  EXPECT_TRUE(test::saved(scheduler) == test::saved(source.scheduler));
+  EXPECT_TRUE(load_checkpoint(path, whole).complete());
+}
+
+// What does not agree does not fit.
+TEST_F(LoadOptionsFrom, AStateOfOtherOptionsIsLeftOutWhereWhatFitsIsLoaded) {
+  Checkpoint whole = checkpoint();
+  const LoadResult result =
+      load_checkpoint(path, whole, LoadOptions().what_fits_of({"scheduler"}));
+  EXPECT_THAT(
+      lines_of(result.left_out),
+      ElementsAre("state 'scheduler': StepLR: step_size is 2 in the file, 200 "
+                  "here"));
+  EXPECT_EQ(scheduler.last_epoch(), 0);
+  EXPECT_EQ(scheduler.describe(), "StepLR(step_size=200, gamma=0.1)");
+}
+
+TEST_F(LoadOptionsFrom, AnUndoneLoadPutsOptionsBack) {
+  Stubborn saved;
+  save_checkpoint(path, source.checkpoint().state("stubborn", saved));
+  for (const OptionsFrom from : {OptionsFrom::kProgram, OptionsFrom::kFile}) {
+    Stubborn stubborn{2, true, true};
+    Checkpoint whole = checkpoint();
+    whole.state("stubborn", stubborn);
+    const std::string before = target.bits() + test::saved(scheduler);
+    EXPECT_THAT(
+        message_of([&] {
+          load_checkpoint(path, whole, LoadOptions().options_from(from));
+        }),
+        EndsWith("state 'stubborn': other options"));
+    EXPECT_EQ(scheduler.describe(), "StepLR(step_size=200, gamma=0.1)");
+    EXPECT_TRUE(target.bits() + test::saved(scheduler) == before);
+  }
+}
+
+// A rate that is set by hand after a load is gone at the next step.
+TEST_F(LoadOptionsFrom, ARateThatStaysAfterALoad) {
+  Checkpoint whole = target.checkpoint();
+  load_checkpoint(path, whole);
+  auto& options = target.adam.param_groups()[0].options();
+  options.set_lr(0.5);
+  target.scheduler.step();
+  EXPECT_NE(options.get_lr(), 0.5);
+  target.scheduler.set_base_lrs(0.5);
+  const auto epoch = target.scheduler.last_epoch();
+  EXPECT_DOUBLE_EQ(options.get_lr(), 0.5 * std::pow(0.1, epoch / 2));
+  target.scheduler.step();
+  EXPECT_DOUBLE_EQ(options.get_lr(), 0.5 * std::pow(0.1, (epoch + 1) / 2));
 }
 
 // A damaged file is none of which a part could be had.

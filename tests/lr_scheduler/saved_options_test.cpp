@@ -466,7 +466,7 @@ std::string by_hand(
   if (options != nullptr) {
     torch::serialize::OutputArchive list(archive.compilation_unit());
     options->write(list);
-    archive.write("options", list);
+    archive.write("option_list", list);
   }
   std::ostringstream stream;
   archive.save_to(stream);
