@@ -184,7 +184,9 @@ void add_differences(
 
 }  // namespace
 
-OptionList OptionList::parse(const std::string& text) {
+OptionList OptionList::parse(const std::string& text) { return parse(text, 0); }
+
+OptionList OptionList::parse(const std::string& text, int depth) {
   const std::string_view whole = text;
   const std::size_t word = word_length(whole);
   OptionList list{std::string(whole.substr(0, word))};
@@ -203,8 +205,10 @@ OptionList OptionList::parse(const std::string& text) {
     const std::string name(piece.substr(0, length));
     const auto value = piece.substr(std::min(length + 1, piece.size()));
     std::vector<OptionList> parts;
-    for (const std::string_view call : calls_of(value)) {
-      parts.push_back(parse(std::string(call)));
+    if (depth < kDeepest) {
+      for (const std::string_view call : calls_of(value)) {
+        parts.push_back(parse(std::string(call), depth + 1));
+      }
     }
     if (parts.empty()) {
       list.add(name, std::string(value));
@@ -286,7 +290,7 @@ OptionList OptionList::read(
       owner,
       ": the options of the archive are no list of options");
   for (std::size_t i = 0; i < names.size(); ++i) {
-    if (parts[i] == 0) {
+    if (parts[i] <= 0) {
       list.add(names[i], values[i]);
       continue;
     }

@@ -51,6 +51,7 @@ class OptionList {
       torch::serialize::InputArchive& archive,
       const std::string& owner,
       int depth);
+  static OptionList parse(const std::string& text, int depth);
 
   std::string kind_;
   std::vector<Option> options_;

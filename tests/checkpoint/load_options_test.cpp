@@ -281,6 +281,28 @@ TEST_F(LoadPart, ANewHeadBesideALoadedBody) {
   EXPECT_EQ(sum_of(*net.head), 30);
 }
 
+// An optimizer's state goes by position: it is the file's or it is left.
+TEST_F(LoadPart, TheOptimizerOfAnotherHeadStaysAsItIs) {
+  Net saved(10, 1);
+  torch::optim::AdamW first(saved.parameters());
+  Checkpoint whole;
+  whole.module("net", saved).optimizer("adamw", first);
+  save_checkpoint(path, whole);
+  Net net(2, 3);
+  torch::optim::AdamW second(net.parameters(), torch::optim::AdamWOptions(0.7));
+  Checkpoint checkpoint;
+  checkpoint.module("net", net).optimizer("adamw", second);
+  const LoadResult result =
+      load_checkpoint(path, checkpoint, LoadOptions().what_fits(true));
+  EXPECT_EQ(
+      lines_of(result.left_out).back(),
+      "optimizer 'adamw': parameter 2 of group 0 is Float of [10, 4] in the "
+      "file, Float of [2, 4] here; parameter 3 of group 0 is Float of [10] in "
+      "the file, Float of [2] here");
+  EXPECT_EQ(second.param_groups()[0].options().get_lr(), 0.7);
+  EXPECT_EQ(sum_of(*net.body), 16);
+}
+
 // As asked: what is left must fit to the last parameter.
 TEST_F(LoadPart, TheBodyWithoutTheHead) {
   Net saved(10, 1);

@@ -552,6 +552,9 @@ TEST(OptionList, ReadsItsOwnText) {
         "CurvatureLR(factor=[1, 2], schedule=piecewise 0:1 9:0, seed=0)"}) {
     EXPECT_EQ(detail::OptionList::parse(text).text(), text);
   }
+  std::string deep = "A()";
+  for (int i = 0; i < 3000; ++i) deep = "A(b=[" + deep + "])";
+  EXPECT_EQ(detail::OptionList::parse(deep).text(), deep);
   // Whatever it is, it is read without harm.
   for (const char* text :
        {"",
