@@ -284,16 +284,14 @@ std::vector<std::string> CheckpointFolder::paths() const {
   return paths;
 }
 
-CheckpointLoadResult CheckpointFolder::load_latest(Checkpoint& checkpoint) {
-  auto result = newest_in(path_, [&checkpoint](const std::string& path) {
-    detail::load(kCheckpointFolder, path, checkpoint);
+CheckpointLoadResult CheckpointFolder::load_latest(
+    Checkpoint& checkpoint, const LoadOptions& options) {
+  LoadResult items;
+  auto result = newest_in(path_, [&](const std::string& path) {
+    items = detail::load(kCheckpointFolder, path, checkpoint, options).result;
   });
-  if (result) {
-    knows_all_ = true;
-    resumed_ = true;
-    loaded_ = result.step;
-    loaded_best_ = false;
-  }
+  result.items = std::move(items);
+  if (result) note_loaded(options, result.step, /*is_best=*/false);
   return result;
 }
 
@@ -303,19 +301,28 @@ CheckpointLoadResult CheckpointFolder::find_latest() const {
   });
 }
 
-CheckpointLoadResult CheckpointFolder::load_best(Checkpoint& checkpoint) {
+CheckpointLoadResult CheckpointFolder::load_best(
+    Checkpoint& checkpoint, const LoadOptions& options) {
   CheckpointLoadResult result;
   const auto path = best();
   if (path) {
-    const auto step = detail::load(kCheckpointFolder, *path, checkpoint);
+    auto loaded = detail::load(kCheckpointFolder, *path, checkpoint, options);
     result.path = *path;
-    result.step = step.value_or(-1);
-    knows_all_ = true;
-    resumed_ = true;
-    loaded_ = step;
-    loaded_best_ = true;
+    result.step = loaded.step.value_or(-1);
+    result.items = std::move(loaded.result);
+    note_loaded(options, loaded.step, /*is_best=*/true);
   }
   return result;
+}
+
+void CheckpointFolder::note_loaded(
+    const LoadOptions& options, std::optional<int64_t> step, bool is_best) {
+  // Who takes the weights alone does not go on with the course.
+  if (!options.only().empty()) return;
+  knows_all_ = true;
+  resumed_ = true;
+  loaded_ = step;
+  loaded_best_ = is_best;
 }
 
 void CheckpointFolder::clear() {

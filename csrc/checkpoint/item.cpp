@@ -1,24 +1,43 @@
 #include "csrc/checkpoint/item.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace stepsize::detail {
 namespace {
 
 constexpr std::size_t kMostLines = 10;
+constexpr std::size_t kMostReasons = 3;
 
 }  // namespace
 
 void Mismatches::add(const std::string& owner, const std::string& what) {
-  ++count_;
-  if (lines_.size() < kMostLines) lines_.push_back(owner + ": " + what);
+  lines_.push_back({owner, what});
+}
+
+void Mismatches::add(const Mismatches& others) {
+  lines_.insert(lines_.end(), others.lines_.begin(), others.lines_.end());
 }
 
 std::string Mismatches::text() const {
   std::string text;
-  for (const std::string& line : lines_) text += "\n  " + line;
-  const int64_t more = count_ - static_cast<int64_t>(lines_.size());
-  if (more > 0) text += "\n  and " + std::to_string(more) + " more";
+  for (std::size_t i = 0; i < std::min(lines_.size(), kMostLines); ++i) {
+    text += "\n  " + lines_[i].owner + ": " + lines_[i].what;
+  }
+  if (lines_.size() > kMostLines) {
+    text += "\n  and " + std::to_string(lines_.size() - kMostLines) + " more";
+  }
+  return text;
+}
+
+std::string Mismatches::reason() const {
+  std::string text;
+  for (std::size_t i = 0; i < std::min(lines_.size(), kMostReasons); ++i) {
+    text += (i == 0 ? "" : "; ") + lines_[i].what;
+  }
+  if (lines_.size() > kMostReasons) {
+    text += "; and " + std::to_string(lines_.size() - kMostReasons) + " more";
+  }
   return text;
 }
 

@@ -1,10 +1,13 @@
 #pragma once
 
 #include <stepsize/checkpoint/checkpoint_info.h>
+#include <stepsize/checkpoint/load_result.h>
+#include <stepsize/state/options_from.h>
 #include <torch/serialize/archive.h>
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -14,13 +17,34 @@ namespace stepsize::detail {
 class Mismatches {
  public:
   void add(const std::string& owner, const std::string& what);
-  bool empty() const { return count_ == 0; }
+  void add(const Mismatches& others);
+  bool empty() const { return lines_.empty(); }
   /// The first ten of them, a line each.
   std::string text() const;
+  /// Without the owners, in one line.
+  std::string reason() const;
 
  private:
-  std::vector<std::string> lines_;
-  int64_t count_ = 0;
+  struct Line {
+    std::string owner;
+    std::string what;
+  };
+  std::vector<Line> lines_;
+};
+
+class TensorChoice;
+
+/// How one item is to be loaded, and what has come of it.
+struct ItemLoad {
+  const CheckpointInfo& info;
+  TensorChoice& tensors;  ///< of modules: which, and under which name
+  bool what_fits = false;
+  OptionsFrom options_from = OptionsFrom::kMustAgree;
+
+  Mismatches mismatches = {};
+  std::vector<LoadNote> left_out = {};
+  std::vector<LoadNote> not_found = {};
+  std::string remark = {};  ///< of what will be loaded
 };
 
 /// What a load is about to do to one thing.
@@ -39,6 +63,11 @@ struct Change {
   std::function<void()> apply;
   /// Makes it as it was before apply(), also where that has thrown.
   std::function<void()> undo;
+  /// Whether apply() may refuse the file, by c10::Error, and the rest be loaded
+  /// all the same.
+  bool may_refuse = false;
+  /// What apply() has to say of it; null: nothing.
+  std::shared_ptr<const std::string> remark;
 };
 
 /// One thing that belongs to a run.
@@ -65,9 +94,7 @@ class CheckpointItem {
   /// Reads what save() wrote, checks it against what is there, and says what is
   /// to be done. Changes nothing. With mismatches the result is of no use.
   virtual Change prepare(
-      torch::serialize::InputArchive& archive,
-      const CheckpointInfo& info,
-      Mismatches& mismatches) = 0;
+      torch::serialize::InputArchive& archive, ItemLoad& load) = 0;
 
  protected:
   Change change(Change::Turn turn) const;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "csrc/checkpoint/items.h"
+#include "csrc/checkpoint/tensor_choice.h"
 #include "csrc/core/archive.h"
 #include "csrc/core/tensors.h"
 
@@ -54,15 +55,23 @@ class ModuleItem : public CheckpointItem {
     write(archive, "buffer", module_->named_buffers());
   }
 
-  Change prepare(
-      InputArchive& archive,
-      const CheckpointInfo& /*info*/,
-      Mismatches& mismatches) override {
+  Change prepare(InputArchive& archive, ItemLoad& load) override {
     const auto writes = std::make_shared<std::vector<Write>>();
-    add(*writes, archive, "parameter", module_->named_parameters(), mismatches);
-    add(*writes, archive, "buffer", module_->named_buffers(), mismatches);
+    const auto parameters = module_->named_parameters();
+    const auto buffers = module_->named_buffers();
+    add(*writes, archive, "parameter", parameters, load);
+    add(*writes, archive, "buffer", buffers, load);
+    const std::size_t count = parameters.size() + buffers.size();
+    if (writes->empty() && count > 0 && load.mismatches.empty()) {
+      load.mismatches.add(
+          owner(), "none of its parameters and buffers is to be loaded");
+    }
     Change result = change(Change::Turn::kModule);
-    if (!mismatches.empty()) return result;
+    if (!load.mismatches.empty()) return result;
+    if (writes->size() < count) {
+      load.remark = std::to_string(writes->size()) + " of " +
+                    std::to_string(count) + " parameters and buffers";
+    }
     for (Write& write : *writes) write.before = write.place.clone();
     result.apply = [writes] {
       for (Write& write : *writes) write.place.copy_(write.value);
@@ -92,12 +101,23 @@ class ModuleItem : public CheckpointItem {
     write_tensors(archive, what + "s", values);
   }
 
-  void add(
-      std::vector<Write>& writes,
-      InputArchive& archive,
+  // One of them that does not fit.
+  void misfit(
+      ItemLoad& load,
+      const std::string& which,
       const std::string& what,
-      const Named& present,
-      Mismatches& mismatches) const {
+      std::vector<LoadNote>& notes) const {
+    if (load.what_fits) {
+      notes.push_back({owner(), which, what});
+    } else {
+      load.mismatches.add(owner(), which + " " + what);
+    }
+  }
+
+  // What the file has of them, by the names that they have here; without what
+  // is not wanted.
+  std::map<std::string, at::Tensor> read(
+      InputArchive& archive, const std::string& what, ItemLoad& load) const {
     const auto names = read_strings(archive, owner(), what + "_names");
     const auto tensors = read_tensors(archive, owner(), what + "s");
     TORCH_CHECK(
@@ -106,17 +126,46 @@ class ModuleItem : public CheckpointItem {
         ": the archive has other names than tensors");
     std::map<std::string, at::Tensor> kept;
     for (std::size_t i = 0; i < names.size(); ++i) {
-      kept.emplace(names[i], tensors[i]);
-      if (present.find(names[i]) == nullptr) {
-        mismatches.add(
-            owner(), what + " '" + names[i] + "' is in the file alone");
+      const std::string name = load.tensors.renamed(names[i]);
+      const bool is_new = kept.emplace(name, tensors[i]).second;
+      TORCH_CHECK(
+          is_new,
+          "rename_prefix: two of the ",
+          what,
+          "s of the file become '",
+          name,
+          "'");
+    }
+    return kept;
+  }
+
+  void add(
+      std::vector<Write>& writes,
+      InputArchive& archive,
+      const std::string& what,
+      const Named& present,
+      ItemLoad& load) const {
+    const auto kept = read(archive, what, load);
+    const auto quoted = [&what](const std::string& name) {
+      return what + " '" + name + "'";
+    };
+    for (const auto& [name, value] : kept) {
+      if (present.find(name) != nullptr) continue;
+      if (load.tensors.wants(name)) {
+        misfit(load, quoted(name), "is in the file alone", load.left_out);
+      } else {
+        load.left_out.push_back({owner(), quoted(name), "as asked"});
       }
     }
     for (const auto& entry : present) {
+      const std::string which = quoted(entry.key());
+      if (!load.tensors.wants(entry.key())) {
+        load.left_out.push_back({owner(), which, "as asked"});
+        continue;
+      }
       const auto found = kept.find(entry.key());
-      const std::string which = what + " '" + entry.key() + "'";
       if (found == kept.end() || !found->second.defined()) {
-        mismatches.add(owner(), which + " is not in the file");
+        misfit(load, which, "is not in the file", load.not_found);
         continue;
       }
       const at::Tensor& value = found->second;
@@ -124,14 +173,17 @@ class ModuleItem : public CheckpointItem {
       const at::Tensor place = entry.value().variable_data();
       if (value.sizes() != place.sizes() ||
           value.scalar_type() != place.scalar_type()) {
-        mismatches.add(
-            owner(),
-            which + " is " + type_and_shape(value) + " in the file, " +
-                type_and_shape(place) + " here");
+        misfit(
+            load,
+            which,
+            "is " + type_and_shape(value) + " in the file, " +
+                type_and_shape(place) + " here",
+            load.left_out);
         continue;
       }
       if (overlaps(place)) {
-        mismatches.add(owner(), which + kOverlap);
+        // Nothing of the file's: the module is to be mended.
+        load.mismatches.add(owner(), which + kOverlap);
         continue;
       }
       writes.push_back({place, value, {}});

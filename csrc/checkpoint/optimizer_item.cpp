@@ -116,10 +116,8 @@ class OptimizerItem : public CheckpointItem {
     archive.write("state", own);
   }
 
-  Change prepare(
-      InputArchive& archive,
-      const CheckpointInfo& /*info*/,
-      Mismatches& mismatches) override {
+  Change prepare(InputArchive& archive, ItemLoad& load) override {
+    Mismatches& mismatches = load.mismatches;
     Change result = change(Change::Turn::kOptimizer);
     if (!groups_fit(archive, mismatches)) return result;
     const auto state = optimizer_state(owner(), *optimizer_);

@@ -45,21 +45,18 @@ class GeneratorItem : public CheckpointItem {
     write_tensors(archive, "state", {state_of(*generator_)});
   }
 
-  Change prepare(
-      InputArchive& archive,
-      const CheckpointInfo& /*info*/,
-      Mismatches& mismatches) override {
+  Change prepare(InputArchive& archive, ItemLoad& load) override {
     Change result = change(Change::Turn::kValue);
     const auto device = read_string(archive, owner(), "device");
     const at::Tensor state = read_tensor(archive, owner(), "state");
     const at::Tensor before = state_of(*generator_);
     if (device != device_text(*generator_)) {
-      mismatches.add(
+      load.mismatches.add(
           owner(),
           "is of " + device + " in the file, of " + device_text(*generator_) +
               " here");
     } else if (!fits(state, before)) {
-      mismatches.add(
+      load.mismatches.add(
           owner(),
           "its state is " + type_and_shape(state) + " in the file, " +
               type_and_shape(before) + " here");

@@ -20,9 +20,17 @@ void save(
     std::optional<double> metric,
     const std::function<void()>& before_rename = {});
 
-/// load_checkpoint(), under the name of `kind`. Returns the file's step. A file
-/// that is damaged throws CheckpointDamage.
-std::optional<int64_t> load(
-    const std::string& kind, const std::string& path, Checkpoint& checkpoint);
+struct Loaded {
+  std::optional<int64_t> step;  ///< the file's
+  LoadResult result;
+};
+
+/// load_checkpoint(), under the name of `kind`. A file that is damaged throws
+/// CheckpointDamage.
+Loaded load(
+    const std::string& kind,
+    const std::string& path,
+    Checkpoint& checkpoint,
+    const LoadOptions& options);
 
 }  // namespace stepsize::detail

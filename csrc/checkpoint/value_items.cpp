@@ -52,15 +52,13 @@ class CounterItem : public CheckpointItem {
     info.counters[name()] = *value;
   }
 
-  Change prepare(
-      InputArchive& /*archive*/,
-      const CheckpointInfo& info,
-      Mismatches& mismatches) override {
+  Change prepare(InputArchive& /*archive*/, ItemLoad& load) override {
     Change result = change(Change::Turn::kValue);
-    const int64_t* const value = described(info.counters, *this, mismatches);
+    const int64_t* const value =
+        described(load.info.counters, *this, load.mismatches);
     if (value == nullptr) return result;
     if (!counter_->fits(*value)) {
-      mismatches.add(
+      load.mismatches.add(
           owner(),
           "is " + std::to_string(*value) + " in the file; here it must be " +
               counter_->range());
@@ -84,16 +82,14 @@ class FloatItem : public CheckpointItem {
     info.numbers[name()] = static_cast<double>(*value_);
   }
 
-  Change prepare(
-      InputArchive& /*archive*/,
-      const CheckpointInfo& info,
-      Mismatches& mismatches) override {
+  Change prepare(InputArchive& /*archive*/, ItemLoad& load) override {
     Change result = change(Change::Turn::kValue);
-    const double* const value = described(info.numbers, *this, mismatches);
+    const double* const value =
+        described(load.info.numbers, *this, load.mismatches);
     if (value == nullptr) return result;
     constexpr double kMost = std::numeric_limits<float>::max();
     if (std::isfinite(*value) && std::abs(*value) > kMost) {
-      mismatches.add(
+      load.mismatches.add(
           owner(),
           "is " + number_text(*value) + " in the file, and a float here");
       return result;
@@ -123,12 +119,10 @@ class ValueItem : public CheckpointItem {
     (info.*values_)[name()] = *value_;
   }
 
-  Change prepare(
-      InputArchive& /*archive*/,
-      const CheckpointInfo& info,
-      Mismatches& mismatches) override {
+  Change prepare(InputArchive& /*archive*/, ItemLoad& load) override {
     Change result = change(Change::Turn::kValue);
-    const Value* const value = described(info.*values_, *this, mismatches);
+    const Value* const value =
+        described(load.info.*values_, *this, load.mismatches);
     if (value != nullptr) assign(result, *value_, *value);
     return result;
   }
@@ -147,14 +141,11 @@ class TensorItem : public CheckpointItem {
     write_tensors(archive, "tensor", {storable(*value_, owner())});
   }
 
-  Change prepare(
-      InputArchive& archive,
-      const CheckpointInfo& /*info*/,
-      Mismatches& mismatches) override {
+  Change prepare(InputArchive& archive, ItemLoad& load) override {
     Change result = change(Change::Turn::kValue);
     const auto tensors = read_tensors(archive, owner(), "tensor");
     if (tensors.size() != 1) {
-      mismatches.add(owner(), "is not one tensor in the file");
+      load.mismatches.add(owner(), "is not one tensor in the file");
       return result;
     }
     at::Tensor value = tensors.front();
@@ -192,20 +183,29 @@ class StateItem : public CheckpointItem {
     write_tensors(archive, "bytes", {byte_tensor(bytes())});
   }
 
-  Change prepare(
-      InputArchive& archive,
-      const CheckpointInfo& /*info*/,
-      Mismatches& /*mismatches*/) override {
+  Change prepare(InputArchive& archive, ItemLoad& load) override {
     Change result = change(Change::Turn::kState);
     const at::Tensor value = read_tensor(archive, owner(), "bytes");
-    result.apply = [this, value] {
-      load_bytes(value, [this](InputArchive& own) { state_->load(own); });
-    };
-    result.undo = [this, before = bytes()] {
-      load_bytes(before.data(), before.size(), [this](InputArchive& own) {
-        state_->load(own);
+    result.may_refuse = load.what_fits;
+    const auto remark = std::make_shared<std::string>();
+    result.remark = remark;
+    result.apply = [this, value, from = load.options_from, remark] {
+      load_bytes(value, [&](InputArchive& own) {
+        for (const std::string& difference : state_->load(own, from)) {
+          const char* start = from == OptionsFrom::kProgram
+                                  ? "this program's options hold: "
+                                  : "the file's options hold: ";
+          *remark += (remark->empty() ? start : "; ") + difference;
+        }
       });
     };
+    result.undo =
+        [this, before = bytes(), put_options_back = state_->keep_options()] {
+          put_options_back();
+          load_bytes(before.data(), before.size(), [this](InputArchive& own) {
+            state_->load(own);
+          });
+        };
     return result;
   }
 

@@ -19,7 +19,7 @@ double mix(double at_one, double at_zero, double share) {
 class AffineRule final : public LRRuleNode {
  public:
   explicit AffineRule(AffineSpec spec)
-      : LRRuleNode(spec.kind, spec.text), spec_(std::move(spec)) {}
+      : LRRuleNode(spec.options), spec_(std::move(spec)) {}
 
   GroupRate at(const LRGroup& group, double t) const override {
     const double share = spec_.schedule(t);
@@ -34,6 +34,8 @@ class AffineRule final : public LRRuleNode {
     }
     return rate;
   }
+
+  bool uses_base_lr() const override { return !spec_.high; }
 
   double length() const override { return spec_.schedule.length(); }
 

@@ -16,10 +16,9 @@ LRRule ChainedSchedulerOptions::rule() const {
       kind,
       ": schedulers must have at least one entry, got an empty list");
   return detail::make_chained_rule(
-      kind,
       detail::OptionText(kind)
-          .add("schedulers", detail::rules_text(schedulers_))
-          .str(),
+          .add_parts("schedulers", detail::options_of(schedulers_))
+          .list(),
       schedulers_);
 }
 

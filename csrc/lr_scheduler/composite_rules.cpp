@@ -1,8 +1,11 @@
+#include <c10/util/Exception.h>
+
 #include <algorithm>
 #include <cstddef>
 #include <memory>
 #include <utility>
 
+#include "csrc/lr_scheduler/option_text.h"
 #include "csrc/lr_scheduler/rule_node.h"
 #include "csrc/lr_scheduler/rules.h"
 
@@ -11,13 +14,14 @@ namespace {
 
 class CompositeNode : public LRRuleNode {
  public:
-  CompositeNode(std::string kind, std::string text, std::vector<LRRule> rules)
-      : LRRuleNode(std::move(kind), std::move(text)),
-        rules_(std::move(rules)) {}
+  CompositeNode(NamedOptions options, std::vector<LRRule> rules)
+      : LRRuleNode(std::move(options)), rules_(std::move(rules)) {}
 
   void check_group_count(int64_t groups) const override {
     for (const LRRule& rule : rules_) rule.check_group_count(groups);
   }
+
+  const std::vector<LRRule>* parts() const override { return &rules_; }
 
   const MomentumAccess* momentum_access() const override {
     for (const LRRule& rule : rules_) {
@@ -36,12 +40,10 @@ class CompositeNode : public LRRuleNode {
 class SequentialRule final : public CompositeNode {
  public:
   SequentialRule(
-      std::string kind,
-      std::string text,
+      NamedOptions options,
       std::vector<LRRule> rules,
       std::vector<int64_t> milestones)
-      : CompositeNode(std::move(kind), std::move(text), std::move(rules)),
-        starts_{0.0} {
+      : CompositeNode(std::move(options), std::move(rules)), starts_{0.0} {
     starts_.insert(starts_.end(), milestones.begin(), milestones.end());
   }
 
@@ -58,6 +60,12 @@ class SequentialRule final : public CompositeNode {
       rate.momentum = rules()[i](group, played - 1).momentum;
     }
     return rate;
+  }
+
+  bool uses_base_lr() const override {
+    return std::any_of(rules().begin(), rules().end(), [](const LRRule& rule) {
+      return rule.uses_base_lr();
+    });
   }
 
   double length() const override {
@@ -84,6 +92,12 @@ class ChainedRule final : public CompositeNode {
     return rate;
   }
 
+  bool uses_base_lr() const override {
+    return std::all_of(rules().begin(), rules().end(), [](const LRRule& rule) {
+      return rule.uses_base_lr();
+    });
+  }
+
   double length() const override {
     double longest = 0;
     for (const LRRule& rule : rules()) {
@@ -93,32 +107,61 @@ class ChainedRule final : public CompositeNode {
   }
 };
 
+// Of each group its own rule; the last one for those joined later.
+class PerGroupRule final : public CompositeNode {
+ public:
+  using CompositeNode::CompositeNode;
+
+  GroupRate at(const LRGroup& group, double t) const override {
+    const auto index = static_cast<std::size_t>(group.index);
+    return rules()[std::min(index, rules().size() - 1)](group, t);
+  }
+
+  double length() const override {
+    double longest = 0;
+    for (const LRRule& rule : rules()) {
+      longest = std::max(longest, rule.length());
+    }
+    return longest;
+  }
+
+  void check_group_count(int64_t groups) const override {
+    check_list_length(kind(), "the list", rules().size(), groups);
+  }
+};
+
 }  // namespace
 
+LRRule make_schedules_rule(const std::vector<Schedule>& schedules) {
+  constexpr char kKind[] = "ScheduleLR";
+  TORCH_CHECK(
+      !schedules.empty(),
+      kKind,
+      ": the list must have one schedule a parameter group, or one for all, "
+      "got none");
+  std::vector<LRRule> rules(schedules.begin(), schedules.end());
+  return LRRule(std::make_shared<const PerGroupRule>(
+      OptionText(kKind).add_parts("schedules", options_of(rules)).list(),
+      rules));
+}
+
 LRRule make_sequential_rule(
-    std::string kind,
-    std::string text,
+    NamedOptions options,
     std::vector<LRRule> rules,
     std::vector<int64_t> milestones) {
   return LRRule(std::make_shared<const SequentialRule>(
-      std::move(kind),
-      std::move(text),
-      std::move(rules),
-      std::move(milestones)));
+      std::move(options), std::move(rules), std::move(milestones)));
 }
 
-std::string rules_text(const std::vector<LRRule>& rules) {
-  std::string text = "[";
-  for (std::size_t i = 0; i < rules.size(); ++i) {
-    text += (i == 0 ? "" : ", ") + rules[i].describe();
-  }
-  return text + "]";
+std::vector<NamedOptions> options_of(const std::vector<LRRule>& rules) {
+  std::vector<NamedOptions> all;
+  for (const LRRule& rule : rules) all.push_back(rule.options());
+  return all;
 }
 
-LRRule make_chained_rule(
-    std::string kind, std::string text, std::vector<LRRule> rules) {
+LRRule make_chained_rule(NamedOptions options, std::vector<LRRule> rules) {
   return LRRule(std::make_shared<const ChainedRule>(
-      std::move(kind), std::move(text), std::move(rules)));
+      std::move(options), std::move(rules)));
 }
 
 }  // namespace stepsize::detail

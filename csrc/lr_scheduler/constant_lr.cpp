@@ -17,11 +17,10 @@ LRRule ConstantLROptions::rule() const {
       total_iters_ >= 0, kind, "total_iters", ">= 0", total_iters_);
   const auto length = static_cast<double>(total_iters_);
   return detail::make_affine_rule(
-      {kind,
-       detail::OptionText(kind)
-           .add("factor", factor_)
-           .add("total_iters", total_iters_)
-           .str(),
+      {detail::OptionText(kind)
+           .add("factor", factor_, 1.0 / 3.0)
+           .add("total_iters", total_iters_, 5)
+           .list(),
        constant(factor_).limit(length).then(constant()).limit(length)});
 }
 

@@ -14,11 +14,10 @@ LRRule CosineAnnealingLROptions::rule() const {
   detail::check_option(T_max_ > 0, kind, "T_max", "> 0", T_max_);
   detail::check_rates(kind, "eta_min", eta_min_, "a rate, not a factor, ");
   return detail::make_affine_rule(
-      {kind,
-       detail::OptionText(kind)
+      {detail::OptionText(kind)
            .add("T_max", T_max_)
-           .add("eta_min", eta_min_)
-           .str(),
+           .add("eta_min", eta_min_, 0.0)
+           .list(),
        cosine(static_cast<double>(T_max_)),
        detail::NamedPerGroup{"eta_min", eta_min_}});
 }

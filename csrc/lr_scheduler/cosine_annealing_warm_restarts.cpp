@@ -15,12 +15,11 @@ LRRule CosineAnnealingWarmRestartsOptions::rule() const {
   detail::check_option(T_mult_ >= 1, kind, "T_mult", ">= 1", T_mult_);
   detail::check_rates(kind, "eta_min", eta_min_, "a rate, not a factor, ");
   return detail::make_affine_rule(
-      {kind,
-       detail::OptionText(kind)
+      {detail::OptionText(kind)
            .add("T_0", T_0_)
-           .add("T_mult", T_mult_)
-           .add("eta_min", eta_min_)
-           .str(),
+           .add("T_mult", T_mult_, 1)
+           .add("eta_min", eta_min_, 0.0)
+           .list(),
        cosine_restarts(
            static_cast<double>(T_0_),
            CosineRestartsOptions().stretch(static_cast<double>(T_mult_))),

@@ -14,6 +14,7 @@
 #include "csrc/core/archive.h"
 #include "csrc/lr_scheduler/group_writes.h"
 #include "csrc/lr_scheduler/option_text.h"
+#include "csrc/lr_scheduler/options_of_list.h"
 #include "csrc/state/optimizer_traits.h"
 
 namespace stepsize {
@@ -51,7 +52,9 @@ bool same_shapes(const TensorVector& a, const TensorVector& b) {
 
 }  // namespace
 
-std::string CurvatureLROptions::describe() const {
+std::string CurvatureLROptions::describe() const { return options().text(); }
+
+detail::NamedOptions CurvatureLROptions::options() const {
   check_tracker_options(kCurvatureLR, tracker_);
   detail::check_rates(kCurvatureLR, "factor", factor_);
   check_momentum_limit(kCurvatureLR, momentum_limit_);
@@ -69,18 +72,21 @@ std::string CurvatureLROptions::describe() const {
       .add("lr_cap", tracker_.lr_cap())
       .add("max_lr", tracker_.max_lr())
       .add("decay", tracker_.decay())
-      .add("factor", factor_)
+      .add("factor", factor_, 1.0)
       .add("schedule", schedule_.to_string())
-      .add("momentum_limit", name_of(momentum_limit_))
-      .add("start_products", start_products_)
-      .add("method", name_of(method_))
-      .add("seed", seed_)
-      .str();
+      .add(
+          "momentum_limit",
+          name_of(momentum_limit_),
+          name_of(MomentumLimit::kEffectiveRate))
+      .add("start_products", start_products_, 20)
+      .add("method", name_of(method_), name_of(HessianMethod::kAutomatic))
+      .add("seed", seed_, 0)
+      .list();
 }
 
 CurvatureLR::CurvatureLR(
     torch::optim::Optimizer& optimizer, const CurvatureLROptions& options)
-    : StatefulLR(optimizer, kCurvatureLR, options.describe()),
+    : StatefulLR(optimizer, options.options()),
       options_(options),
       tracker_(options.tracker()) {
   check_dampening();
@@ -234,6 +240,15 @@ bool CurvatureLR::take(const PowerIterationResult& result) {
   return true;
 }
 
+void CurvatureLR::set_base_lrs(const PerGroup& base_lrs) {
+  TORCH_CHECK(
+      !tracker_.started(),
+      kCurvatureLR,
+      ": set_base_lrs: it measures its rates, and no base rate has a say in "
+      "them: their factor is an option");
+  StatefulLR::set_base_lrs(base_lrs);
+}
+
 std::vector<double> CurvatureLR::get_lrs() {
   const int64_t epoch = next_epoch();
   SharpnessTracker tracker = tracker_;
@@ -296,6 +311,37 @@ void CurvatureLR::load_state(
   products_ = products;
   failed_ = failed;
   observed_ = observed;
+}
+
+void CurvatureLR::load_state_only(
+    torch::serialize::InputArchive& archive,
+    const detail::NamedOptions& /*saved*/,
+    int64_t epoch,
+    const std::vector<double>& lrs) {
+  // The rates of its own options, where a measurement says what they are.
+  SharpnessTracker tracker(options_.tracker());
+  tracker.restore(detail::read_doubles(archive, kCurvatureLR, "tracker"));
+  load_state(archive, tracker.started() ? lrs_at(epoch, tracker.rate()) : lrs);
+}
+
+void CurvatureLR::take_options(const detail::NamedOptions& options) {
+  auto taken = detail::curvature_of(options, options_);
+  if (taken.factor().is_list()) {
+    detail::check_list_length(
+        kCurvatureLR,
+        "factor",
+        taken.factor().values().size(),
+        static_cast<int64_t>(optimizer().param_groups().size()));
+  }
+  set_options(taken.options());
+  options_ = std::move(taken);
+}
+
+std::function<void()> CurvatureLR::keep_options() {
+  return [this, mine = options_, options = StatefulLR::keep_options()] {
+    options_ = mine;
+    options();
+  };
 }
 
 }  // namespace stepsize

@@ -67,7 +67,7 @@ LRRule CyclicLROptions::rule() const {
   detail::OptionText text(kCyclicLR);
   text.add("base_lr", base_lr_)
       .add("max_lr", max_lr_)
-      .add("step_size_up", step_size_up_)
+      .add("step_size_up", step_size_up_, 2000)
       .add("step_size_down", step_down);
   if (scale_fn_) {
     const bool by_cycle = scale_mode_ == CyclicScaleMode::kCycle;
@@ -76,8 +76,8 @@ LRRule CyclicLROptions::rule() const {
     schedule = triangular(up, triangle) *
                scale_schedule(scale_fn_, scale_mode_, up + down);
   } else {
-    text.add("mode", mode_text(mode_));
-    if (mode_ == CyclicMode::kExpRange) text.add("gamma", gamma_);
+    text.add("mode", mode_text(mode_), "triangular");
+    if (mode_ == CyclicMode::kExpRange) text.add("gamma", gamma_, 1.0);
     switch (mode_) {
       case CyclicMode::kTriangular:
         schedule = triangular(up, triangle);
@@ -91,12 +91,12 @@ LRRule CyclicLROptions::rule() const {
     }
   }
   std::optional<detail::MomentumSpec> momentum;
-  text.add("cycle_momentum", cycle_momentum_);
+  text.add("cycle_momentum", cycle_momentum_, true);
   if (cycle_momentum_) {
     detail::check_momenta(kCyclicLR, "base_momentum", base_momentum_);
     detail::check_momenta(kCyclicLR, "max_momentum", max_momentum_);
-    text.add("base_momentum", base_momentum_)
-        .add("max_momentum", max_momentum_);
+    text.add("base_momentum", base_momentum_, 0.8)
+        .add("max_momentum", max_momentum_, 0.9);
     momentum = detail::MomentumSpec{
         schedule,
         {"base_momentum", base_momentum_},
@@ -104,8 +104,7 @@ LRRule CyclicLROptions::rule() const {
         momentum_access_};
   }
   return detail::make_affine_rule(
-      {kCyclicLR,
-       text.str(),
+      {text.list(),
        schedule,
        detail::NamedPerGroup{"base_lr", base_lr_},
        detail::NamedPerGroup{"max_lr", max_lr_},

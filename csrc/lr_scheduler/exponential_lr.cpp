@@ -19,8 +19,7 @@ LRRule ExponentialLROptions::rule() const {
       "finite and > 0",
       gamma_);
   return detail::make_affine_rule(
-      {kind,
-       detail::OptionText(kind).add("gamma", gamma_).str(),
+      {detail::OptionText(kind).add("gamma", gamma_).list(),
        exponential(gamma_)});
 }
 

@@ -29,43 +29,12 @@ double checked_factor(const Function& function, double t, const char* kind) {
   return factor;
 }
 
-class SchedulesRule final : public LRRuleNode {
- public:
-  SchedulesRule(std::string text, std::vector<Schedule> schedules)
-      : LRRuleNode("ScheduleLR", std::move(text)),
-        schedules_(std::move(schedules)) {}
-
-  GroupRate at(const LRGroup& group, double t) const override {
-    const std::size_t index =
-        std::min(static_cast<std::size_t>(group.index), schedules_.size() - 1);
-    return {group.base_lr * schedules_[index](t), std::nullopt};
-  }
-
-  double length() const override {
-    double longest = 0;
-    for (const Schedule& schedule : schedules_) {
-      longest = std::max(longest, schedule.length());
-    }
-    return longest;
-  }
-
-  void check_group_count(int64_t groups) const override {
-    check_list_length(kind(), "the list", schedules_.size(), groups);
-  }
-
- private:
-  std::vector<Schedule> schedules_;
-};
-
 /// Functions of the user's: one for all groups, or one a group.
 class FunctionsNode : public LRRuleNode {
  public:
   FunctionsNode(
-      std::string kind,
-      std::string text,
-      std::vector<Function> functions,
-      bool is_list)
-      : LRRuleNode(std::move(kind), std::move(text)),
+      NamedOptions options, std::vector<Function> functions, bool is_list)
+      : LRRuleNode(std::move(options)),
         functions_(std::move(functions)),
         is_list_(is_list) {}
 
@@ -106,12 +75,8 @@ class FunctionRule final : public FunctionsNode {
 class ProductRule final : public FunctionsNode {
  public:
   ProductRule(
-      std::string kind,
-      std::string text,
-      std::vector<Function> functions,
-      bool is_list)
-      : FunctionsNode(
-            std::move(kind), std::move(text), std::move(functions), is_list),
+      NamedOptions options, std::vector<Function> functions, bool is_list)
+      : FunctionsNode(std::move(options), std::move(functions), is_list),
         in_turn_(function_count()),
         ahead_(function_count()) {}
 
@@ -153,35 +118,16 @@ class ProductRule final : public FunctionsNode {
 
 }  // namespace
 
-LRRule make_schedules_rule(std::vector<Schedule> schedules) {
-  TORCH_CHECK(
-      !schedules.empty(),
-      "ScheduleLR: the list must have one schedule a parameter group, or one "
-      "for all, got none");
-  std::string text;
-  for (const Schedule& schedule : schedules) {
-    text += (text.empty() ? "[" : ", ") + schedule.to_string();
-  }
-  return LRRule(std::make_shared<const SchedulesRule>(
-      "ScheduleLR(" + text + "])", std::move(schedules)));
-}
-
 LRRule make_function_rule(
-    std::string kind,
-    std::string text,
-    std::vector<Function> functions,
-    bool is_list) {
+    NamedOptions options, std::vector<Function> functions, bool is_list) {
   return LRRule(std::make_shared<const FunctionRule>(
-      std::move(kind), std::move(text), std::move(functions), is_list));
+      std::move(options), std::move(functions), is_list));
 }
 
 LRRule make_product_rule(
-    std::string kind,
-    std::string text,
-    std::vector<Function> functions,
-    bool is_list) {
+    NamedOptions options, std::vector<Function> functions, bool is_list) {
   return LRRule(std::make_shared<const ProductRule>(
-      std::move(kind), std::move(text), std::move(functions), is_list));
+      std::move(options), std::move(functions), is_list));
 }
 
 }  // namespace stepsize::detail

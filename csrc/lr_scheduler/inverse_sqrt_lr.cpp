@@ -19,9 +19,7 @@ LRRule InverseSqrtLROptions::rule() const {
   text.add("warmup_steps", warmup_steps_);
   if (start_factor_) text.add("start_factor", *start_factor_);
   return detail::make_affine_rule(
-      {kind,
-       text.str(),
-       up.then(inverse_sqrt(static_cast<double>(warmup_steps_)))});
+      {text.list(), up.then(inverse_sqrt(static_cast<double>(warmup_steps_)))});
 }
 
 InverseSqrtLR::InverseSqrtLR(

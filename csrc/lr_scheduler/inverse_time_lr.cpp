@@ -21,12 +21,11 @@ LRRule InverseTimeLROptions::rule() const {
   detail::check_option(
       decay_steps_ > 0, kind, "decay_steps", "> 0", decay_steps_);
   return detail::make_affine_rule(
-      {kind,
-       detail::OptionText(kind)
+      {detail::OptionText(kind)
            .add("decay_rate", decay_rate_)
-           .add("decay_steps", decay_steps_)
-           .add("staircase", staircase_)
-           .str(),
+           .add("decay_steps", decay_steps_, 1)
+           .add("staircase", staircase_, false)
+           .list(),
        inverse_time(
            decay_rate_, static_cast<double>(decay_steps_), staircase_)});
 }

@@ -10,8 +10,7 @@ namespace stepsize {
 LRRule LambdaLROptions::rule() const {
   const std::string kind = "LambdaLR";
   return detail::make_function_rule(
-      kind,
-      detail::lambda_text(kind, lr_lambdas_, is_list_),
+      detail::lambda_options(kind, lr_lambdas_, is_list_),
       lr_lambdas_,
       is_list_);
 }

@@ -26,12 +26,11 @@ LRRule LinearLROptions::rule() const {
   detail::check_option(
       total_iters_ >= 0, kind, "total_iters", ">= 0", total_iters_);
   return detail::make_affine_rule(
-      {kind,
-       detail::OptionText(kind)
-           .add("start_factor", start_factor_)
-           .add("end_factor", end_factor_)
-           .add("total_iters", total_iters_)
-           .str(),
+      {detail::OptionText(kind)
+           .add("start_factor", start_factor_, 1.0 / 3.0)
+           .add("end_factor", end_factor_, 1.0)
+           .add("total_iters", total_iters_, 5)
+           .list(),
        linear(static_cast<double>(total_iters_), start_factor_, end_factor_)});
 }
 

@@ -14,7 +14,7 @@ LRRule LinearWarmupLROptions::rule() const {
   detail::OptionText text(kind);
   text.add("warmup_steps", warmup_steps_);
   if (start_factor_) text.add("start_factor", *start_factor_);
-  return detail::make_affine_rule({kind, text.str(), up});
+  return detail::make_affine_rule({text.list(), up});
 }
 
 LinearWarmupLR::LinearWarmupLR(

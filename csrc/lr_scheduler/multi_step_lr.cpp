@@ -31,11 +31,10 @@ LRRule MultiStepLROptions::rule() const {
       sorted.empty() ? constant().limit(0)
                      : multi_step({sorted.begin(), sorted.end()}, gamma_);
   return detail::make_affine_rule(
-      {kind,
-       detail::OptionText(kind)
+      {detail::OptionText(kind)
            .add("milestones", sorted)
-           .add("gamma", gamma_)
-           .str(),
+           .add("gamma", gamma_, 0.1)
+           .list(),
        schedule});
 }
 

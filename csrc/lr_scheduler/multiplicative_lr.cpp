@@ -10,8 +10,7 @@ namespace stepsize {
 LRRule MultiplicativeLROptions::rule() const {
   const std::string kind = "MultiplicativeLR";
   return detail::make_product_rule(
-      kind,
-      detail::lambda_text(kind, lr_lambdas_, is_list_),
+      detail::lambda_options(kind, lr_lambdas_, is_list_),
       lr_lambdas_,
       is_list_);
 }

@@ -96,12 +96,12 @@ LRRule OneCycleLROptions::rule() const {
   detail::OptionText text(kOneCycleLR);
   text.add("max_lr", max_lr_)
       .add("total_steps", steps)
-      .add("pct_start", pct_start_)
-      .add("anneal_strategy", is_cosine ? "cos" : "linear")
-      .add("div_factor", div_factor_)
-      .add("final_div_factor", final_div_factor_)
-      .add("three_phase", three_phase_)
-      .add("cycle_momentum", cycle_momentum_);
+      .add("pct_start", pct_start_, 0.3)
+      .add("anneal_strategy", is_cosine ? "cos" : "linear", "cos")
+      .add("div_factor", div_factor_, 25.0)
+      .add("final_div_factor", final_div_factor_, 1e4)
+      .add("three_phase", three_phase_, false)
+      .add("cycle_momentum", cycle_momentum_, true);
 
   const auto length = static_cast<double>(steps);
   auto shape = OneCycleOptions()
@@ -115,8 +115,8 @@ LRRule OneCycleLROptions::rule() const {
   if (cycle_momentum_) {
     detail::check_momenta(kOneCycleLR, "base_momentum", base_momentum_);
     detail::check_momenta(kOneCycleLR, "max_momentum", max_momentum_);
-    text.add("base_momentum", base_momentum_)
-        .add("max_momentum", max_momentum_);
+    text.add("base_momentum", base_momentum_, 0.85)
+        .add("max_momentum", max_momentum_, 0.95);
     constexpr double kInfinity = std::numeric_limits<double>::infinity();
     shape.div_factor(kInfinity).final_div_factor(1.0);
     momentum = detail::MomentumSpec{
@@ -126,8 +126,7 @@ LRRule OneCycleLROptions::rule() const {
         momentum_access_};
   }
   return detail::make_affine_rule(
-      {kOneCycleLR,
-       text.str(),
+      {text.list(),
        schedule,
        std::nullopt,
        detail::NamedPerGroup{"max_lr", max_lr_},

@@ -7,43 +7,27 @@
 namespace stepsize {
 namespace detail {
 
-OptionText& OptionText::add(const std::string& name, const std::string& value) {
-  if (!first_) text_ += ", ";
-  first_ = false;
-  text_ += name + "=" + value;
-  return *this;
-}
+std::string option_text(const std::string& value) { return value; }
 
-OptionText& OptionText::add(const std::string& name, const char* value) {
-  return add(name, std::string(value));
-}
+std::string option_text(const char* value) { return value; }
 
-OptionText& OptionText::add(const std::string& name, double value) {
-  return add(name, number_text(value));
-}
+std::string option_text(double value) { return number_text(value); }
 
-OptionText& OptionText::add(const std::string& name, int64_t value) {
-  return add(name, std::to_string(value));
-}
+std::string option_text(int64_t value) { return std::to_string(value); }
 
-OptionText& OptionText::add(const std::string& name, bool value) {
-  return add(name, value ? "true" : "false");
-}
+std::string option_text(bool value) { return value ? "true" : "false"; }
 
-OptionText& OptionText::add(const std::string& name, const PerGroup& value) {
-  return add(name, value.to_string());
-}
+std::string option_text(const PerGroup& value) { return value.to_string(); }
 
-OptionText& OptionText::add(
-    const std::string& name, const std::vector<int64_t>& values) {
+std::string option_text(const std::vector<int64_t>& values) {
   std::string list = "[";
   for (std::size_t i = 0; i < values.size(); ++i) {
     list += (i == 0 ? "" : ", ") + std::to_string(values[i]);
   }
-  return add(name, list + "]");
+  return list + "]";
 }
 
-std::string lambda_text(
+NamedOptions lambda_options(
     const std::string& kind,
     const std::vector<std::function<double(double)>>& functions,
     bool is_list) {
@@ -59,7 +43,7 @@ std::string lambda_text(
     text += text.empty() ? "callable" : ", callable";
   }
   if (is_list) text = "[" + text + "]";
-  return OptionText(kind).add("lr_lambda", text).str();
+  return OptionText(kind).add("lr_lambda", text).list();
 }
 
 namespace {

@@ -6,35 +6,63 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "csrc/core/check.h"
+#include "csrc/core/named_options.h"
 
 namespace stepsize::detail {
 
-/// Writes "Kind(name=value, name=value)".
+std::string option_text(const std::string& value);
+std::string option_text(const char* value);
+std::string option_text(double value);
+std::string option_text(int64_t value);
+std::string option_text(bool value);
+std::string option_text(const PerGroup& value);
+std::string option_text(const std::vector<int64_t>& values);
+
+/// Lists a scheduler's options, numbers in their shortest exact form.
 class OptionText {
  public:
-  explicit OptionText(const std::string& kind) : text_(kind + "(") {}
+  explicit OptionText(const std::string& kind) : list_(kind) {}
 
-  OptionText& add(const std::string& name, const std::string& value);
-  OptionText& add(const std::string& name, const char* value);
-  OptionText& add(const std::string& name, double value);
-  OptionText& add(const std::string& name, int64_t value);
-  OptionText& add(const std::string& name, bool value);
-  OptionText& add(const std::string& name, const PerGroup& value);
-  OptionText& add(const std::string& name, const std::vector<int64_t>& values);
+  template <typename Value>
+  OptionText& add(const std::string& name, const Value& value) {
+    list_.add(name, option_text(value));
+    return *this;
+  }
+  /// The same of an option that a file may lack: what such a file stands for.
+  /// It stays what it is where the default changes.
+  template <typename Value>
+  OptionText& add(
+      const std::string& name,
+      const Value& value,
+      const std::common_type_t<Value>& before) {
+    list_.add(name, option_text(value), option_text(before));
+    return *this;
+  }
+  OptionText& add(
+      const std::string& name, const char* value, const char* before) {
+    list_.add(name, value, before);
+    return *this;
+  }
+  OptionText& add_parts(
+      const std::string& name, std::vector<NamedOptions> parts) {
+    list_.add_parts(name, std::move(parts));
+    return *this;
+  }
 
-  std::string str() const { return text_ + ")"; }
+  const NamedOptions& list() const { return list_; }
 
  private:
-  std::string text_;
-  bool first_ = true;
+  NamedOptions list_;
 };
 
 /// "Kind(lr_lambda=callable)", or a list of them. Throws c10::Error where a
 /// function, or the list, is empty.
-std::string lambda_text(
+NamedOptions lambda_options(
     const std::string& kind,
     const std::vector<std::function<double(double)>>& functions,
     bool is_list);

@@ -21,11 +21,10 @@ LRRule PolynomialLROptions::rule() const {
       "finite and > 0",
       power_);
   return detail::make_affine_rule(
-      {kind,
-       detail::OptionText(kind)
-           .add("total_iters", total_iters_)
-           .add("power", power_)
-           .str(),
+      {detail::OptionText(kind)
+           .add("total_iters", total_iters_, 5)
+           .add("power", power_, 1.0)
+           .list(),
        polynomial(static_cast<double>(total_iters_), power_)});
 }
 

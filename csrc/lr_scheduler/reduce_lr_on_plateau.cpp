@@ -11,6 +11,7 @@
 #include "csrc/core/archive.h"
 #include "csrc/lr_scheduler/group_writes.h"
 #include "csrc/lr_scheduler/option_text.h"
+#include "csrc/lr_scheduler/options_of_list.h"
 #include "csrc/lr_scheduler/usage_watch.h"
 
 namespace stepsize {
@@ -38,6 +39,10 @@ const char* text_of(ThresholdMode mode) {
 }  // namespace
 
 std::string ReduceLROnPlateauOptions::describe() const {
+  return options().text();
+}
+
+detail::NamedOptions ReduceLROnPlateauOptions::options() const {
   using detail::check_option;
   check_option(
       factor_ >= 0 && factor_ < 1,
@@ -61,20 +66,20 @@ std::string ReduceLROnPlateauOptions::describe() const {
   detail::check_rates(kReduceLROnPlateau, "min_lr", min_lr_);
   detail::check_rates(kReduceLROnPlateau, "eps", eps_);
   return detail::OptionText(kReduceLROnPlateau)
-      .add("mode", is_min ? "min" : "max")
-      .add("factor", factor_)
-      .add("patience", patience_)
-      .add("threshold", threshold_)
-      .add("threshold_mode", text_of(threshold_mode_))
-      .add("cooldown", cooldown_)
-      .add("min_lr", min_lr_)
-      .add("eps", eps_)
-      .str();
+      .add("mode", is_min ? "min" : "max", "min")
+      .add("factor", factor_, 0.1)
+      .add("patience", patience_, 10)
+      .add("threshold", threshold_, 1e-4)
+      .add("threshold_mode", text_of(threshold_mode_), "rel")
+      .add("cooldown", cooldown_, 0)
+      .add("min_lr", min_lr_, 0.0)
+      .add("eps", eps_, 1e-8)
+      .list();
 }
 
 ReduceLROnPlateau::ReduceLROnPlateau(
     torch::optim::Optimizer& optimizer, const ReduceLROnPlateauOptions& options)
-    : StatefulLR(optimizer, kReduceLROnPlateau, options.describe()),
+    : StatefulLR(optimizer, options.options()),
       options_(options),
       best_(worst(options.mode())) {
   if (options_.min_lr().is_list()) {
@@ -149,11 +154,11 @@ std::vector<double> ReduceLROnPlateau::cut_lrs() const {
   return lrs;
 }
 
-bool ReduceLROnPlateau::takes_state_of(const std::string& description) const {
-  if (StatefulLR::takes_state_of(description)) return true;
-  if (options_.threshold_mode() != ThresholdMode::kPythonRel) return false;
-  auto earlier = options_;
-  return description == earlier.threshold_mode(ThresholdMode::kRel).describe();
+// What 0.1 has saved as "rel" was Python's.
+bool ReduceLROnPlateau::takes_option(
+    const std::string& name, const std::string* saved) const {
+  return name == "threshold_mode" && saved != nullptr && *saved == "rel" &&
+         options_.threshold_mode() == ThresholdMode::kPythonRel;
 }
 
 void ReduceLROnPlateau::save_state(
@@ -165,14 +170,36 @@ void ReduceLROnPlateau::save_state(
 
 void ReduceLROnPlateau::load_state(
     torch::serialize::InputArchive& archive, const std::vector<double>& lrs) {
+  load_state(archive, lrs, /*of_other_options=*/false);
+}
+
+void ReduceLROnPlateau::load_state_only(
+    torch::serialize::InputArchive& archive,
+    const detail::NamedOptions& saved,
+    int64_t /*epoch*/,
+    const std::vector<double>& lrs) {
+  TORCH_CHECK(
+      detail::plateau_of(saved).mode() == options_.mode(),
+      kReduceLROnPlateau,
+      ": mode is another in the file, whose best metric says nothing here");
+  load_state(archive, lrs, /*of_other_options=*/true);
+}
+
+void ReduceLROnPlateau::load_state(
+    torch::serialize::InputArchive& archive,
+    const std::vector<double>& lrs,
+    bool of_other_options) {
   const double best = detail::read_double(archive, kReduceLROnPlateau, "best");
   const int64_t bad = detail::read_int(
       archive,
       kReduceLROnPlateau,
       "num_bad_epochs",
-      std::min(options_.patience(), kLastTime));
+      of_other_options ? kLastTime : std::min(options_.patience(), kLastTime));
   const int64_t cooldown = detail::read_int(
-      archive, kReduceLROnPlateau, "cooldown_counter", options_.cooldown());
+      archive,
+      kReduceLROnPlateau,
+      "cooldown_counter",
+      of_other_options ? kLastTime : options_.cooldown());
   detail::check_option(
       !std::isnan(best),
       kReduceLROnPlateau,
@@ -183,8 +210,21 @@ void ReduceLROnPlateau::load_state(
   writes.set_lrs(lrs);
   writes.keep();
   best_ = best;
-  num_bad_epochs_ = bad;
-  cooldown_counter_ = cooldown;
+  num_bad_epochs_ = std::min(bad, options_.patience());
+  cooldown_counter_ = std::min(cooldown, options_.cooldown());
+}
+
+void ReduceLROnPlateau::take_options(const detail::NamedOptions& options) {
+  auto taken = detail::plateau_of(options);
+  set_options(taken.options());
+  options_ = std::move(taken);
+}
+
+std::function<void()> ReduceLROnPlateau::keep_options() {
+  return [this, mine = options_, options = StatefulLR::keep_options()] {
+    options_ = mine;
+    options();
+  };
 }
 
 }  // namespace stepsize

@@ -27,7 +27,7 @@ RuleLR::RuleLR(torch::optim::Optimizer& optimizer, LRRule rule)
 
 RuleLR::RuleLR(
     torch::optim::Optimizer& optimizer, LRRule rule, BaseRate base_rate)
-    : StatefulLR(optimizer, rule.kind(), rule.describe()),
+    : StatefulLR(optimizer, rule.options()),
       rule_(std::move(rule)),
       base_rate_(base_rate),
       bound_groups_(static_cast<int64_t>(optimizer.param_groups().size())) {
@@ -72,8 +72,15 @@ double RuleLR::momentum_of(
 }
 
 RuleLR::Plan RuleLR::plan(int64_t t, Purpose purpose) const {
+  return plan(t, purpose, base_lrs_, lrs_in_force());
+}
+
+RuleLR::Plan RuleLR::plan(
+    int64_t t,
+    Purpose purpose,
+    const std::vector<double>& base_lrs,
+    const std::vector<double>& in_force) const {
   check_groups_kept();
-  const std::vector<double> in_force = lrs_in_force();
   const bool rebase = base_rate_ == BaseRate::kAtFirstStep && !started_;
   const std::size_t left_alone =
       purpose == Purpose::kStep && has_ended() ? base_lrs_.size() : 0;
@@ -100,7 +107,7 @@ RuleLR::Plan RuleLR::plan(int64_t t, Purpose purpose) const {
   };
 
   Plan plan;
-  if (!rebase) plan.base_lrs = base_lrs_;
+  if (!rebase) plan.base_lrs = base_lrs;
   plan.base_momenta = base_momenta_;
   for (std::size_t i = 0; i < in_force.size(); ++i) {
     if (i >= plan.base_lrs.size()) plan.base_lrs.push_back(in_force[i]);
@@ -141,6 +148,20 @@ void RuleLR::take_over(int64_t t, Plan plan) {
   base_momenta_ = std::move(plan.base_momenta);
   commit(t, std::move(plan.lrs));
   watch_->set(get_last_lr(), lrs_in_force(), has_ended());
+}
+
+void RuleLR::set_base_lrs(const PerGroup& base_lrs) {
+  const std::vector<double> lrs = checked_base_lrs(base_lrs);
+  TORCH_CHECK(
+      rule_.uses_base_lr(),
+      kind(),
+      ": set_base_lrs: its rates are options, and no base rate has a say in "
+      "them: make another one of the rates that you want, which takes over "
+      "with "
+      "load(archive, OptionsFrom::kProgram): ",
+      describe());
+  // Before the first step some take the rates in force for their base.
+  take_over(last_epoch(), plan(last_epoch(), Purpose::kJump, lrs, lrs));
 }
 
 std::vector<double> RuleLR::get_lrs() {

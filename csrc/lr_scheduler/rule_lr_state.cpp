@@ -6,7 +6,9 @@
 #include <utility>
 
 #include "csrc/core/archive.h"
+#include "csrc/core/named_options.h"
 #include "csrc/lr_scheduler/group_writes.h"
+#include "csrc/lr_scheduler/rules.h"
 #include "csrc/lr_scheduler/time_map.h"
 #include "csrc/lr_scheduler/usage_watch.h"
 
@@ -93,6 +95,60 @@ void RuleLR::load_state(
   knots_ = std::move(knots);
   watch_->set(lrs, lrs_in_force(), has_ended());
   watch_->stop_counting();
+}
+
+void RuleLR::load_state_only(
+    torch::serialize::InputArchive& archive,
+    const detail::NamedOptions& /*saved*/,
+    int64_t epoch,
+    const std::vector<double>& lrs) {
+  const bool started = detail::read_int(archive, kind(), "started", 1) == 1;
+  const int64_t bound = detail::read_int(
+      archive, kind(), "bound_groups", static_cast<int64_t>(lrs.size()));
+  const auto base_lrs = detail::read_doubles(archive, kind(), "base_lrs");
+  detail::check_finite(kind(), "base_lrs", base_lrs);
+  TORCH_CHECK(
+      base_lrs.size() >= static_cast<std::size_t>(bound) &&
+          base_lrs.size() <= lrs.size(),
+      kind(),
+      ": 'base_lrs' of the archive has ",
+      std::to_string(base_lrs.size()),
+      " values for ",
+      std::to_string(lrs.size()),
+      " parameter groups");
+  rule_.check_group_count(bound);
+  // The program's schedule from its start on: nothing has bent its time.
+  auto knots = std::exchange(knots_, {});
+  const auto cooldowns = straighten();
+  const bool was_started = std::exchange(started_, started);
+  const int64_t bound_before = std::exchange(bound_groups_, bound);
+  try {
+    // Before the first step some take the rates in force for their base.
+    take_over(epoch, plan(epoch, Purpose::kJump, base_lrs, lrs));
+  } catch (...) {
+    knots_ = std::move(knots);
+    cooldowns();
+    started_ = was_started;
+    bound_groups_ = bound_before;
+    throw;
+  }
+  watch_->stop_counting();
+}
+
+std::function<void()> RuleLR::straighten() {
+  return [] {};
+}
+
+void RuleLR::take_options(const detail::NamedOptions& options) {
+  rule_ = detail::rule_of(options, rule_);
+  set_options(rule_.options());
+}
+
+std::function<void()> RuleLR::keep_options() {
+  return [this, rule = rule_, options = StatefulLR::keep_options()] {
+    rule_ = rule;
+    options();
+  };
 }
 
 }  // namespace stepsize

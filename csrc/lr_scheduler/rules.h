@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "csrc/core/named_options.h"
+
 namespace stepsize::detail {
 
 /// An option a group and the name by which an error calls it.
@@ -32,8 +34,7 @@ struct MomentumSpec {
 /// lr = high * s + low * (1 - s) with s = schedule(t): exact where s is 0 or
 /// 1. `high` is the group's base rate and `low` zero where not given.
 struct AffineSpec {
-  std::string kind;
-  std::string text;
+  NamedOptions options;
   Schedule schedule;
   std::optional<NamedPerGroup> low = std::nullopt;
   std::optional<NamedPerGroup> high = std::nullopt;
@@ -44,34 +45,35 @@ LRRule make_affine_rule(AffineSpec spec);
 
 /// base times schedule(t), one schedule a group or one for all; the kind is
 /// "ScheduleLR".
-LRRule make_schedules_rule(std::vector<Schedule> schedules);
+LRRule make_schedules_rule(const std::vector<Schedule>& schedules);
 
 /// base times function(t), one function for all groups or one a group.
 LRRule make_function_rule(
-    std::string kind,
-    std::string text,
+    NamedOptions options,
     std::vector<std::function<double(double)>> functions,
     bool is_list);
 
 /// base times function(1) function(2) ... function(floor t).
 LRRule make_product_rule(
-    std::string kind,
-    std::string text,
+    NamedOptions options,
     std::vector<std::function<double(double)>> functions,
     bool is_list);
 
 /// rules[i] from milestones[i - 1] on, in its own time from 0.
 LRRule make_sequential_rule(
-    std::string kind,
-    std::string text,
+    NamedOptions options,
     std::vector<LRRule> rules,
     std::vector<int64_t> milestones);
 
 /// Each rule's rate is the base of the next.
-LRRule make_chained_rule(
-    std::string kind, std::string text, std::vector<LRRule> rules);
+LRRule make_chained_rule(NamedOptions options, std::vector<LRRule> rules);
 
-/// "[StepLR(...), ...]".
-std::string rules_text(const std::vector<LRRule>& rules);
+/// The rule that such a list describes. What cannot stand in a list, callables
+/// and how a momentum is reached, comes from the part of `present` at the same
+/// place. Throws c10::Error where there is none, and for options that are none.
+LRRule rule_of(const NamedOptions& options, const LRRule& present);
+
+/// The options of each.
+std::vector<NamedOptions> options_of(const std::vector<LRRule>& rules);
 
 }  // namespace stepsize::detail

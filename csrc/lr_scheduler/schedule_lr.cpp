@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "csrc/lr_scheduler/options_of_list.h"
+
 namespace stepsize {
 namespace {
 
@@ -33,5 +35,18 @@ ScheduleLR::ScheduleLR(
     std::initializer_list<const char*> texts,
     const ParseContext& context)
     : ScheduleLR(optimizer, parsed(texts, context)) {}
+
+void ScheduleLR::take_options(const detail::NamedOptions& options) {
+  std::vector<Schedule> taken = detail::schedules_of(options);
+  RuleLR::take_options(options);
+  schedules_ = std::move(taken);
+}
+
+std::function<void()> ScheduleLR::keep_options() {
+  return [this, schedules = schedules_, rule = RuleLR::keep_options()] {
+    schedules_ = schedules;
+    rule();
+  };
+}
 
 }  // namespace stepsize

@@ -33,11 +33,10 @@ LRRule SequentialLROptions::rule() const {
     before = milestone;
   }
   return detail::make_sequential_rule(
-      kind,
       detail::OptionText(kind)
-          .add("schedulers", detail::rules_text(schedulers_))
+          .add_parts("schedulers", detail::options_of(schedulers_))
           .add("milestones", milestones_)
-          .str(),
+          .list(),
       schedulers_,
       milestones_);
 }

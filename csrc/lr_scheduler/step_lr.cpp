@@ -20,11 +20,10 @@ LRRule StepLROptions::rule() const {
       "finite and >= 0",
       gamma_);
   return detail::make_affine_rule(
-      {kind,
-       detail::OptionText(kind)
+      {detail::OptionText(kind)
            .add("step_size", step_size_)
-           .add("gamma", gamma_)
-           .str(),
+           .add("gamma", gamma_, 0.1)
+           .list(),
        step_decay(static_cast<double>(step_size_), gamma_)});
 }
 

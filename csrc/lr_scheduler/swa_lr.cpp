@@ -17,12 +17,11 @@ LRRule SWALROptions::rule() const {
   const auto length = static_cast<double>(anneal_epochs_);
   const bool is_cosine = anneal_strategy_ == AnnealStrategy::kCosine;
   return detail::make_affine_rule(
-      {kind,
-       detail::OptionText(kind)
+      {detail::OptionText(kind)
            .add("swa_lr", swa_lr_)
-           .add("anneal_epochs", anneal_epochs_)
-           .add("anneal_strategy", is_cosine ? "cos" : "linear")
-           .str(),
+           .add("anneal_epochs", anneal_epochs_, 10)
+           .add("anneal_strategy", is_cosine ? "cos" : "linear", "cos")
+           .list(),
        is_cosine ? cosine(length) : linear(length),
        detail::NamedPerGroup{"swa_lr", swa_lr_}});
 }

@@ -25,15 +25,12 @@ LRRule WarmupCosineLROptions::rule() const {
   detail::OptionText text(kind);
   text.add("warmup_steps", warmup_steps_).add("total_steps", total_steps_);
   if (start_factor_) text.add("start_factor", *start_factor_);
-  text.add("eta_min", eta_min_);
+  text.add("eta_min", eta_min_, 0.0);
   const auto fall = static_cast<double>(total_steps_ - warmup_steps_);
   const LRRule down = detail::make_affine_rule(
-      {kind,
-       text.str(),
-       cosine(fall),
-       detail::NamedPerGroup{"eta_min", eta_min_}});
+      {text.list(), cosine(fall), detail::NamedPerGroup{"eta_min", eta_min_}});
   return detail::make_sequential_rule(
-      kind, text.str(), {LRRule(up), down}, {warmup_steps_});
+      text.list(), {LRRule(up), down}, {warmup_steps_});
 }
 
 WarmupCosineLR::WarmupCosineLR(

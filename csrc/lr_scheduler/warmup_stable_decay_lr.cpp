@@ -11,6 +11,7 @@
 
 #include "csrc/core/archive.h"
 #include "csrc/lr_scheduler/option_text.h"
+#include "csrc/lr_scheduler/options_of_list.h"
 #include "csrc/lr_scheduler/rules.h"
 
 namespace stepsize {
@@ -65,14 +66,13 @@ Schedule schedule_of(const WarmupStableDecayLROptions& options) {
 LRRule WarmupStableDecayLROptions::rule() const {
   const Schedule schedule = schedule_of(*this);
   return detail::make_affine_rule(
-      {kWarmupStableDecayLR,
-       detail::OptionText(kWarmupStableDecayLR)
+      {detail::OptionText(kWarmupStableDecayLR)
            .add("warmup_steps", warmup_steps_)
            .add("stable_steps", stable_steps_)
            .add("decay_steps", decay_steps_)
-           .add("cooldown_shape", shape_text(cooldown_shape_))
-           .add("floor", floor_)
-           .str(),
+           .add("cooldown_shape", shape_text(cooldown_shape_), "linear")
+           .add("floor", floor_, 0.0)
+           .list(),
        schedule});
 }
 
@@ -157,6 +157,33 @@ void WarmupStableDecayLR::load_state(
       ": 'cooldowns' of the archive are no list of cooldowns");
   RuleLR::load_state(archive, lrs);
   cooldowns_ = std::move(cooldowns);
+}
+
+std::function<void()> WarmupStableDecayLR::straighten() {
+  return [this, cooldowns = std::exchange(cooldowns_, {})] {
+    cooldowns_ = cooldowns;
+  };
+}
+
+void WarmupStableDecayLR::take_options(const detail::NamedOptions& options) {
+  const auto taken = detail::warmup_stable_decay_of(options);
+  RuleLR::take_options(options);
+  shape_ = taken.cooldown_shape();
+  floor_ = taken.floor();
+  schedule_ = schedule_of(taken);
+}
+
+std::function<void()> WarmupStableDecayLR::keep_options() {
+  return [this,
+          shape = shape_,
+          floor = floor_,
+          schedule = schedule_,
+          rule = RuleLR::keep_options()] {
+    shape_ = shape;
+    floor_ = floor;
+    schedule_ = schedule;
+    rule();
+  };
 }
 
 }  // namespace stepsize

@@ -4,6 +4,7 @@
 #include <torch/nn/module.h>
 #include <torch/serialize/archive.h>
 
+#include <charconv>
 #include <cmath>
 #include <cstddef>
 #include <limits>
@@ -11,6 +12,7 @@
 
 #include "csrc/core/archive.h"
 #include "csrc/core/check.h"
+#include "csrc/core/named_options.h"
 #include "csrc/core/overlap.h"
 
 namespace stepsize {
@@ -22,6 +24,55 @@ constexpr char kStoppingFormatKey[] = "stepsize_early_stopping_format";
 double worst(MetricMode mode) {
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
   return mode == MetricMode::kMin ? kInfinity : -kInfinity;
+}
+
+detail::NamedOptions list_of(const EarlyStoppingOptions& options) {
+  const bool is_min = options.mode() == MetricMode::kMin;
+  const bool is_rel = options.min_delta_mode() == MinDeltaMode::kRel;
+  detail::NamedOptions list(kEarlyStopping);
+  list.add("mode", is_min ? "min" : "max", "min");
+  list.add("patience", std::to_string(options.patience()), "10");
+  list.add("min_delta", detail::number_text(options.min_delta()), "0");
+  list.add("min_delta_mode", is_rel ? "rel" : "abs", "abs");
+  return list;
+}
+
+// The way back; what is no such option is refused.
+EarlyStoppingOptions options_of(const detail::NamedOptions& list) {
+  EarlyStoppingOptions options;
+  const auto read = [&list](const char* name, const auto& take) {
+    const auto* option = list.find(name);
+    TORCH_CHECK(
+        option == nullptr || take(option->value),
+        kEarlyStopping,
+        ": ",
+        name,
+        " of the file, ",
+        option == nullptr ? "" : option->value,
+        ", cannot be taken from there");
+  };
+  const auto number = [](const std::string& text, auto& value) {
+    const char* end = text.data() + text.size();
+    const auto result = std::from_chars(text.data(), end, value);
+    return result.ec == std::errc() && result.ptr == end;
+  };
+  read("mode", [&](const std::string& text) {
+    options.mode(text == "max" ? MetricMode::kMax : MetricMode::kMin);
+    return text == "min" || text == "max";
+  });
+  read("patience", [&](const std::string& text) {
+    return number(text, options.patience());
+  });
+  read("min_delta", [&](const std::string& text) {
+    return number(text, options.min_delta());
+  });
+  read("min_delta_mode", [&](const std::string& text) {
+    options.min_delta_mode(
+        text == "rel" ? MinDeltaMode::kRel : MinDeltaMode::kAbs);
+    return text == "rel" || text == "abs";
+  });
+  options.describe();
+  return options;
 }
 
 std::vector<at::Tensor> weights_of(const torch::nn::Module& module) {
@@ -93,11 +144,7 @@ std::string EarlyStoppingOptions::describe() const {
       "min_delta",
       "below 1 where it is relative",
       min_delta_);
-  return std::string(kEarlyStopping) +
-         "(mode=" + (mode_ == MetricMode::kMin ? "min" : "max") +
-         ", patience=" + std::to_string(patience_) +
-         ", min_delta=" + detail::number_text(min_delta_) +
-         ", min_delta_mode=" + (is_rel ? "rel" : "abs") + ")";
+  return list_of(*this).text();
 }
 
 EarlyStopping::EarlyStopping(const EarlyStoppingOptions& options)
@@ -200,21 +247,37 @@ torch::serialize::OutputArchive& operator<<(
 
 torch::serialize::InputArchive& operator>>(
     torch::serialize::InputArchive& archive, EarlyStopping& stopping) {
+  stopping.load(archive);
+  return archive;
+}
+
+std::function<void()> EarlyStopping::keep_options() {
+  return [this, options = options_] { options_ = options; };
+}
+
+std::vector<std::string> EarlyStopping::load(
+    torch::serialize::InputArchive& archive, OptionsFrom from) {
   c10::IValue format;
   TORCH_CHECK(
       archive.try_read(kStoppingFormatKey, format) && format.isInt() &&
           format.toInt() == 1,
       kEarlyStopping,
       ": the archive holds no early stopping of this version of the format");
-  const auto saved = detail::read_string(archive, kEarlyStopping, "options");
+  const auto saved = detail::NamedOptions::parse(
+      detail::read_string(archive, kEarlyStopping, "options"));
+  const auto differences = detail::option_differences(saved, list_of(options_));
   TORCH_CHECK(
-      saved == stopping.options_.describe(),
+      differences.empty() || from != OptionsFrom::kMustAgree,
       kEarlyStopping,
-      ": the archive was written with other options: ",
-      saved,
-      " there, ",
-      stopping.options_.describe(),
-      " here");
+      ": ",
+      detail::texts_of(differences));
+  const EarlyStoppingOptions of_file = options_of(saved);
+  TORCH_CHECK(
+      from != OptionsFrom::kProgram || of_file.mode() == options_.mode(),
+      kEarlyStopping,
+      ": mode is another in the file, whose best metric says nothing here");
+  const EarlyStoppingOptions options =
+      from == OptionsFrom::kFile ? of_file : options_;
   const double best = detail::read_double(archive, kEarlyStopping, "best");
   const int64_t steps = detail::read_int(archive, kEarlyStopping, "steps");
   const int64_t best_count =
@@ -225,17 +288,17 @@ torch::serialize::InputArchive& operator>>(
       detail::read_int(archive, kEarlyStopping, "non_finite_steps", steps);
   const bool has_best = best_count > 0;
   detail::check_option(
-      has_best ? std::isfinite(best) : best == worst(stopping.options_.mode()),
+      has_best ? std::isfinite(best) : best == worst(options.mode()),
       kEarlyStopping,
       "'best' of the archive",
       has_best ? "finite" : "infinite before the first best step",
       best);
-  const auto count = static_cast<int64_t>(stopping.tensors_.size());
+  const auto count = static_cast<int64_t>(tensors_.size());
   const auto weights =
       detail::read_tensors(archive, kEarlyStopping, "best_tensors");
   TORCH_CHECK(
       detail::read_int(archive, kEarlyStopping, "weights") == count &&
-          (has_best ? are_alike(weights, stopping.tensors_) : weights.empty()),
+          (has_best ? are_alike(weights, tensors_) : weights.empty()),
       kEarlyStopping,
       ": the archive does not fit the weights: their number, shapes or types "
       "are others");
@@ -243,15 +306,18 @@ torch::serialize::InputArchive& operator>>(
   // to be written.
   std::vector<at::Tensor> copies;
   for (std::size_t i = 0; i < weights.size(); ++i) {
-    copies.push_back(weights[i].to(stopping.tensors_[i].device()).clone());
+    copies.push_back(weights[i].to(tensors_[i].device()).clone());
   }
-  stopping.best_ = best;
-  stopping.best_step_ = best_count - 1;
-  stopping.num_bad_steps_ = bad;
-  stopping.steps_ = steps;
-  stopping.non_finite_steps_ = non_finite;
-  stopping.best_tensors_ = std::move(copies);
-  return archive;
+  best_ = best;
+  best_step_ = best_count - 1;
+  num_bad_steps_ = bad;
+  steps_ = steps;
+  non_finite_steps_ = non_finite;
+  best_tensors_ = std::move(copies);
+  options_ = options;
+  std::vector<std::string> texts;
+  for (const auto& difference : differences) texts.push_back(difference.text);
+  return texts;
 }
 
 }  // namespace stepsize

@@ -9,6 +9,8 @@
 #include <stepsize/checkpoint/checkpoint_folder.h>
 #include <stepsize/checkpoint/checkpoint_info.h>
 #include <stepsize/checkpoint/checkpoint_state.h>
+#include <stepsize/checkpoint/load_options.h>
+#include <stepsize/checkpoint/load_result.h>
 #include <stepsize/curvature/curvature_status.h>
 #include <stepsize/curvature/gauss_newton_operator.h>
 #include <stepsize/curvature/hessian_operator.h>
@@ -89,6 +91,7 @@
 #include <stepsize/state/optimizer_state.h>
 #include <stepsize/state/optimizer_traits.h>
 #include <stepsize/state/option_list.h>
+#include <stepsize/state/options_from.h>
 #include <stepsize/tune/batch_scaling.h>
 #include <stepsize/tune/batch_size_schedule.h>
 #include <stepsize/tune/early_stopping.h>

@@ -91,5 +91,44 @@ for (const auto& failure : best_folder.load_latest(checkpoint).passed_over) {
   EXPECT_TRUE(best_folder.best());
 }
 
+TEST_F(CheckpointPage, APartOfAFileAndARateThatStays) {
+  torch::manual_seed(1);
+  torch::nn::Linear model(3, 1);
+  torch::optim::SGD optimizer(
+      model->parameters(), torch::optim::SGDOptions(0.01));
+  StepLR scheduler(optimizer, StepLROptions(30));
+  scheduler.step();
+  Checkpoint checkpoint;
+  checkpoint.module("model", *model)
+      .optimizer("optimizer", optimizer)
+      .state("scheduler", scheduler);
+  save_checkpoint("run.ckpt", checkpoint);
+  // clang-format off
+stepsize::Checkpoint weights;
+weights.module("model", *model);
+auto result = stepsize::load_checkpoint(
+    "run.ckpt", weights, stepsize::LoadOptions().only({"model"}));
+std::cout << result;  // what was loaded, left out and not found, and why
+  // clang-format on
+  EXPECT_EQ(
+      testing::internal::GetCapturedStdout(),
+      "loaded     module 'model'\n"
+      "left out   optimizer 'optimizer': as asked\n"
+      "           state 'scheduler': as asked\n");
+  testing::internal::CaptureStdout();
+  scheduler.seek(40);
+  // clang-format off
+stepsize::load_checkpoint("run.ckpt", checkpoint);
+// A rate that is set in the options is gone after the next scheduler.step().
+optimizer.param_groups()[0].options().set_lr(0.05);
+// This one stays: the schedule goes on from it.
+scheduler.set_base_lrs(0.05);
+  // clang-format on
+  EXPECT_EQ(scheduler.last_epoch(), 1);
+  scheduler.step();
+  EXPECT_EQ(optimizer.param_groups()[0].options().get_lr(), 0.05);
+  testing::internal::GetCapturedStdout();
+}
+
 }  // namespace
 }  // namespace stepsize

@@ -8,6 +8,7 @@
 #include <stepsize/lr_scheduler/multiplicative_lr.h>
 #include <stepsize/lr_scheduler/reduce_lr_on_plateau.h>
 #include <stepsize/lr_scheduler/sequential_lr.h>
+#include <stepsize/lr_scheduler/step_lr.h>
 #include <stepsize/lr_scheduler/swa_lr.h>
 
 #include <string>
@@ -146,6 +147,23 @@ void add_curvature_lr(OptionTable& table) {
       cases, "factor", 0.5, [use](const List& v) { use(Options().factor(v)); });
 }
 
+// Of two groups.
+template <typename Scheduler, typename Options>
+void add_base_lrs(
+    OptionTable& table, const std::string& named, const Options& options) {
+  const auto use = [options](const PerGroup& base_lrs) {
+    std::vector<torch::optim::OptimizerParamGroup> groups;
+    groups.emplace_back(std::vector<torch::Tensor>{leaf({1})});
+    groups.emplace_back(std::vector<torch::Tensor>{leaf({2})});
+    torch::optim::SGD optimizer(groups, torch::optim::SGDOptions(0.1));
+    Scheduler scheduler(optimizer, options);
+    scheduler.set_base_lrs(base_lrs);
+  };
+  OptionCases cases(table, named, named);
+  cases.number("base_lrs", kNegative, {0, kHuge}, [use](double v) { use(v); });
+  add_list(cases, "base_lrs", 0.1, [use](const List& v) { use(v); });
+}
+
 template <typename Scheduler, typename Options>
 void add_lambda(
     OptionTable& table, const std::string& owner, const std::string& named) {
@@ -187,6 +205,10 @@ OptionTable other_schedulers_table() {
   add_compositions(table);
   add_plateau(table);
   add_curvature_lr(table);
+  add_base_lrs<StepLR>(table, "StepLR", StepLROptions(3));
+  add_base_lrs<ReduceLROnPlateau>(
+      table, "ReduceLROnPlateau", ReduceLROnPlateauOptions());
+  add_base_lrs<CurvatureLR>(table, "CurvatureLR", CurvatureLROptions());
   const auto use = drive<SWALR, SWALROptions>;
   OptionCases swa(table, "SWALROptions", "SWALR");
   swa.number(

@@ -41,6 +41,7 @@ const Reasons& free_types() {
       {"MomentumLimit", kEnum},
       {"NonFiniteGradient", kEnum},
       {"NormType", kEnum},
+      {"OptionsFrom", kEnum},
       {"PlateauMode", kEnum},
       {"ProbeDistribution", kEnum},
       {"ThresholdMode", kEnum},

@@ -1,5 +1,6 @@
 // Checkpoints and ranks: what is checked before a file or a peer is looked for.
 
+#include <stepsize/checkpoint/checkpoint.h>
 #include <stepsize/checkpoint/checkpoint_folder.h>
 #include <stepsize/distributed/average.h>
 #include <stepsize/distributed/broadcast.h>
@@ -13,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/checkpoint/temporary_folder.h"
 #include "tests/hardening/option_table.h"
 #include "tests/support/leaf.h"
 #include "tests/support/numbers.h"
@@ -97,12 +99,58 @@ void add_averages(OptionTable& table) {
       });
 }
 
+using Names = std::vector<std::string>;
+
+// A file with a module "net" of a "weight" and a "bias", and the load of it.
+void load_some(const LoadOptions& options) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("run.ckpt");
+  torch::nn::Linear linear(2, 1);
+  Checkpoint checkpoint;
+  checkpoint.module("net", linear);
+  save_checkpoint(path, checkpoint);
+  load_checkpoint(path, checkpoint, options);
+}
+
+void add_load(OptionTable& table) {
+  OptionCases cases(table, "LoadOptions", "load_checkpoint");
+  const auto add = [&cases](
+                       const std::string& knob,
+                       const std::string& taken,
+                       const std::function<LoadOptions(const Names&)>& with) {
+    for (const std::string name : {"nowhere", ""}) {
+      cases.refuses(knob, "'" + name + "'", {knob, "'" + name + "'"}, [=] {
+        load_some(with({name}));
+      });
+    }
+    cases.takes(knob, taken, [=] { load_some(with({taken})); });
+    cases.takes(knob, "{}", [=] { load_some(with({})); });
+  };
+  add("only", "net", [](const Names& names) {
+    return LoadOptions().only(names);
+  });
+  // All of it: there is no other item.
+  cases.refuses("leave_out", "'nowhere'", {"leave_out", "'nowhere'"}, [] {
+    load_some(LoadOptions().leave_out({"nowhere"}));
+  });
+  add("what_fits_of", "net", [](const Names& names) {
+    return LoadOptions().what_fits_of(names);
+  });
+  add("only_tensors", "weight", [](const Names& names) {
+    return LoadOptions().only_tensors(names);
+  });
+  add("leave_out_tensors", "weight", [](const Names& names) {
+    return LoadOptions().leave_out_tensors(names);
+  });
+}
+
 }  // namespace
 
 OptionTable ranks_table() {
   OptionTable table;
   add_connect(table);
   add_averages(table);
+  add_load(table);
   OptionCases(table, "CheckpointFolderOptions", "CheckpointFolder")
       .count("keep_last", kNotCount, {1, kMostCount}, [](int64_t v) {
         CheckpointFolder("folder", CheckpointFolderOptions().keep_last(v));

@@ -85,12 +85,12 @@ TEST_P(State, RefusesAnotherKindAndChangesNothing) {
   const auto other = make_optimizer("SGD", kLrs);
   const StepLR step_lr(*other, StepLROptions(30));
   const std::string message = refusal(*scheduler, *optimizer, saved(step_lr));
-  EXPECT_NE(
-      message.find(
-          scheduler->kind() + ": the archive holds a StepLR(step_size=30, "
-                              "gamma=0.1)"),
-      std::string::npos)
-      << message;
+  const std::string expected =
+      scheduler->kind() == "StepLR"
+          ? "StepLR: step_size is 30 in the file, 7 here"
+          : scheduler->kind() +
+                ": the archive holds a StepLR(step_size=30, gamma=0.1)";
+  EXPECT_EQ(message, expected);
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -103,8 +103,7 @@ TEST(StatefulLR, RefusesOtherOptions) {
   const StepLR step_lr(*other, StepLROptions(30));
   EXPECT_EQ(
       refusal(scheduler, *optimizer, saved(step_lr)),
-      "StepLR: the archive holds a StepLR(step_size=30, gamma=0.1), this is a "
-      "StepLR(step_size=7, gamma=0.1)");
+      "StepLR: step_size is 30 in the file, 7 here");
 }
 
 TEST(StatefulLR, RefusesAnotherNumberOfGroups) {

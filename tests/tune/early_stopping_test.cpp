@@ -2,6 +2,7 @@
 #include <stepsize/tune/early_stopping.h>
 #include <torch/torch.h>
 
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -230,11 +231,44 @@ TEST(EarlyStopping, LoadingWhatDoesNotFitChangesNothing) {
   refuses(EarlyStopping(options), "does not fit the weights");
   refuses(
       EarlyStopping({leaf({1, 2})}, EarlyStoppingOptions().patience(4)),
-      "written with other options: EarlyStopping(mode=min, patience=3, "
-      "min_delta=0, min_delta_mode=abs) there");
+      "EarlyStopping: patience is 3 in the file, 4 here");
   EarlyStopping reader(options);
   const std::string foreign = saved(torch::ones({1}));
   EXPECT_ANY_THROW(load(reader, foreign));
+}
+
+TEST(EarlyStopping, OptionsOfEitherSideMayHold) {
+  EarlyStopping writer(EarlyStoppingOptions().patience(3).min_delta(0.5));
+  for (const double metric : {1.0, 2.0, 2.0, 2.0}) writer.step(metric);
+  const std::string bytes = saved(writer);
+  const auto load_with = [&](EarlyStopping& reader, OptionsFrom from) {
+    std::istringstream stream(bytes);
+    torch::serialize::InputArchive archive;
+    archive.load_from(stream);
+    return reader.load(archive, from);
+  };
+  EarlyStopping patient(EarlyStoppingOptions().patience(5));
+  EXPECT_EQ(
+      load_with(patient, OptionsFrom::kProgram),
+      std::vector<std::string>(
+          {"patience is 3 in the file, 5 here",
+           "min_delta is 0.5 in the file, 0 here"}));
+  EXPECT_EQ(patient.num_bad_steps(), 3);
+  EXPECT_EQ(patient.options().patience(), 5);
+  EXPECT_FALSE(patient.step(2));
+  const auto put_back = patient.keep_options();
+  load_with(patient, OptionsFrom::kFile);
+  EXPECT_EQ(saved(patient), bytes);
+  EXPECT_TRUE(patient.step(2));
+  put_back();
+  EXPECT_EQ(patient.options().patience(), 5);
+  EarlyStopping rising(EarlyStoppingOptions().mode(MetricMode::kMax));
+  EXPECT_NE(
+      message_of([&] {
+        load_with(rising, OptionsFrom::kProgram);
+      }).find("mode is another in the file"),
+      std::string::npos);
+  EXPECT_EQ(rising.steps(), 0);
 }
 
 TEST(EarlyStopping, RefusesToRestoreWhatItDoesNotHave) {

@@ -2,6 +2,8 @@
 
 #include <stepsize/checkpoint/checkpoint_counter.h>
 #include <stepsize/checkpoint/checkpoint_state.h>
+#include <stepsize/checkpoint/load_options.h>
+#include <stepsize/checkpoint/load_result.h>
 #include <torch/optim/optimizer.h>
 
 #include <cstdint>
@@ -177,20 +179,25 @@ class Checkpoint {
 /// first.
 void save_checkpoint(const std::string& path, const Checkpoint& checkpoint);
 
-/// Reads a checkpoint into all that is named in `checkpoint`. All or nothing:
-/// the file's checksums, and names, kinds, classes, shapes and types are
-/// checked first, and where a load() throws after that, all is put back bit
-/// for bit, the random state included.
+/// Reads a checkpoint into all that is named in `checkpoint`, or into what the
+/// options say of it. All or nothing: the file's checksums, and names, kinds,
+/// classes, shapes and types are checked first, and where a load() throws after
+/// that, all is put back bit for bit, the random state included. Returns what
+/// was loaded and what was not.
 ///
 /// Throws c10::Error "load_checkpoint: PATH: ...". What does not fit is listed,
-/// up to ten items. Files of 1.13.1, 2.6.0 and 2.14.1 of LibTorch load in each
-/// other.
+/// up to ten items. Throws too where an option names nothing that is there, and
+/// where nothing would be loaded by it. Files of 1.13.1, 2.6.0 and 2.14.1 of
+/// LibTorch load in each other.
 ///
 /// A file is data of yours: checksums find damage, not ill will.
 ///
 /// Memory until it returns: the tensors of the file, a copy of the modules'
 /// parameters and buffers and of the states, and the optimizers' state twice,
 /// as it was and as it will be.
-void load_checkpoint(const std::string& path, Checkpoint& checkpoint);
+LoadResult load_checkpoint(
+    const std::string& path,
+    Checkpoint& checkpoint,
+    const LoadOptions& options = {});
 
 }  // namespace stepsize

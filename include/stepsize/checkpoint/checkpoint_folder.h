@@ -38,6 +38,8 @@ struct CheckpointLoadResult {
   int64_t step = -1;
   /// Damaged files that are newer, newest first.
   std::vector<CheckpointFailure> passed_over;
+  /// What was loaded of it, and what was not; empty where none was asked for.
+  LoadResult items;
 
   /// Whether there is one.
   explicit operator bool() const { return !path.empty(); }
@@ -104,13 +106,18 @@ class CheckpointFolder {
   /// sound one does not fit `checkpoint` or is of another format, and where the
   /// system fails: to go on from an older one silently, or to start anew, would
   /// be worse. Nothing is changed then.
-  CheckpointLoadResult load_latest(Checkpoint& checkpoint);
+  ///
+  /// With LoadOptions::only() it is no resume: save() goes on refusing a folder
+  /// that has a course of its own.
+  CheckpointLoadResult load_latest(
+      Checkpoint& checkpoint, const LoadOptions& options = {});
   /// Finds the checkpoint that load_latest() would load, and loads nothing.
   /// Reads each file as verify_checkpoint() does until one is sound. Throws
   /// where all are damaged, and where the system fails.
   CheckpointLoadResult find_latest() const;
   /// Loads best.ckpt. False where there is none; throws as load_checkpoint().
-  CheckpointLoadResult load_best(Checkpoint& checkpoint);
+  CheckpointLoadResult load_best(
+      Checkpoint& checkpoint, const LoadOptions& options = {});
 
   /// Removes all checkpoints, and best.ckpt, so that a new run may save here.
   void clear();
@@ -122,6 +129,8 @@ class CheckpointFolder {
   void check_course(int64_t step) const;
   bool is_best(int64_t step, double metric) const;
   void leave_course();
+  void note_loaded(
+      const LoadOptions& options, std::optional<int64_t> step, bool is_best);
   void remove_old(int64_t step) const;
 
   std::string path_;

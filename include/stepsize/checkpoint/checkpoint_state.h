@@ -1,10 +1,14 @@
 #pragma once
 
+#include <stepsize/state/options_from.h>
 #include <torch/serialize/archive.h>
 
+#include <functional>
+#include <string>
 #include <type_traits>
 #include <typeinfo>
 #include <utility>
+#include <vector>
 
 namespace torch::nn {
 class Module;
@@ -22,6 +26,12 @@ class CheckpointState {
 
   virtual void save(torch::serialize::OutputArchive& archive) const = 0;
   virtual void load(torch::serialize::InputArchive& archive) = 0;
+  /// The same where the options may differ; says how they do.
+  virtual std::vector<std::string> load(
+      torch::serialize::InputArchive& archive, OptionsFrom from) = 0;
+  /// What puts the present options back, after which load() takes again what
+  /// save() has written.
+  virtual std::function<void()> keep_options() const = 0;
   virtual const std::type_info& type() const = 0;
 };
 
@@ -35,6 +45,26 @@ struct HasArchiveOperators<
         decltype(std::declval<torch::serialize::OutputArchive&>() << std::declval<const State&>()),
         decltype(std::declval<torch::serialize::InputArchive&>() >> std::declval<State&>())>>
     : std::true_type {};
+
+/// Whether a class lets choose whose options hold after a load.
+template <typename State, typename = void>
+struct HasOptionsFrom : std::false_type {};
+
+template <typename State>
+struct HasOptionsFrom<
+    State,
+    std::void_t<decltype(std::vector<std::string>(std::declval<State&>().load(
+        std::declval<torch::serialize::InputArchive&>(),
+        OptionsFrom::kProgram)))>> : std::true_type {};
+
+template <typename State, typename = void>
+struct KeepsOptions : std::false_type {};
+
+template <typename State>
+struct KeepsOptions<
+    State,
+    std::void_t<decltype(std::function<void()>(
+        std::declval<State&>().keep_options()))>> : std::true_type {};
 
 template <typename Pointer, typename = void>
 struct PointsToModule : std::false_type {};
@@ -80,6 +110,23 @@ class CheckpointStateOf final : public CheckpointState {
       archive >> *value_;
     } else {
       value_->load(archive);
+    }
+  }
+
+  std::vector<std::string> load(
+      torch::serialize::InputArchive& archive, OptionsFrom from) override {
+    if constexpr (HasOptionsFrom<State>::value) {
+      if (from != OptionsFrom::kMustAgree) return value_->load(archive, from);
+    }
+    load(archive);
+    return {};
+  }
+
+  std::function<void()> keep_options() const override {
+    if constexpr (KeepsOptions<State>::value) {
+      return value_->keep_options();
+    } else {
+      return [] {};
     }
   }
 

@@ -10,6 +10,7 @@
 #include <torch/arg.h>
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -44,6 +45,8 @@ class CurvatureLROptions {
  public:
   /// The options as text; throws c10::Error where one is out of its range.
   std::string describe() const;
+  /// The same, for the library's own use.
+  detail::NamedOptions options() const;
 };
 
 /// Measures the rate of any optimizer that descends along the gradient, as
@@ -117,6 +120,10 @@ class CurvatureLR : public StatefulLR {
   /// or none that is finite. It is not called where it is not time.
   bool observe(const LossClosure& closure);
 
+  void set_base_lrs(const PerGroup& base_lrs) override;
+
+  std::function<void()> keep_options() override;
+
   /// Whether it is time: the next observe() measures.
   bool due() const { return tracker_.due(); }
   /// The sharpness that the rates go by; NaN before the first measurement.
@@ -134,6 +141,12 @@ class CurvatureLR : public StatefulLR {
   void load_state(
       torch::serialize::InputArchive& archive,
       const std::vector<double>& lrs) override;
+  void load_state_only(
+      torch::serialize::InputArchive& archive,
+      const detail::NamedOptions& saved,
+      int64_t epoch,
+      const std::vector<double>& lrs) override;
+  void take_options(const detail::NamedOptions& options) override;
 
  private:
   TensorVector trained_parameters() const;

@@ -14,6 +14,7 @@
 namespace stepsize {
 namespace detail {
 class LRRuleNode;
+class NamedOptions;
 }  // namespace detail
 
 /// A parameter group as a rule sees it.
@@ -55,7 +56,7 @@ class LRRule {
   LRRule(const Schedule& schedule);  // NOLINT: implicit by design
   /// The same with a schedule a parameter group, or one for all; a group added
   /// later takes the last. Throws c10::Error where there is none.
-  LRRule(std::vector<Schedule> schedules);  // NOLINT: implicit by design
+  LRRule(const std::vector<Schedule>& schedules);  // NOLINT: implicit
 
   /// The rule that an options class stands for. Throws c10::Error, naming
   /// class, option and value, where an option is out of its range.
@@ -78,8 +79,12 @@ class LRRule {
 
   /// Kind and options, "CosineAnnealingLR(T_max=200, eta_min=1e-05)", numbers
   /// in their shortest exact form and callables as "callable". Saved states
-  /// carry it as their fingerprint.
+  /// carry them by name, and are compared by them.
   const std::string& describe() const;
+
+  /// Whether a group's base rate has a say in its rates: not where they are
+  /// options, as of CyclicLR and OneCycleLR.
+  bool uses_base_lr() const;
 
   /// How the momentum is reached, where the rule cycles it; of several rules
   /// in a composition the first serves all. Else a null pointer.
@@ -88,6 +93,10 @@ class LRRule {
   /// Throws c10::Error where a list of the options has another length.
   void check_group_count(int64_t groups) const;
 
+  /// For the library's own use: describe() taken apart, and the rules that a
+  /// composition has, else a null pointer.
+  const detail::NamedOptions& options() const;
+  const std::vector<LRRule>* parts() const;
   /// For the library's own nodes.
   explicit LRRule(std::shared_ptr<const detail::LRRuleNode> node);
 

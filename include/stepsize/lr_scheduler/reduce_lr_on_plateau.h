@@ -5,6 +5,7 @@
 #include <torch/arg.h>
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -45,6 +46,8 @@ class ReduceLROnPlateauOptions {
  public:
   /// The options as text; throws c10::Error where one is out of its range.
   std::string describe() const;
+  /// The same, for the library's own use.
+  detail::NamedOptions options() const;
 };
 
 /// Cuts the rates when a metric has stopped improving. Python:
@@ -84,16 +87,29 @@ class ReduceLROnPlateau : public StatefulLR {
   /// Steps of cooldown left.
   int64_t cooldown_counter() const { return cooldown_counter_; }
 
+  std::function<void()> keep_options() override;
+
  protected:
   std::vector<double> get_lrs() override;
   const char* state_class() const override { return "ReduceLROnPlateau"; }
-  bool takes_state_of(const std::string& description) const override;
+  bool takes_option(
+      const std::string& name, const std::string* saved) const override;
   void save_state(torch::serialize::OutputArchive& archive) const override;
   void load_state(
       torch::serialize::InputArchive& archive,
       const std::vector<double>& lrs) override;
+  void load_state_only(
+      torch::serialize::InputArchive& archive,
+      const detail::NamedOptions& saved,
+      int64_t epoch,
+      const std::vector<double>& lrs) override;
+  void take_options(const detail::NamedOptions& options) override;
 
  private:
+  void load_state(
+      torch::serialize::InputArchive& archive,
+      const std::vector<double>& lrs,
+      bool of_other_options);
   bool is_better(double metric) const;
   std::vector<double> cut_lrs() const;
 

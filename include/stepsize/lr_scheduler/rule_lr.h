@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -57,7 +58,11 @@ class RuleLR : public StatefulLR {
   /// Throws c10::Error where the schedule has no end.
   virtual void extend(int64_t new_length);
 
-  /// The rate that each group brought along when it joined.
+  void set_base_lrs(const PerGroup& base_lrs) override;
+
+  std::function<void()> keep_options() override;
+
+  /// The rate that each group brought along when it joined, or was given since.
   const std::vector<double>& base_lrs() const { return base_lrs_; }
 
   const LRRule& rule() const { return rule_; }
@@ -75,6 +80,17 @@ class RuleLR : public StatefulLR {
       torch::serialize::InputArchive& archive,
       const std::vector<double>& lrs) override;
 
+  void load_state_only(
+      torch::serialize::InputArchive& archive,
+      const detail::NamedOptions& saved,
+      int64_t epoch,
+      const std::vector<double>& lrs) override;
+  void take_options(const detail::NamedOptions& options) override;
+
+  /// Takes away what bends the schedule besides extend(), a cooldown that was
+  /// begun; returns what puts it back.
+  virtual std::function<void()> straighten();
+
   /// The rule's answer at its own time u, for a subclass to bend.
   virtual GroupRate rate_at(const LRGroup& group, double u) const;
   /// The rule's time from which nothing changes.
@@ -89,6 +105,11 @@ class RuleLR : public StatefulLR {
   struct Plan;  // what a step to some time would set
   enum class Purpose { kStep, kJump, kLook };
   Plan plan(int64_t t, Purpose purpose) const;
+  Plan plan(
+      int64_t t,
+      Purpose purpose,
+      const std::vector<double>& base_lrs,
+      const std::vector<double>& in_force) const;
   // Whether the next step leaves the rates alone.
   bool has_ended() const;
   void check_groups_kept() const;

@@ -5,6 +5,7 @@
 #include <stepsize/schedule/schedule.h>
 
 #include <cstddef>
+#include <functional>
 #include <initializer_list>
 #include <string>
 #include <vector>
@@ -54,6 +55,11 @@ class ScheduleLR : public RuleLR {
     return schedules_
         [group < schedules_.size() ? group : schedules_.size() - 1];
   }
+
+  std::function<void()> keep_options() override;
+
+ protected:
+  void take_options(const detail::NamedOptions& options) override;
 
  private:
   std::vector<Schedule> schedules_;

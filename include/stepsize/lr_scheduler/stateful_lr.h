@@ -1,24 +1,32 @@
 #pragma once
 
+#include <stepsize/lr_scheduler/per_group.h>
+#include <stepsize/state/options_from.h>
 #include <torch/optim/optimizer.h>
 #include <torch/optim/schedulers/lr_scheduler.h>
 
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
 namespace stepsize {
+namespace detail {
+class NamedOptions;
+}  // namespace detail
 
 /// What all schedulers here have in common: a 64-bit clock, the last rates,
 /// and a state that `torch::save` and `torch::load` keep.
 ///
-/// The state carries the scheduler's kind and its options. Loading it into
-/// another kind, other options, or an optimizer with another number of groups
-/// throws c10::Error and changes nothing. The rates in force when the state
-/// was saved are part of it, whoever set them, and a load sets them again (and
-/// the momenta that are cycled): several schedulers of one optimizer may be
-/// loaded in any order. The optimizer must outlive the scheduler, which cannot
-/// be copied, and may not be moved under it.
+/// The state carries the scheduler's kind and its options, by name. Loading it
+/// into another kind, other options, or an optimizer with another number of
+/// groups throws c10::Error, which names each option that differs, and changes
+/// nothing; load() may let one side's options hold. The rates in force when the
+/// state was saved are part of it, whoever set them, and a load sets them again
+/// (and the momenta that are cycled): several schedulers of one optimizer may
+/// be loaded in any order. The optimizer must outlive the scheduler, which
+/// cannot be copied, and may not be moved under it.
 class StatefulLR : public torch::optim::LRScheduler {
  public:
   StatefulLR(const StatefulLR&) = delete;
@@ -37,6 +45,37 @@ class StatefulLR : public torch::optim::LRScheduler {
   /// Kind and options, as LRRule::describe() has them.
   const std::string& describe() const { return fingerprint_; }
 
+  /// Sets the rates that the schedule starts from, one for all groups or one a
+  /// group, finite and >= 0, and with them the rates in force: it goes on as if
+  /// these had been the groups' rates from the start. An optimizer's rate that
+  /// is set by hand is gone at the next step(), which takes it from the base.
+  ///
+  /// Throws c10::Error, nothing changed, where a list has not one entry a group
+  /// and where no base rate has a say: CyclicLR and OneCycleLR, whose rates
+  /// are options, and CurvatureLR, once it has measured. ReduceLROnPlateau,
+  /// which goes on from the rates in force, just sets these.
+  virtual void set_base_lrs(const PerGroup& base_lrs);
+
+  /// Loads what `torch::save` has written, as `torch::load` does, where the
+  /// options differ. Returns how they do, a sentence each.
+  ///
+  /// - kProgram: the clock, the base rates, and what a plateau or CurvatureLR
+  ///   knows are the file's; the rates are those of this schedule at that
+  ///   clock, as after seek(). What extend() and begin_cooldown() made of the
+  ///   file's schedule is left with it.
+  /// - kFile: the scheduler goes on as the saved one, callables excepted: where
+  ///   the file has one and this has none at its place, it is refused.
+  ///
+  /// Where no option differs, both do as kMustAgree. Throws c10::Error, nothing
+  /// changed, for another kind and for what cannot be.
+  std::vector<std::string> load(
+      torch::serialize::InputArchive& archive,
+      OptionsFrom from = OptionsFrom::kMustAgree);
+
+  /// What puts the options back that are there now, and no more of the state:
+  /// for a checkpoint that is to undo a load.
+  virtual std::function<void()> keep_options();
+
   friend torch::serialize::OutputArchive& operator<<(
       torch::serialize::OutputArchive& archive, const StatefulLR& scheduler);
   friend torch::serialize::InputArchive& operator>>(
@@ -47,15 +86,18 @@ class StatefulLR : public torch::optim::LRScheduler {
       torch::optim::Optimizer& optimizer,
       std::string kind,
       std::string fingerprint);
+  StatefulLR(torch::optim::Optimizer& optimizer, detail::NamedOptions options);
 
   /// The class whose save_state() it is: one kind may be driven by a class
   /// that keeps more than another ("RuleLR", "WarmupStableDecayLR").
   virtual const char* state_class() const = 0;
 
-  /// Whether a state whose scheduler described itself so may be loaded: here,
-  /// if kind and options are the same.
-  virtual bool takes_state_of(const std::string& description) const {
-    return description == fingerprint_;
+  /// Whether a state may be loaded whose option `name` is not this one's, but
+  /// `saved`: null where the file has none, being older than it. Compositions
+  /// name the place: "schedulers[1].gamma".
+  virtual bool takes_option(
+      const std::string& /*name*/, const std::string* /*saved*/) const {
+    return false;
   }
 
   /// Writes what a subclass adds to the state.
@@ -67,11 +109,29 @@ class StatefulLR : public torch::optim::LRScheduler {
       torch::serialize::InputArchive& archive,
       const std::vector<double>& lrs) = 0;
 
+  /// The same where options differ and those of this hold: the rates to set are
+  /// its own. `saved` are the file's, `epoch` is its clock. Here it is refused.
+  virtual void load_state_only(
+      torch::serialize::InputArchive& archive,
+      const detail::NamedOptions& saved,
+      int64_t epoch,
+      const std::vector<double>& lrs);
+
+  /// Takes options of the same kind over, before load_state(). Changes all or,
+  /// throwing, nothing. Here it is refused.
+  virtual void take_options(const detail::NamedOptions& options);
+  /// For take_options(): what describe() is from now on.
+  void set_options(const detail::NamedOptions& options);
+
   torch::optim::Optimizer& optimizer() { return *optimizer_; }
   const torch::optim::Optimizer& optimizer() const { return *optimizer_; }
 
   /// The rates in force, one a group.
   std::vector<double> lrs_in_force() const;
+
+  /// One rate a group; throws c10::Error for a list of another length, and for
+  /// a rate that is none.
+  std::vector<double> checked_base_lrs(const PerGroup& base_lrs) const;
 
   /// The latest time: whole numbers are exact up to there.
   static constexpr int64_t kLastTime = int64_t{1} << 53;
@@ -85,6 +145,7 @@ class StatefulLR : public torch::optim::LRScheduler {
  private:
   torch::optim::Optimizer* optimizer_;
   std::string kind_;
+  std::shared_ptr<const detail::NamedOptions> options_;
   std::string fingerprint_;
   int64_t last_epoch_ = 0;
   std::vector<double> last_lrs_;

@@ -6,6 +6,7 @@
 #include <torch/arg.h>
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 namespace stepsize {
@@ -51,6 +52,8 @@ class WarmupStableDecayLR : public RuleLR {
   /// the rates of the steps before stay what they were.
   void begin_cooldown(int64_t steps);
 
+  std::function<void()> keep_options() override;
+
  protected:
   GroupRate rate_at(const LRGroup& group, double u) const override;
   double end() const override;
@@ -59,6 +62,8 @@ class WarmupStableDecayLR : public RuleLR {
   void load_state(
       torch::serialize::InputArchive& archive,
       const std::vector<double>& lrs) override;
+  void take_options(const detail::NamedOptions& options) override;
+  std::function<void()> straighten() override;
 
  private:
   struct Cooldown {

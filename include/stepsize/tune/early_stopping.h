@@ -1,9 +1,11 @@
 #pragma once
 
+#include <stepsize/state/options_from.h>
 #include <torch/arg.h>
 #include <torch/optim/optimizer.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -67,7 +69,8 @@ class EarlyStoppingOptions {
 ///
 /// `torch::save` and `torch::load` carry all of it, the best weights too, by
 /// position; a run goes on bit for bit. Loading what another class, other
-/// options or other weights have written throws c10::Error and changes nothing.
+/// options or other weights have written throws c10::Error and changes nothing;
+/// load() may let one side's options hold.
 class EarlyStopping {
  public:
   /// Watches the metric alone.
@@ -127,6 +130,17 @@ class EarlyStopping {
   void restore_best() const;
 
   const EarlyStoppingOptions& options() const { return options_; }
+
+  /// Loads what `torch::save` has written where the options differ: those of
+  /// this hold, or the file's. Returns how they do, a sentence each. Of another
+  /// mode a best metric says nothing: that is refused with kProgram.
+  std::vector<std::string> load(
+      torch::serialize::InputArchive& archive,
+      OptionsFrom from = OptionsFrom::kMustAgree);
+
+  /// What puts the present options back, and no more: for a checkpoint that is
+  /// to undo a load.
+  std::function<void()> keep_options();
 
   friend torch::serialize::OutputArchive& operator<<(
       torch::serialize::OutputArchive& archive, const EarlyStopping& stopping);
