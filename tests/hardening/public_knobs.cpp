@@ -20,6 +20,7 @@ const Reasons& free_types() {
       {"bool", "both values are legal"},
       {"at::Generator", kData},
       {"std::vector<at::Generator>", kData},
+      {"Count", kData},
       {"TensorVector", kData},
       {"LossClosure", kData},
       {"LRProgress", kData},
@@ -29,9 +30,11 @@ const Reasons& free_types() {
       {"std::shared_ptr<Reduction>", kData},
       {"BatchExchange", kEnum},
       {"CheckpointMetric", kEnum},
+      {"ClosureCalls", kEnum},
       {"CooldownShape", kEnum},
       {"CyclicMode", kEnum},
       {"CyclicScaleMode", kEnum},
+      {"GradientUse", kEnum},
       {"HessianMethod", kEnum},
       {"LanczosTarget", kEnum},
       {"LRClosure", kEnum},
@@ -54,6 +57,7 @@ const Reasons& free_types() {
 
 const Reasons& free_knobs() {
   static const Reasons knobs = {
+      {"OptimizerTraits::state", "names"},
       {"PowerMethodSGDOptions::seed", "every seed is one"},
       {"ResumableSamplerOptions::seed", "every seed is one"},
       {"ConnectOptions::address", "names a machine, which may be there or not"},
