@@ -38,12 +38,14 @@ ROOMS: Dict[str, Room] = {
         rooms=("state",), torch=True, tensors=True, private_of=("state",)
     ),
     "lr_scheduler": Room(
-        rooms=("schedule", "curvature", "distributed", "optim"), torch=True
+        rooms=("schedule", "curvature", "distributed", "optim", "state"),
+        torch=True,
+        private_of=("state",),
     ),
     "optim": Room(
         rooms=("state", "kernels", "curvature", "distributed"),
         torch=True,
-        private_of=("state",),
+        private_of=("state", "kernels"),  # an optimizer drives its own loop
     ),
     "tune": Room(
         rooms=(
@@ -57,6 +59,7 @@ ROOMS: Dict[str, Room] = {
         ),
         torch=True,
         private_of=("state",),
+        tests=("lr_scheduler",),  # whose CurvatureLR knows the same limit
     ),
     "checkpoint": Room(
         rooms=("state", "optim"),
@@ -88,6 +91,11 @@ ROOMS: Dict[str, Room] = {
         ),
     ),
 }
+
+# A class that steps parameters.
+OPTIMIZER = re.compile(
+    r"^class (\w+)\s*: public (?:IndexedOptimizer|ClippedOptimizer)\b", re.M
+)
 
 TORCH_PREFIXES = ("torch", "ATen", "c10", "caffe2")
 
@@ -173,6 +181,7 @@ class Checker:
                                  "benchmarks"):
             self.check_file(path)
         self.check_listed()
+        self.check_optimizers()
         return self.violations
 
     def sources(self, *folders: str) -> Iterator[pathlib.Path]:
@@ -316,6 +325,26 @@ class Checker:
             elif path.suffix == ".cpp":
                 if not self.is_listed(path.parent, path.name):
                     self.report(path, 1, "no CMakeLists.txt lists it")
+
+    def check_optimizers(self) -> None:
+        """Every optimizer has a row on its page and a test."""
+        page = self.root / "docs/optimizers.md"
+        if not page.is_file():
+            return
+        rows = page.read_text(encoding="utf-8")
+        tests = [
+            test.read_text(encoding="utf-8")
+            for test in sorted((self.root / "tests/optim").glob("*_test.cpp"))
+        ]
+        for path in sorted((self.root / "include/stepsize/optim").glob("*.h")):
+            for name in OPTIMIZER.findall(path.read_text(encoding="utf-8")):
+                if name == "ClippedOptimizer":
+                    continue
+                if f"| [`{name}`](" not in rows:
+                    self.report(
+                        path, 1, f"docs/optimizers.md has no row of {name}")
+                if not any(re.search(rf"\b{name}\b", test) for test in tests):
+                    self.report(path, 1, f"no tests/optim/*_test.cpp has {name}")
 
     def is_listed(self, folder: pathlib.Path, file_name: str) -> bool:
         """Whether the nearest CMakeLists.txt names the file."""

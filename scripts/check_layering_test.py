@@ -55,6 +55,29 @@ class CheckLayeringTest(unittest.TestCase):
         self.assertTrue(violations[0].startswith(start), violations[0])
         self.assertIn(rule, violations[0])
 
+    def test_an_optimizer_needs_a_row_and_a_test(self):
+        optimizer = {
+            "include/stepsize/optim/lion.h": "#pragma once\n"
+            "class Lion : public IndexedOptimizer {\n",
+            "include/stepsize/stepsize.h": GOOD["include/stepsize/stepsize.h"]
+            + "#include <stepsize/optim/lion.h>\n",
+            "csrc/optim/CMakeLists.txt": "set(h lion.h)\n",
+            "docs/optimizers.md": "| [`Lion`](#lion) | signs |\n",
+            "tests/optim/CMakeLists.txt": "add(lion_test.cpp)\n",
+            "tests/optim/lion_test.cpp": "Lion lion;\n",
+        }
+        self.assertEqual(violations_of(optimizer), [])
+        self.assert_only(
+            {**optimizer, "docs/optimizers.md": ""},
+            "include/stepsize/optim/lion.h:1: ",
+            "docs/optimizers.md has no row of Lion",
+        )
+        self.assert_only(
+            {**optimizer, "tests/optim/lion_test.cpp": "Lions lions;\n"},
+            "include/stepsize/optim/lion.h:1: ",
+            "no tests/optim/*_test.cpp has Lion",
+        )
+
     def test_good_tree_passes(self):
         self.assertEqual(violations_of({}), [])
 

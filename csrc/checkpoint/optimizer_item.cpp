@@ -1,16 +1,16 @@
 #include <c10/util/Type.h>
 
+#include <algorithm>
 #include <memory>
 #include <typeinfo>
 #include <utility>
 #include <vector>
 
 #include "csrc/checkpoint/items.h"
-#include "csrc/checkpoint/option_fields.h"
 #include "csrc/core/archive.h"
 #include "csrc/core/tensors.h"
-#include "csrc/optim/option_assignment.h"
 #include "csrc/state/optimizer_state.h"
+#include "csrc/state/optimizer_traits.h"
 
 namespace stepsize::detail {
 namespace {
@@ -22,6 +22,66 @@ using torch::serialize::OutputArchive;
 
 std::string group_key(std::size_t group, const char* name) {
   return "group" + std::to_string(group) + "_" + name;
+}
+
+// The options of a group by name, each as a number.
+using OptionNumbers = std::vector<std::pair<std::string, double>>;
+
+// Of a class of which nothing is known the rate, or nothing where get_lr() of
+// the base class throws.
+OptionNumbers option_numbers(const OptimizerOptions& options) {
+  OptionNumbers numbers;
+  if (const OptimizerTraits* const traits = find_traits(options)) {
+    return traits->options().numbers(options);
+  }
+  try {
+    numbers.emplace_back("lr", options.get_lr());
+  } catch (const c10::Error&) {  // NOLINT: there is none
+  }
+  return numbers;
+}
+
+bool may_be_missing(const OptimizerTraits* traits, const std::string& name) {
+  if (traits == nullptr) return false;
+  for (const OptionField& field : traits->options().fields()) {
+    if (field.name == name) return field.may_be_missing;
+  }
+  return false;
+}
+
+// Returns what does not fit, as the end of a sentence, or an empty text. Then
+// some may be set.
+std::string set_option_numbers(
+    OptimizerOptions& options, const OptionNumbers& numbers) {
+  const auto value_of = [&numbers](const std::string& name) {
+    return std::find_if(
+        numbers.begin(), numbers.end(), [&name](const auto& number) {
+          return number.first == name;
+        });
+  };
+  const OptionNumbers present = option_numbers(options);
+  const OptimizerTraits* const traits = find_traits(options);
+  for (const auto& own : present) {
+    const auto saved = value_of(own.first);
+    if (saved == numbers.end()) {
+      if (may_be_missing(traits, own.first)) continue;
+      return "the option '" + own.first + "' is not in the file";
+    }
+    if (traits == nullptr) {
+      options.set_lr(saved->second);
+    } else {
+      traits->options().set(options, own.first, saved->second);
+    }
+  }
+  for (const auto& saved : numbers) {
+    const bool known =
+        std::any_of(present.begin(), present.end(), [&saved](const auto& own) {
+          return own.first == saved.first;
+        });
+    if (!known) return "the option '" + saved.first + "' is unknown here";
+  }
+  if (traits != nullptr) traits->options().check(options);
+  return {};
 }
 
 class OptimizerItem : public CheckpointItem {
@@ -80,7 +140,7 @@ class OptimizerItem : public CheckpointItem {
     result.undo = state->keep();
     for (const std::string& misfit : misfits) mismatches.add(owner(), misfit);
     if (!mismatches.empty()) return result;
-    std::vector<OptionFields> fields;
+    std::vector<OptionNumbers> fields;
     if (!state->carries_options()) fields = read_options(archive, mismatches);
     add_options(result, std::move(fields));
     return result;
@@ -146,7 +206,7 @@ class OptimizerItem : public CheckpointItem {
     std::vector<double> values;
     const auto& group = optimizer_->param_groups()[g];
     if (group.has_options()) {
-      for (const auto& [name, value] : option_fields(group.options())) {
+      for (const auto& [name, value] : option_numbers(group.options())) {
         names.push_back(name);
         values.push_back(value);
       }
@@ -155,9 +215,9 @@ class OptimizerItem : public CheckpointItem {
     write_doubles(archive, group_key(g, "options"), values);
   }
 
-  std::vector<OptionFields> read_options(
+  std::vector<OptionNumbers> read_options(
       InputArchive& archive, Mismatches& mismatches) const {
-    std::vector<OptionFields> fields(optimizer_->param_groups().size());
+    std::vector<OptionNumbers> fields(optimizer_->param_groups().size());
     for (std::size_t g = 0; g < fields.size(); ++g) {
       const auto names =
           read_strings(archive, owner(), group_key(g, "option_names"));
@@ -173,7 +233,7 @@ class OptimizerItem : public CheckpointItem {
       const auto& group = optimizer_->param_groups()[g];
       if (!group.has_options()) continue;
       const auto trial = group.options().clone();
-      const std::string fault = set_option_fields(*trial, fields[g]);
+      const std::string fault = set_option_numbers(*trial, fields[g]);
       if (!fault.empty()) {
         mismatches.add(owner(), "group " + std::to_string(g) + ": " + fault);
       }
@@ -182,7 +242,7 @@ class OptimizerItem : public CheckpointItem {
   }
 
   // Options after the state: load() of a foreign class may write some.
-  void add_options(Change& change, std::vector<OptionFields> fields) const {
+  void add_options(Change& change, std::vector<OptionNumbers> fields) const {
     auto& groups = optimizer_->param_groups();
     const auto before =
         std::make_shared<std::vector<std::unique_ptr<OptimizerOptions>>>();
@@ -198,7 +258,7 @@ class OptimizerItem : public CheckpointItem {
       for (std::size_t g = 0; g < fields.size() && g < present.size(); ++g) {
         if (!present[g].has_options()) continue;
         const std::string fault =
-            set_option_fields(present[g].options(), fields[g]);
+            set_option_numbers(present[g].options(), fields[g]);
         TORCH_CHECK(fault.empty(), "group ", std::to_string(g), ": ", fault);
       }
     };

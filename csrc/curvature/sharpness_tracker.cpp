@@ -17,31 +17,33 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 }  // namespace
 
+const OptionList<SharpnessTrackerOptions>&
+SharpnessTrackerOptions::option_list() {
+  const auto at_least_one = [](double value) { return value >= 1; };
+  static const auto list =
+      OptionList<SharpnessTrackerOptions>(kSharpnessTracker)
+          .option(STEPSIZE_OPTION(safety))
+          .must_be(
+              "finite and > 0",
+              [](double value) { return std::isfinite(value) && value > 0; })
+          .option(STEPSIZE_OPTION(max_interval))
+          .count_must_be(
+              ">= 1 and < 2^52",
+              [](int64_t value) { return value >= 1 && value < (1LL << 52); })
+          .option(STEPSIZE_OPTION(lr_growth))
+          .must_be(">= 1", at_least_one)
+          .option(STEPSIZE_OPTION(lr_cap))
+          .must_be(">= 1", at_least_one)
+          .option(STEPSIZE_OPTION(max_lr))
+          .must_be("> 0", [](double value) { return value > 0; })
+          .option(STEPSIZE_OPTION(decay))
+          .share();
+  return list;
+}
+
 void check_tracker_options(
     const char* kind, const SharpnessTrackerOptions& options) {
-  using detail::check_option;
-  check_option(
-      std::isfinite(options.safety()) && options.safety() > 0,
-      kind,
-      "safety",
-      "finite and > 0",
-      options.safety());
-  check_option(
-      options.max_interval() >= 1 && options.max_interval() < (1LL << 52),
-      kind,
-      "max_interval",
-      ">= 1 and < 2^52",
-      options.max_interval());
-  check_option(
-      options.lr_growth() >= 1, kind, "lr_growth", ">= 1", options.lr_growth());
-  check_option(options.lr_cap() >= 1, kind, "lr_cap", ">= 1", options.lr_cap());
-  check_option(options.max_lr() > 0, kind, "max_lr", "> 0", options.max_lr());
-  check_option(
-      options.decay() >= 0 && options.decay() < 1,
-      kind,
-      "decay",
-      "in [0, 1)",
-      options.decay());
+  SharpnessTrackerOptions::option_list().check(options, kind);
 }
 
 SharpnessTracker::SharpnessTracker(const SharpnessTrackerOptions& options)

@@ -12,9 +12,9 @@
 #include <utility>
 
 #include "csrc/core/archive.h"
-#include "csrc/lr_scheduler/descent_traits.h"
 #include "csrc/lr_scheduler/group_writes.h"
 #include "csrc/lr_scheduler/option_text.h"
+#include "csrc/state/optimizer_traits.h"
 
 namespace stepsize {
 namespace {
@@ -83,7 +83,6 @@ CurvatureLR::CurvatureLR(
     : StatefulLR(optimizer, kCurvatureLR, options.describe()),
       options_(options),
       tracker_(options.tracker()) {
-  detail::check_descends(kCurvatureLR, optimizer);
   check_dampening();
   if (options_.factor().is_list()) {
     detail::check_list_length(
@@ -96,10 +95,11 @@ CurvatureLR::CurvatureLR(
 }
 
 void CurvatureLR::check_dampening() const {
+  const auto& traits = detail::check_descends(kCurvatureLR, optimizer());
   const auto& groups = optimizer().param_groups();
   for (std::size_t i = 0; i < groups.size(); ++i) {
     const double dampening =
-        detail::descent_traits(groups[i].options()).dampening;
+        detail::descent_numbers(traits, groups[i].options()).dampening;
     TORCH_CHECK(
         dampening == 0,
         kCurvatureLR,
@@ -138,17 +138,18 @@ TensorVector CurvatureLR::start_vector(const TensorVector& parameters) const {
 
 std::vector<double> CurvatureLR::lrs_at(int64_t epoch, double rate) const {
   check_dampening();
+  const auto& traits = detail::check_descends(kCurvatureLR, optimizer());
   const double shape = options_.schedule()(static_cast<double>(epoch));
   const auto& groups = optimizer().param_groups();
   std::vector<double> lrs;
   for (std::size_t i = 0; i < groups.size(); ++i) {
-    const auto traits = detail::descent_traits(groups[i].options());
+    const auto descent = detail::descent_numbers(traits, groups[i].options());
     // The limit with momentum over that without.
     const double widened = max_stable_lr(
-        2.0, traits.momentum, traits.nesterov, options_.momentum_limit());
+        2.0, descent.momentum, descent.nesterov, options_.momentum_limit());
     // 2 s / (lambda + decay), written with the rate.
     const double decayed =
-        1 + rate * traits.coupled_decay / (2 * options_.tracker().safety());
+        1 + rate * descent.coupled_decay / (2 * options_.tracker().safety());
     const double factor = options_.factor()[static_cast<int64_t>(i)];
     lrs.push_back(shape * factor * widened * rate / decayed);
   }

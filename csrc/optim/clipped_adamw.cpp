@@ -1,71 +1,51 @@
 #include <stepsize/optim/clipped_adamw.h>
 
 #include <stepsize/kernels/adam.h>
-#include <torch/serialize/archive.h>
 
+#include <tuple>
 #include <utility>
 
-#include "csrc/core/archive.h"
-#include "csrc/core/check.h"
-#include "csrc/optim/option_checks.h"
+#include "csrc/optim/common_options.h"
 #include "csrc/optim/state_tensor.h"
 
 namespace stepsize {
-namespace {
-
-constexpr char kClippedAdamW[] = "ClippedAdamW";
-
-ClipOptions clip_of(const ClippedAdamWOptions& options) {
-  return {options.max_norm(), options.norm_type(), options.non_finite()};
-}
-
-void check(const ClippedAdamWOptions& options) {
-  detail::check_not_negative(kClippedAdamW, "lr", options.lr());
-  detail::check_share(kClippedAdamW, "beta1", std::get<0>(options.betas()));
-  detail::check_share(kClippedAdamW, "beta2", std::get<1>(options.betas()));
-  detail::check_not_negative(kClippedAdamW, "eps", options.eps());
-  detail::check_not_negative(
-      kClippedAdamW, "weight_decay", options.weight_decay());
-  detail::check_clip_options(kClippedAdamW, clip_of(options));
-}
-
-const ClippedAdamWOptions& checked(const ClippedAdamWOptions& options) {
-  check(options);
-  return options;
-}
-
-}  // namespace
-
 ClippedAdamWOptions::ClippedAdamWOptions(double lr) : lr_(lr) {}
 
-void ClippedAdamWOptions::serialize(
-    torch::serialize::OutputArchive& archive) const {
-  detail::write_double(archive, "lr", lr());
-  detail::write_double(archive, "beta1", std::get<0>(betas()));
-  detail::write_double(archive, "beta2", std::get<1>(betas()));
-  detail::write_double(archive, "eps", eps());
-  detail::write_double(archive, "weight_decay", weight_decay());
-  detail::write_int(archive, "amsgrad", amsgrad() ? 1 : 0);
-  detail::write_int(archive, "maximize", maximize() ? 1 : 0);
-  detail::write_clip_options(archive, clip_of(*this));
+const OptionList<ClippedAdamWOptions>& ClippedAdamWOptions::option_list() {
+  static const auto list = [] {
+    OptionList<ClippedAdamWOptions> own("ClippedAdamW");
+    own.option(STEPSIZE_OPTION(lr))
+        .not_negative()
+        .role(OptionRole::kRate)
+        .option(
+            "beta1", [](auto& o) -> auto& { return std::get<0>(o.betas()); })
+        .share()
+        .role(OptionRole::kMomentum)
+        .option(
+            "beta2", [](auto& o) -> auto& { return std::get<1>(o.betas()); })
+        .share()
+        .role(OptionRole::kSecondBeta)
+        .option(STEPSIZE_OPTION(eps))
+        .not_negative()
+        .role(OptionRole::kEpsilon)
+        .option(STEPSIZE_OPTION(weight_decay))
+        .not_negative()
+        .role(OptionRole::kDecoupledWeightDecay)
+        .option(STEPSIZE_OPTION(amsgrad))
+        .option(STEPSIZE_OPTION(maximize));
+    detail::add_clip_options(own);
+    return own;
+  }();
+  return list;
 }
 
-void ClippedAdamWOptions::serialize(torch::serialize::InputArchive& archive) {
-  ClippedAdamWOptions read(detail::read_double(archive, kClippedAdamW, "lr"));
-  const double beta1 = detail::read_double(archive, kClippedAdamW, "beta1");
-  const double beta2 = detail::read_double(archive, kClippedAdamW, "beta2");
-  read.betas(std::make_tuple(beta1, beta2));
-  read.eps(detail::read_double(archive, kClippedAdamW, "eps"));
-  read.weight_decay(
-      detail::read_double(archive, kClippedAdamW, "weight_decay"));
-  read.amsgrad(detail::read_int(archive, kClippedAdamW, "amsgrad", 1) == 1);
-  read.maximize(detail::read_int(archive, kClippedAdamW, "maximize", 1) == 1);
-  const ClipOptions clip = detail::read_clip_options(archive, kClippedAdamW);
-  read.max_norm(clip.max_norm)
-      .norm_type(clip.norm_type)
-      .non_finite(clip.non_finite);
-  check(read);
-  *this = read;
+const OptimizerTraits& ClippedAdamWOptions::optimizer_traits() {
+  static const OptimizerTraits traits =
+      OptimizerTraits::of<ClippedAdamW>(option_list())
+          .gradient(GradientUse::kScalesCoordinates)
+          .state({"exp_avg", "exp_avg_sq", "max_exp_avg_sq"})
+          .skipped_steps(detail::skipped_by<ClippedAdamW>);
+  return traits;
 }
 
 ClippedAdamW::ClippedAdamW(
@@ -78,26 +58,14 @@ ClippedAdamW::ClippedAdamW(
 ClippedAdamW::ClippedAdamW(
     const std::vector<torch::optim::OptimizerParamGroup>& groups,
     const ClippedAdamWOptions& defaults)
-    : ClippedOptimizer(
-          kClippedAdamW,
-          {"exp_avg", "exp_avg_sq", "max_exp_avg_sq"},
-          std::make_unique<ClippedAdamWOptions>(checked(defaults))) {
+    : ClippedOptimizer(std::make_unique<ClippedAdamWOptions>(defaults)) {
   add_groups(groups);
-}
-
-void ClippedAdamW::check_options(
-    const torch::optim::OptimizerOptions& options) const {
-  const auto* own = dynamic_cast<const ClippedAdamWOptions*>(&options);
-  TORCH_CHECK(
-      own != nullptr,
-      kClippedAdamW,
-      ": the options of a parameter group must be ClippedAdamWOptions");
-  check(*own);
 }
 
 ClipOptions ClippedAdamW::clip_options(
     const torch::optim::OptimizerOptions& options) const {
-  return clip_of(static_cast<const ClippedAdamWOptions&>(options));
+  const auto& own = static_cast<const ClippedAdamWOptions&>(options);
+  return {own.max_norm(), own.norm_type(), own.non_finite()};
 }
 
 void ClippedAdamW::update_group(

@@ -43,29 +43,14 @@ void agree(Reduction& reduction, double& fraction, double& unit) {
 }  // namespace
 
 ClippedOptimizer::ClippedOptimizer(
+    std::unique_ptr<torch::optim::OptimizerOptions> defaults)
+    : IndexedOptimizer(std::move(defaults)) {}
+
+ClippedOptimizer::ClippedOptimizer(
     std::string kind,
     std::vector<std::string> slots,
     std::unique_ptr<torch::optim::OptimizerOptions> defaults)
     : IndexedOptimizer(std::move(kind), std::move(slots), std::move(defaults)) {
-}
-
-void ClippedOptimizer::check_agreement(
-    const torch::optim::OptimizerOptions& first,
-    const torch::optim::OptimizerOptions& other) const {
-  const ClipOptions wanted = clip_options(first);
-  const ClipOptions clip = clip_options(other);
-  detail::check_option(
-      clip.max_norm == wanted.max_norm,
-      kind(),
-      "max_norm",
-      "the same in all parameter groups (" +
-          detail::number_text(wanted.max_norm) + ")",
-      clip.max_norm);
-  TORCH_CHECK(
-      clip.norm_type == wanted.norm_type &&
-          clip.non_finite == wanted.non_finite,
-      kind(),
-      ": norm_type and non_finite must be the same in all parameter groups");
 }
 
 bool ClippedOptimizer::measure(

@@ -2,85 +2,34 @@
 
 #include <ATen/ops/zeros_like.h>
 #include <stepsize/kernels/sgd.h>
-#include <torch/serialize/archive.h>
 
-#include <cmath>
 #include <utility>
 
-#include "csrc/core/archive.h"
-#include "csrc/core/check.h"
-#include "csrc/optim/option_checks.h"
+#include "csrc/optim/common_options.h"
 #include "csrc/optim/sgd_group_step.h"
 
 namespace stepsize {
-namespace {
-
-constexpr char kClippedSGD[] = "ClippedSGD";
-
-ClipOptions clip_of(const ClippedSGDOptions& options) {
-  return {options.max_norm(), options.norm_type(), options.non_finite()};
-}
-
-void check(const ClippedSGDOptions& options) {
-  detail::check_not_negative(kClippedSGD, "lr", options.lr());
-  detail::check_share(kClippedSGD, "momentum", options.momentum());
-  detail::check_option(
-      std::isfinite(options.dampening()),
-      kClippedSGD,
-      "dampening",
-      "finite",
-      options.dampening());
-  detail::check_not_negative(
-      kClippedSGD, "weight_decay", options.weight_decay());
-  TORCH_CHECK(
-      !options.nesterov() ||
-          (options.momentum() > 0 && options.dampening() == 0),
-      kClippedSGD,
-      ": nesterov wants momentum > 0 and dampening 0, got momentum ",
-      detail::number_text(options.momentum()),
-      " and dampening ",
-      detail::number_text(options.dampening()));
-  detail::check_clip_options(kClippedSGD, clip_of(options));
-}
-
-// Checked before the base classes take them.
-const ClippedSGDOptions& checked(const ClippedSGDOptions& options) {
-  check(options);
-  return options;
-}
-
-}  // namespace
-
 ClippedSGDOptions::ClippedSGDOptions(double lr) : lr_(lr) {}
 
-void ClippedSGDOptions::serialize(
-    torch::serialize::OutputArchive& archive) const {
-  detail::write_double(archive, "lr", lr());
-  detail::write_double(archive, "momentum", momentum());
-  detail::write_double(archive, "dampening", dampening());
-  detail::write_double(archive, "weight_decay", weight_decay());
-  detail::write_int(archive, "nesterov", nesterov() ? 1 : 0);
-  detail::write_int(archive, "maximize", maximize() ? 1 : 0);
-  detail::write_int(
-      archive, "decoupled_weight_decay", decoupled_weight_decay() ? 1 : 0);
-  detail::write_clip_options(archive, clip_of(*this));
+const OptionList<ClippedSGDOptions>& ClippedSGDOptions::option_list() {
+  static const auto list = [] {
+    auto own = detail::sgd_options<ClippedSGDOptions>("ClippedSGD");
+    own.option(STEPSIZE_OPTION(maximize))
+        .option(STEPSIZE_OPTION(decoupled_weight_decay))
+        .role(OptionRole::kDecouples);
+    detail::add_clip_options(own);
+    return own;
+  }();
+  return list;
 }
 
-void ClippedSGDOptions::serialize(torch::serialize::InputArchive& archive) {
-  ClippedSGDOptions read(detail::read_double(archive, kClippedSGD, "lr"));
-  read.momentum(detail::read_double(archive, kClippedSGD, "momentum"));
-  read.dampening(detail::read_double(archive, kClippedSGD, "dampening"));
-  read.weight_decay(detail::read_double(archive, kClippedSGD, "weight_decay"));
-  read.nesterov(detail::read_int(archive, kClippedSGD, "nesterov", 1) == 1);
-  read.maximize(detail::read_int(archive, kClippedSGD, "maximize", 1) == 1);
-  read.decoupled_weight_decay(
-      detail::read_int(archive, kClippedSGD, "decoupled_weight_decay", 1) == 1);
-  const ClipOptions clip = detail::read_clip_options(archive, kClippedSGD);
-  read.max_norm(clip.max_norm)
-      .norm_type(clip.norm_type)
-      .non_finite(clip.non_finite);
-  check(read);
-  *this = read;
+const OptimizerTraits& ClippedSGDOptions::optimizer_traits() {
+  static const OptimizerTraits traits =
+      OptimizerTraits::of<ClippedSGD>(option_list())
+          .gradient(GradientUse::kDescends)
+          .state({"momentum_buffer"})
+          .skipped_steps(detail::skipped_by<ClippedSGD>);
+  return traits;
 }
 
 ClippedSGD::ClippedSGD(
@@ -93,26 +42,14 @@ ClippedSGD::ClippedSGD(
 ClippedSGD::ClippedSGD(
     const std::vector<torch::optim::OptimizerParamGroup>& groups,
     const ClippedSGDOptions& defaults)
-    : ClippedOptimizer(
-          kClippedSGD,
-          {"momentum_buffer"},
-          std::make_unique<ClippedSGDOptions>(checked(defaults))) {
+    : ClippedOptimizer(std::make_unique<ClippedSGDOptions>(defaults)) {
   add_groups(groups);
-}
-
-void ClippedSGD::check_options(
-    const torch::optim::OptimizerOptions& options) const {
-  const auto* own = dynamic_cast<const ClippedSGDOptions*>(&options);
-  TORCH_CHECK(
-      own != nullptr,
-      kClippedSGD,
-      ": the options of a parameter group must be ClippedSGDOptions");
-  check(*own);
 }
 
 ClipOptions ClippedSGD::clip_options(
     const torch::optim::OptimizerOptions& options) const {
-  return clip_of(static_cast<const ClippedSGDOptions&>(options));
+  const auto& own = static_cast<const ClippedSGDOptions&>(options);
+  return {own.max_norm(), own.norm_type(), own.non_finite()};
 }
 
 void ClippedSGD::update_group(

@@ -1,8 +1,7 @@
 #include <stepsize/optim/gradient_norm_rollback.h>
 
 #include <stepsize/optim/indexed_optimizer.h>
-#include <stepsize/optim/power_method_sgd.h>
-#include <stepsize/optim/rollback_sgd.h>
+#include <stepsize/state/optimizer_traits.h>
 #include <torch/serialize/archive.h>
 
 #include <utility>
@@ -45,15 +44,23 @@ class ScaledRates {
 };
 
 torch::optim::Optimizer& checked(torch::optim::Optimizer& optimizer) {
+  const OptimizerTraits* const traits = find_traits(optimizer);
+  if (traits == nullptr) return optimizer;
   TORCH_CHECK(
-      dynamic_cast<PowerMethodSGD*>(&optimizer) == nullptr,
+      !traits->wants_graph(),
       kGradientNormRollback,
-      ": cannot guard PowerMethodSGD: its closure may not call backward(), and "
-      "it measures the largest stable rate itself");
+      ": cannot guard ",
+      traits->name(),
+      ": its closure may not call backward()",
+      traits->sets_own_rate()
+          ? ", and it measures the largest stable rate itself"
+          : "");
   TORCH_CHECK(
-      dynamic_cast<RollbackSGD*>(&optimizer) == nullptr,
+      traits->steps_back() == nullptr,
       kGradientNormRollback,
-      ": cannot guard RollbackSGD: it takes its steps back itself");
+      ": cannot guard ",
+      traits->name(),
+      ": it takes its steps back itself");
   return optimizer;
 }
 
@@ -96,7 +103,7 @@ torch::serialize::OutputArchive& operator<<(
     torch::serialize::OutputArchive& archive,
     const GradientNormRollback& guard) {
   detail::write_int(archive, kRollbackFormatKey, 1);
-  detail::write_rollback_options(archive, guard.rule().options());
+  RollbackOptions::option_list().write(archive, guard.rule().options());
   guard.engine_->write(archive);
   return archive;
 }
@@ -109,10 +116,10 @@ torch::serialize::InputArchive& operator>>(
           format.toInt() == 1,
       kGradientNormRollback,
       ": the archive holds no guard of this version of the format");
-  const RollbackOptions saved = detail::read_rollback_options(
-      archive, kGradientNormRollback, guard.rule().options());
+  RollbackOptions saved = guard.rule().options();
+  RollbackOptions::option_list().read(archive, saved, kGradientNormRollback);
   TORCH_CHECK(
-      detail::same_rollback_numbers(saved, guard.rule().options()),
+      RollbackOptions::option_list().equal(saved, guard.rule().options()),
       kGradientNormRollback,
       ": the archive is of a guard with other options");
   guard.engine_->read(archive)();

@@ -1,7 +1,10 @@
 #include <stepsize/optim/indexed_optimizer.h>
 
+#include <c10/util/Exception.h>
+#include <c10/util/Type.h>
 #include <stepsize/distributed/reduction.h>
 
+#include <typeinfo>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
@@ -13,13 +16,38 @@ namespace stepsize {
 
 using torch::optim::OptimizerParamGroup;
 
+namespace {
+
+const OptimizerTraits& described(
+    const torch::optim::OptimizerOptions& options) {
+  const OptimizerTraits* const traits = find_traits(options);
+  TORCH_CHECK(
+      traits != nullptr,
+      "IndexedOptimizer: ",
+      c10::demangle(typeid(options).name()),
+      " must describe itself: derive it from ListedOptions");
+  traits->options().check(options);
+  return *traits;
+}
+
+}  // namespace
+
+IndexedOptimizer::IndexedOptimizer(
+    std::unique_ptr<torch::optim::OptimizerOptions> defaults)
+    : Optimizer(std::vector<OptimizerParamGroup>{}, std::move(defaults)),
+      traits_(&described(this->defaults())) {
+  kind_ = traits_->name();
+  slot_names_ = traits_->state();
+}
+
 IndexedOptimizer::IndexedOptimizer(
     std::string kind,
     std::vector<std::string> slots,
     std::unique_ptr<torch::optim::OptimizerOptions> defaults)
     : Optimizer(std::vector<OptimizerParamGroup>{}, std::move(defaults)),
       kind_(std::move(kind)),
-      slot_names_(std::move(slots)) {}
+      slot_names_(std::move(slots)),
+      traits_(find_traits(this->defaults())) {}
 
 void IndexedOptimizer::add_groups(
     const std::vector<OptimizerParamGroup>& groups) {
@@ -43,9 +71,21 @@ void IndexedOptimizer::add_param_group(const OptimizerParamGroup& group) {
       group.has_options() ? group.options().clone() : defaults().clone());
 }
 
+void IndexedOptimizer::check_options(
+    const torch::optim::OptimizerOptions& options) const {
+  TORCH_CHECK(
+      traits_ != nullptr,
+      kind_,
+      ": check_options() must be overridden, as its options do not describe "
+      "themselves");
+  traits_->options().check(options);
+}
+
 void IndexedOptimizer::check_agreement(
-    const torch::optim::OptimizerOptions& /*first*/,
-    const torch::optim::OptimizerOptions& /*other*/) const {}
+    const torch::optim::OptimizerOptions& first,
+    const torch::optim::OptimizerOptions& other) const {
+  if (traits_ != nullptr) traits_->options().check_same_in_groups(first, other);
+}
 
 void IndexedOptimizer::check_all_options() {
   TORCH_CHECK(

@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "csrc/core/overlap.h"
-#include "csrc/optim/option_assignment.h"
 #include "csrc/state/optimizer_state.h"
+#include "csrc/state/optimizer_traits.h"
 
 namespace stepsize {
 namespace {

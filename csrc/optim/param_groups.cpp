@@ -2,8 +2,8 @@
 
 #include <c10/util/Exception.h>
 #include <c10/util/Type.h>
+#include <stepsize/state/optimizer_traits.h>
 #include <torch/nn/module.h>
-#include <torch/optim/lbfgs.h>
 
 #include <algorithm>
 #include <cmath>
@@ -15,7 +15,6 @@
 #include "csrc/core/check.h"
 #include "csrc/optim/name_patterns.h"
 #include "csrc/optim/norm_modules.h"
-#include "csrc/optim/option_checks.h"
 
 namespace stepsize::detail {
 namespace {
@@ -37,6 +36,15 @@ std::string parameter_text(const std::vector<std::string>& names) {
     text += " (shared, also " + some_of({names.begin() + 1, names.end()}) + ")";
   }
   return text;
+}
+
+void check_size(const char* option, double value) {
+  check_option(
+      std::isfinite(value) && value >= 0,
+      kParamGroups,
+      option,
+      "finite and >= 0",
+      value);
 }
 
 }  // namespace
@@ -130,10 +138,10 @@ void ParamGroupPlan::check_rule(
   for (const Rule& rule : rules_) known = known || rule.name == name;
   TORCH_CHECK(
       !known, kParamGroups, ": there are two groups of the name '", name, "'");
-  check_not_negative(kParamGroups, "lr_factor", own.lr_factor());
+  check_size("lr_factor", own.lr_factor());
   if (own.weight_decay()) {
     check_has_weight_decay("weight_decay of group '" + name + "'");
-    check_not_negative(kParamGroups, "weight_decay", *own.weight_decay());
+    check_size("weight_decay", *own.weight_decay());
   }
 }
 
@@ -292,11 +300,13 @@ std::vector<ParamGroupPlan::Group> ParamGroupPlan::groups() const {
       "; others() makes one of what no pattern matches");
   std::vector<Group> groups;
   for (auto& entry : sorted) groups.push_back(std::move(entry.second));
+  const OptimizerTraits* const traits = find_traits(*options_);
   TORCH_CHECK(
-      groups.size() == 1 || dynamic_cast<const torch::optim::LBFGSOptions*>(
-                                options_.get()) == nullptr,
+      groups.size() == 1 || traits == nullptr || !traits->one_group(),
       kParamGroups,
-      ": LBFGS must have one parameter group, got ",
+      ": ",
+      traits == nullptr ? "" : traits->name(),
+      " must have one parameter group, got ",
       groups.size());
   return groups;
 }

@@ -15,7 +15,6 @@
 #include <string>
 #include <utility>
 
-#include "csrc/optim/power_method_checks.h"
 #include "csrc/optim/power_method_update.h"
 #include "csrc/optim/rank_evaluation.h"
 #include "csrc/optim/state_tensor.h"
@@ -147,7 +146,7 @@ void PowerMethodSGD::agree_on_gradients(
   RankShare share;
   share.failure = failure;
   share.numbers = {0, 0, 0};
-  share.common = detail::rates_of(*this);
+  share.common = detail::options_of(*this);
   share.common.emplace_back("whether a measurement is due", update.due);
   share.common.emplace_back(
       "start_products", static_cast<double>(options_of(0).start_products()));

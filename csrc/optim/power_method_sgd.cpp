@@ -11,7 +11,6 @@
 #include <utility>
 
 #include "csrc/core/archive.h"
-#include "csrc/optim/power_method_checks.h"
 #include "csrc/optim/power_method_update.h"
 #include "csrc/optim/rank_evaluation.h"
 #include "csrc/optim/sgd_group_step.h"
@@ -28,11 +27,6 @@ constexpr double kNormDecay = 0.9;
 // So many updates in a row go on at the rate that they have while their
 // curvature is not finite; those that follow are left out.
 constexpr int64_t kMostUnmeasured = 3;
-
-const PowerMethodSGDOptions& checked(const PowerMethodSGDOptions& options) {
-  detail::check_power_method_options(options);
-  return options;
-}
 
 struct Numbers {
   double norm;
@@ -63,10 +57,7 @@ PowerMethodSGD::PowerMethodSGD(
 PowerMethodSGD::PowerMethodSGD(
     const std::vector<torch::optim::OptimizerParamGroup>& groups,
     const PowerMethodSGDOptions& defaults)
-    : IndexedOptimizer(
-          detail::kPowerMethodSGD,
-          {"momentum_buffer", "power_vector"},
-          std::make_unique<PowerMethodSGDOptions>(checked(defaults))),
+    : IndexedOptimizer(std::make_unique<PowerMethodSGDOptions>(defaults)),
       tracker_(defaults.tracker()),
       method_(defaults.method()) {
   add_groups(groups);
@@ -76,28 +67,6 @@ const PowerMethodSGDOptions& PowerMethodSGD::options_of(
     std::size_t group) const {
   return static_cast<const PowerMethodSGDOptions&>(
       param_groups()[group].options());
-}
-
-void PowerMethodSGD::check_options(
-    const torch::optim::OptimizerOptions& options) const {
-  const auto* own = dynamic_cast<const PowerMethodSGDOptions*>(&options);
-  TORCH_CHECK(
-      own != nullptr,
-      detail::kPowerMethodSGD,
-      ": the options of a parameter group must be PowerMethodSGDOptions");
-  detail::check_power_method_options(*own);
-}
-
-void PowerMethodSGD::check_agreement(
-    const torch::optim::OptimizerOptions& first,
-    const torch::optim::OptimizerOptions& other) const {
-  TORCH_CHECK(
-      detail::same_measurement(
-          static_cast<const PowerMethodSGDOptions&>(first),
-          static_cast<const PowerMethodSGDOptions&>(other)),
-      detail::kPowerMethodSGD,
-      ": tracker, start_products, method and seed must be the same in all "
-      "parameter groups");
 }
 
 double PowerMethodSGD::current_lr(std::size_t group) const {

@@ -13,6 +13,10 @@
 
 namespace stepsize {
 
+namespace detail {
+constexpr char kPowerMethodSGD[] = "PowerMethodSGD";
+}  // namespace detail
+
 /// One update's parts, all lists in the order of `parameters`.
 struct PowerMethodSGD::Update {
   TensorVector parameters;

@@ -3,6 +3,7 @@
 #include <c10/core/GradMode.h>
 #include <c10/util/Exception.h>
 #include <stepsize/distributed/average.h>
+#include <stepsize/state/optimizer_traits.h>
 
 #include <string>
 
@@ -17,18 +18,29 @@ std::vector<at::Tensor> parameters_of(
   return all;
 }
 
-CommonNumbers rates_of(const torch::optim::Optimizer& optimizer) {
-  CommonNumbers rates;
-  for (const auto& group : optimizer.param_groups()) {
+CommonNumbers options_of(const torch::optim::Optimizer& optimizer) {
+  CommonNumbers all;
+  const auto& groups = optimizer.param_groups();
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    const std::string of_group = " of group " + std::to_string(g);
+    if (const auto* traits = find_traits(groups[g].options())) {
+      const auto fields = traits->options().fields();
+      const auto numbers = traits->options().numbers(groups[g].options());
+      for (std::size_t i = 0; i < fields.size(); ++i) {
+        if (fields[i].kind == OptionKind::kSeed) continue;
+        all.emplace_back(numbers[i].first + of_group, numbers[i].second);
+      }
+      continue;
+    }
     double lr = 0;
     try {
-      lr = group.options().get_lr();
+      lr = groups[g].options().get_lr();
     } catch (const c10::Error&) {
       // A class of a user's that has none.
     }
-    rates.emplace_back("lr of group " + std::to_string(rates.size()), lr);
+    all.emplace_back("lr" + of_group, lr);
   }
-  return rates;
+  return all;
 }
 
 at::Tensor evaluate_gradients(
@@ -50,7 +62,7 @@ at::Tensor evaluate_gradients(
                                     parameters_of(optimizer),
                                     *reduction,
                                     AverageOptions(),
-                                    rates_of(optimizer))
+                                    options_of(optimizer))
                               : evaluate();
 }
 

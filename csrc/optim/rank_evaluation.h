@@ -13,14 +13,15 @@ namespace stepsize::detail {
 /// Those of all groups, one after the other.
 std::vector<at::Tensor> parameters_of(const torch::optim::Optimizer& optimizer);
 
-/// The rates of all groups, which must be the same on all ranks: a schedule of
-/// one rank that is a step ahead shows in nothing else.
-CommonNumbers rates_of(const torch::optim::Optimizer& optimizer);
+/// The options of all groups, seeds aside, which must be the same on all ranks:
+/// a schedule of one rank that is a step ahead, or another momentum, shows in
+/// nothing else. Of a class of which nothing is known the rates.
+CommonNumbers options_of(const torch::optim::Optimizer& optimizer);
 
 /// Calls the closure, where there is one, with gradients enabled, and then
 /// `check`, which may refuse the gradients by throwing. With a reduction,
 /// gradients and loss are the means over ranks after it, and where one rank
-/// throws, or has other rates, all do.
+/// throws, or has other options, all do.
 at::Tensor evaluate_gradients(
     const torch::optim::Optimizer::LossClosure& closure,
     const std::function<void()>& check,

@@ -4,7 +4,7 @@
 #include <c10/core/GradMode.h>
 #include <c10/util/Type.h>
 #include <stepsize/kernels/grad_norm.h>
-#include <torch/optim/lbfgs.h>
+#include <stepsize/state/optimizer_traits.h>
 
 #include <algorithm>
 #include <cmath>
@@ -29,8 +29,9 @@ double value_of(const at::Tensor& loss) {
 
 std::unique_ptr<OptimizerState> state_that_can_go_back(
     const std::string& kind, torch::optim::Optimizer& optimizer) {
+  const OptimizerTraits* const traits = find_traits(optimizer);
   TORCH_CHECK(
-      dynamic_cast<torch::optim::LBFGS*>(&optimizer) == nullptr,
+      traits == nullptr || traits->closure_calls() != ClosureCalls::kManyTimes,
       kind,
       ": cannot put back the state of ",
       c10::demangle(typeid(optimizer).name()),
@@ -48,7 +49,7 @@ RollbackEngine::RollbackEngine(
       optimizer_(&optimizer),
       point_(optimizer, state_that_can_go_back(kind_, optimizer)),
       buffers_(options.buffers()) {
-  check_rollback_options(kind_, options);
+  RollbackOptions::option_list().check(options, kind_);
   rule_.set_options(options);
 }
 

@@ -1,29 +1,19 @@
 #pragma once
 
-#include <stepsize/optim/rollback_options.h>
 #include <stepsize/optim/rollback_rule.h>
+#include <stepsize/state/option_list.h>
 #include <torch/optim/optimizer.h>
 
+#include <cstdint>
 #include <string>
 
 namespace stepsize::detail {
 
-/// Throws c10::Error "Kind: option must be RULE, got VALUE".
-void check_rollback_options(
-    const std::string& kind, const RollbackOptions& options);
+/// So often is the wait for a recovery doubled at most.
+constexpr int64_t kMostFailedRecoveries = 16;
 
-/// Whether all numbers are the same; the buffers are not looked at.
-bool same_rollback_numbers(
-    const RollbackOptions& left, const RollbackOptions& right);
-
-/// All but the buffers.
-void write_rollback_options(
-    torch::serialize::OutputArchive& archive, const RollbackOptions& options);
-/// `present`: has what an archive of an earlier version lacks.
-RollbackOptions read_rollback_options(
-    torch::serialize::InputArchive& archive,
-    const std::string& kind,
-    const RollbackOptions& present);
+/// All of the state but the trend, which archives of version 0.1 do not have.
+const OptionList<RollbackRule::State>& rollback_state_list();
 
 void write_rollback_state(
     torch::serialize::OutputArchive& archive, const RollbackRule::State& state);

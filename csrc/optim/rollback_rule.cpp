@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "csrc/core/check.h"
 #include "csrc/optim/rollback_options.h"
 
 namespace stepsize {
@@ -17,8 +16,6 @@ constexpr double kMostLoss = 10;
 constexpr double kFarAbove = 2;
 // The earlier point is held for so many windows at most.
 constexpr int64_t kLongestHold = 10;
-// So often is the wait for a recovery doubled at most.
-constexpr int64_t kMostFailed = 16;
 
 // log(norm / earlier) of two norms > 0, whose ratio may be no number.
 double log_growth(double norm, double earlier) {
@@ -32,43 +29,12 @@ RollbackRule::RollbackRule(const RollbackOptions& options) {
 }
 
 void RollbackRule::set_options(const RollbackOptions& options) {
-  detail::check_rollback_options(kRollbackRule, options);
+  RollbackOptions::option_list().check(options, kRollbackRule);
   options_ = options;
 }
 
 void RollbackRule::set_state(const State& state) {
-  const auto check =
-      [](bool holds, const char* name, const char* rule, double value) {
-        detail::check_option(holds, kRollbackRule, name, rule, value);
-      };
-  check(state.scale > 0 && state.scale <= 1, "scale", "in (0, 1]", state.scale);
-  check(
-      std::isfinite(state.point_norm) && state.point_norm >= 0,
-      "point_norm",
-      "finite and >= 0",
-      state.point_norm);
-  check(std::isfinite(state.mean), "mean", "finite", state.mean);
-  check(
-      std::isfinite(state.variance) && state.variance >= 0,
-      "variance",
-      "finite and >= 0",
-      state.variance);
-  check(std::isfinite(state.mean_loss), "mean_loss", "finite", state.mean_loss);
-  check(
-      std::isfinite(state.point_loss),
-      "point_loss",
-      "finite",
-      state.point_loss);
-  check(
-      state.failed >= 0 && state.failed <= kMostFailed,
-      "failed",
-      "in [0, 16]",
-      static_cast<double>(state.failed));
-  check(
-      state.trend_span >= 0,
-      "trend_span",
-      ">= 0",
-      static_cast<double>(state.trend_span));
+  detail::rollback_state_list().check(state);
   state_ = state;
   keeps_point_ = false;
 }
@@ -257,11 +223,11 @@ int64_t RollbackRule::recovery_wait() const {
 RollbackStatus RollbackRule::fall_back(double earlier_norm) {
   const int64_t span = state_.trend_span;
   if (state_.recovered && (span > 0 || state_.good_steps < recovery_wait())) {
-    state_.failed = std::min(state_.failed + 1, kMostFailed);
+    state_.failed = std::min(state_.failed + 1, detail::kMostFailedRecoveries);
   }
   // Else the rate would be too large for most of the time.
   while (options_.recovery_steps() > 0 && recovery_wait() < span &&
-         state_.failed < kMostFailed) {
+         state_.failed < detail::kMostFailedRecoveries) {
     ++state_.failed;
   }
   forget_trend();

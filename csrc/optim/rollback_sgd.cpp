@@ -1,53 +1,20 @@
 #include <stepsize/optim/rollback_sgd.h>
 
 #include <stepsize/kernels/sgd.h>
-#include <torch/serialize/archive.h>
 
-#include <cmath>
 #include <exception>
 #include <unordered_set>
 #include <utility>
 
-#include "csrc/core/archive.h"
-#include "csrc/core/check.h"
-#include "csrc/optim/option_checks.h"
+#include "csrc/optim/common_options.h"
 #include "csrc/optim/rank_evaluation.h"
 #include "csrc/optim/rollback_engine.h"
-#include "csrc/optim/rollback_options.h"
 #include "csrc/optim/sgd_group_step.h"
 
 namespace stepsize {
 namespace {
 
 constexpr char kRollbackSGD[] = "RollbackSGD";
-
-void check(const RollbackSGDOptions& options) {
-  detail::check_not_negative(kRollbackSGD, "lr", options.lr());
-  detail::check_share(kRollbackSGD, "momentum", options.momentum());
-  detail::check_option(
-      std::isfinite(options.dampening()),
-      kRollbackSGD,
-      "dampening",
-      "finite",
-      options.dampening());
-  detail::check_not_negative(
-      kRollbackSGD, "weight_decay", options.weight_decay());
-  TORCH_CHECK(
-      !options.nesterov() ||
-          (options.momentum() > 0 && options.dampening() == 0),
-      kRollbackSGD,
-      ": nesterov wants momentum > 0 and dampening 0, got momentum ",
-      detail::number_text(options.momentum()),
-      " and dampening ",
-      detail::number_text(options.dampening()));
-  detail::check_rollback_options(kRollbackSGD, options.rollback());
-}
-
-// Checked before the base classes take them.
-const RollbackSGDOptions& checked(const RollbackSGDOptions& options) {
-  check(options);
-  return options;
-}
 
 const RollbackSGDOptions& own(const torch::optim::OptimizerOptions& options) {
   return static_cast<const RollbackSGDOptions&>(options);
@@ -57,26 +24,33 @@ const RollbackSGDOptions& own(const torch::optim::OptimizerOptions& options) {
 
 RollbackSGDOptions::RollbackSGDOptions(double lr) : lr_(lr) {}
 
-void RollbackSGDOptions::serialize(
-    torch::serialize::OutputArchive& archive) const {
-  detail::write_double(archive, "lr", lr());
-  detail::write_double(archive, "momentum", momentum());
-  detail::write_double(archive, "dampening", dampening());
-  detail::write_double(archive, "weight_decay", weight_decay());
-  detail::write_int(archive, "nesterov", nesterov() ? 1 : 0);
-  detail::write_rollback_options(archive, rollback());
+const OptionList<RollbackSGDOptions>& RollbackSGDOptions::option_list() {
+  static const auto list =
+      detail::sgd_options<RollbackSGDOptions>(kRollbackSGD)
+          .include(
+              RollbackOptions::option_list(),
+              [](auto& own) -> auto& { return own.rollback(); });
+  return list;
 }
 
-void RollbackSGDOptions::serialize(torch::serialize::InputArchive& archive) {
-  RollbackSGDOptions read(detail::read_double(archive, kRollbackSGD, "lr"));
-  read.momentum(detail::read_double(archive, kRollbackSGD, "momentum"));
-  read.dampening(detail::read_double(archive, kRollbackSGD, "dampening"));
-  read.weight_decay(detail::read_double(archive, kRollbackSGD, "weight_decay"));
-  read.nesterov(detail::read_int(archive, kRollbackSGD, "nesterov", 1) == 1);
-  read.rollback(detail::read_rollback_options(archive, kRollbackSGD, rollback())
-                    .buffers(rollback().buffers()));
-  check(read);
-  *this = read;
+const OptimizerTraits& RollbackSGDOptions::optimizer_traits() {
+  using torch::optim::Optimizer;
+  static const OptimizerTraits traits =
+      OptimizerTraits::of<RollbackSGD>(option_list())
+          .gradient(GradientUse::kDescends)
+          .closure_calls(ClosureCalls::kTwiceAtMost)
+          .state({"momentum_buffer"})
+          .skipped_steps([](const Optimizer& optimizer) {
+            return static_cast<const RollbackSGD&>(optimizer)
+                .rule()
+                .non_finite();
+          })
+          .steps_back([](const Optimizer& optimizer) {
+            const auto& rule =
+                static_cast<const RollbackSGD&>(optimizer).rule();
+            return rule.rollbacks() + rule.gave_up();
+          });
+  return traits;
 }
 
 RollbackSGD::RollbackSGD(
@@ -89,10 +63,7 @@ RollbackSGD::RollbackSGD(
 RollbackSGD::RollbackSGD(
     const std::vector<torch::optim::OptimizerParamGroup>& groups,
     const RollbackSGDOptions& defaults)
-    : IndexedOptimizer(
-          kRollbackSGD,
-          {"momentum_buffer"},
-          std::make_unique<RollbackSGDOptions>(checked(defaults))) {
+    : IndexedOptimizer(std::make_unique<RollbackSGDOptions>(defaults)) {
   add_groups(groups);
   engine_ = std::make_unique<detail::RollbackEngine>(
       kRollbackSGD, *this, own(param_groups().front().options()).rollback());
@@ -101,30 +72,10 @@ RollbackSGD::RollbackSGD(
 
 RollbackSGD::~RollbackSGD() = default;
 
-void RollbackSGD::check_options(
-    const torch::optim::OptimizerOptions& options) const {
-  const auto* given = dynamic_cast<const RollbackSGDOptions*>(&options);
-  TORCH_CHECK(
-      given != nullptr,
-      kRollbackSGD,
-      ": the options of a parameter group must be RollbackSGDOptions");
-  check(*given);
-}
-
-void RollbackSGD::check_agreement(
-    const torch::optim::OptimizerOptions& first,
-    const torch::optim::OptimizerOptions& other) const {
-  TORCH_CHECK(
-      detail::same_rollback_numbers(
-          own(first).rollback(), own(other).rollback()),
-      kRollbackSGD,
-      ": the numbers of rollback must be the same in all parameter groups");
-}
-
 // Groups may have joined, and options may have been changed or loaded.
 void RollbackSGD::use_options() {
   const auto& first = own(param_groups().front().options()).rollback();
-  if (!detail::same_rollback_numbers(engine_->rule().options(), first)) {
+  if (!RollbackOptions::option_list().equal(engine_->rule().options(), first)) {
     engine_->rule().set_options(first);
   }
   std::unordered_set<const void*> known;

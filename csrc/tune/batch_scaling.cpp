@@ -1,14 +1,12 @@
 #include <stepsize/tune/batch_scaling.h>
 
-#include <stepsize/optim/clipped_adamw.h>
-#include <torch/optim/adam.h>
-#include <torch/optim/adamw.h>
+#include <stepsize/state/optimizer_traits.h>
 #include <torch/optim/optimizer.h>
 
 #include <cmath>
 #include <cstddef>
-#include <string>
-#include <tuple>
+#include <iterator>
+#include <optional>
 #include <vector>
 
 #include "csrc/core/check.h"
@@ -61,50 +59,45 @@ struct GroupChange {
   AdamSettings settings;  // with the other rules only lr counts
 };
 
-template <typename Options>
-bool read_adam(const OptimizerOptions& options, AdamSettings& settings) {
-  const auto* adam = dynamic_cast<const Options*>(&options);
-  if (adam == nullptr) return false;
-  settings = {
-      adam->lr(),
-      std::get<0>(adam->betas()),
-      std::get<1>(adam->betas()),
-      adam->eps()};
-  return true;
-}
-
-template <typename Options>
-bool write_adam(OptimizerOptions& options, const AdamSettings& settings) {
-  auto* adam = dynamic_cast<Options*>(&options);
-  if (adam == nullptr) return false;
-  adam->lr(settings.lr)
-      .betas(std::make_tuple(settings.beta1, settings.beta2))
-      .eps(settings.eps);
-  return true;
-}
+// The options of Adam's rule, by role.
+constexpr OptionRole kAdamRoles[] = {
+    OptionRole::kRate,
+    OptionRole::kMomentum,
+    OptionRole::kSecondBeta,
+    OptionRole::kEpsilon};
 
 AdamSettings adam_settings(const OptimizerOptions& options, std::size_t group) {
-  AdamSettings settings{};
+  const OptimizerTraits* const traits = find_traits(options);
+  bool is_adam = traits != nullptr &&
+                 traits->gradient() == GradientUse::kScalesCoordinates;
+  std::vector<double> numbers;
+  for (const OptionRole role : kAdamRoles) {
+    const auto number = is_adam ? traits->options().get(options, role)
+                                : std::optional<double>();
+    is_adam = number.has_value();
+    numbers.push_back(number.value_or(0));
+  }
   TORCH_CHECK(
-      read_adam<torch::optim::AdamOptions>(options, settings) ||
-          read_adam<torch::optim::AdamWOptions>(options, settings) ||
-          read_adam<ClippedAdamWOptions>(options, settings),
-      "scale_lr: the rule adam_sde() is for Adam, AdamW and ClippedAdamW; the "
+      is_adam,
+      "scale_lr: the rule adam_sde() is for Adam, AdamW, ClippedAdamW and what "
+      "says by OptimizerTraits that it scales coordinates as they do; the "
       "options of group ",
       group,
       " are of another class");
-  return settings;
+  return {numbers[0], numbers[1], numbers[2], numbers[3]};
 }
 
 void apply(const GroupChange& change, bool is_adam) {
   if (!is_adam) {
     change.options->set_lr(change.settings.lr);
-  } else if (
-      !write_adam<torch::optim::AdamOptions>(
-          *change.options, change.settings) &&
-      !write_adam<torch::optim::AdamWOptions>(
-          *change.options, change.settings)) {
-    write_adam<ClippedAdamWOptions>(*change.options, change.settings);
+    return;
+  }
+  const auto& list = find_traits(*change.options)->options();
+  const AdamSettings& settings = change.settings;
+  const double numbers[] = {
+      settings.lr, settings.beta1, settings.beta2, settings.eps};
+  for (std::size_t i = 0; i < std::size(numbers); ++i) {
+    list.set(*change.options, kAdamRoles[i], numbers[i]);
   }
 }
 

@@ -6,15 +6,13 @@
 #include <stepsize/curvature/power_iteration.h>
 #include <stepsize/distributed/average.h>
 #include <stepsize/distributed/broadcast.h>
-#include <stepsize/optim/clipped_sgd.h>
-#include <stepsize/optim/rollback_sgd.h>
-#include <torch/optim/sgd.h>
 
 #include <cmath>
 #include <cstddef>
 #include <functional>
 #include <utility>
 
+#include "csrc/state/optimizer_traits.h"
 #include "csrc/tune/lr_loss_pass.h"
 
 namespace stepsize::detail {
@@ -24,52 +22,44 @@ namespace {
 constexpr int64_t kMostIterations = 30;
 constexpr double kTolerance = 0.05;
 
-struct Descent {
-  double momentum;
-  bool nesterov;
-};
-
-template <typename Options>
-std::optional<Descent> descent_of(
-    const torch::optim::OptimizerOptions& options) {
-  const auto* own = dynamic_cast<const Options*>(&options);
-  if (own == nullptr) return std::nullopt;
-  return Descent{own->momentum(), own->nesterov()};
-}
-
-std::optional<Descent> descent(const torch::optim::OptimizerOptions& options) {
-  auto found = descent_of<torch::optim::SGDOptions>(options);
-  if (!found) found = descent_of<ClippedSGDOptions>(options);
-  if (!found) found = descent_of<RollbackSGDOptions>(options);
-  return found;
-}
-
 // What all groups have in common, or nothing.
-std::optional<Descent> common_descent(
-    const std::vector<torch::optim::OptimizerParamGroup>& groups) {
-  const auto first = descent(groups.front().options());
+std::optional<DescentNumbers> common_descent(
+    const torch::optim::Optimizer& optimizer) {
+  if (!descends(optimizer)) return std::nullopt;
+  const OptimizerTraits& traits = *find_traits(optimizer);
+  const auto& groups = optimizer.param_groups();
+  const auto first = descent_numbers(traits, groups.front().options());
   for (const auto& group : groups) {
-    const auto own = descent(group.options());
-    if (!first || !own || own->momentum != first->momentum ||
-        own->nesterov != first->nesterov) {
+    const auto own = descent_numbers(traits, group.options());
+    if (own.momentum != first.momentum || own.nesterov != first.nesterov ||
+        own.dampening >= 1) {
       return std::nullopt;
     }
   }
   return first;
 }
 
-// scale H scale, one factor a parameter.
-LinearOperator scaled(const LinearOperator& op, std::vector<double> scales) {
+// scale (H + decay) scale, both numbers a parameter's own.
+LinearOperator scaled(
+    const LinearOperator& op,
+    std::vector<double> scales,
+    std::vector<double> decays) {
   return function_operator(
-      op.like(), [op, scales = std::move(scales)](const TensorVector& v) {
-        const auto times = [&scales](const TensorVector& vector) {
-          TensorVector product;
-          for (std::size_t i = 0; i < vector.size(); ++i) {
-            product.push_back(vector[i].mul(scales[i]));
+      op.like(),
+      [op, scales = std::move(scales), decays = std::move(decays)](
+          const TensorVector& v) {
+        TensorVector inner;
+        for (std::size_t i = 0; i < v.size(); ++i) {
+          inner.push_back(v[i].mul(scales[i]));
+        }
+        TensorVector product = op.apply(inner);
+        for (std::size_t i = 0; i < v.size(); ++i) {
+          if (decays[i] != 0) {
+            product[i] = product[i].add(inner[i], decays[i]);
           }
-          return product;
-        };
-        return times(op.apply(times(v)));
+          product[i] = product[i].mul(scales[i]);
+        }
+        return product;
       });
 }
 
@@ -125,15 +115,20 @@ std::optional<StabilityLimit> measured_max_stable_lr(
     const TensorVector& buffers,
     Reduction* reduction) {
   const auto& groups = optimizer.param_groups();
-  const auto rule = common_descent(groups);
+  const auto rule = common_descent(optimizer);
   if (!rule) return std::nullopt;
   TensorVector parameters;
   std::vector<double> scales;
+  std::vector<double> decays;
   for (std::size_t g = 0; g < groups.size(); ++g) {
+    const auto own =
+        descent_numbers(*find_traits(optimizer), groups[g].options());
     for (const at::Tensor& parameter : groups[g].params()) {
       if (!parameter.requires_grad()) continue;
       parameters.push_back(parameter);
-      scales.push_back(std::sqrt(ratios[g]));
+      // In the long run a dampened buffer is one of smaller gradients.
+      scales.push_back(std::sqrt(ratios[g] * (1 - own.dampening)));
+      decays.push_back(own.coupled_decay);
     }
   }
   HessianOptions hessian;
@@ -146,7 +141,8 @@ std::optional<StabilityLimit> measured_max_stable_lr(
       mean_hessian(
           [&] { return hessian_operator(loss, parameters, hessian); },
           reduction),
-      std::move(scales));
+      std::move(scales),
+      std::move(decays));
   PowerIterationOptions power;
   power.max_iterations(kMostIterations).tolerance(kTolerance);
   AgreeOnNumbers agree;

@@ -15,9 +15,10 @@ struct StabilityLimit {
 };
 
 /// max_stable_lr() at the present point, for the first group's rate, where the
-/// others are `ratios` times as large: of sqrt(r) H sqrt(r), r the ratio of
-/// each parameter, whose eigenvalues are those of r H. Nothing for rules other
-/// than gradient descent, for groups of different momentum, where the largest
+/// others are `ratios` times as large: of sqrt(r) (H + c) sqrt(r), whose
+/// eigenvalues are those of r (H + c), with the coupled weight decay c of each
+/// parameter and r its ratio times 1 - dampening. Nothing for rules other than
+/// gradient descent, for groups of different momentum, where the largest
 /// eigenvalue is not > 0, and where it is not finite. With a reduction, of the
 /// mean loss over ranks. Leaves gradients behind where the closure calls
 /// backward().

@@ -1,6 +1,5 @@
 #include "csrc/tune/lr_trace_guard.h"
 
-#include <ATen/Context.h>
 #include <ATen/Functions.h>
 #include <ATen/autocast_mode.h>
 #include <c10/core/GradMode.h>
@@ -10,7 +9,6 @@
 #include <cstddef>
 #include <exception>
 #include <functional>
-#include <mutex>
 #include <unordered_set>
 
 #include "csrc/core/overlap.h"

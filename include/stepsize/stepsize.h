@@ -68,7 +68,6 @@
 #include <stepsize/optim/gradient_norm_rollback.h>
 #include <stepsize/optim/growth_trend.h>
 #include <stepsize/optim/indexed_optimizer.h>
-#include <stepsize/optim/momentum_options.h>
 #include <stepsize/optim/optimizer_snapshot.h>
 #include <stepsize/optim/param_groups.h>
 #include <stepsize/optim/power_method_sgd.h>
@@ -88,6 +87,8 @@
 #include <stepsize/schedule/recipe.h>
 #include <stepsize/schedule/schedule.h>
 #include <stepsize/state/optimizer_state.h>
+#include <stepsize/state/optimizer_traits.h>
+#include <stepsize/state/option_list.h>
 #include <stepsize/tune/batch_scaling.h>
 #include <stepsize/tune/batch_size_schedule.h>
 #include <stepsize/tune/early_stopping.h>

@@ -19,6 +19,7 @@ const Reasons& free_types() {
       {"bool", "both values are legal"},
       {"at::Generator", kData},
       {"std::vector<at::Generator>", kData},
+      {"Count", kData},
       {"TensorVector", kData},
       {"LossClosure", kData},
       {"LRProgress", kData},
@@ -28,9 +29,11 @@ const Reasons& free_types() {
       {"std::shared_ptr<Reduction>", kData},
       {"BatchExchange", kEnum},
       {"CheckpointMetric", kEnum},
+      {"ClosureCalls", kEnum},
       {"CooldownShape", kEnum},
       {"CyclicMode", kEnum},
       {"CyclicScaleMode", kEnum},
+      {"GradientUse", kEnum},
       {"HessianMethod", kEnum},
       {"LanczosTarget", kEnum},
       {"LRClosure", kEnum},
@@ -52,6 +55,7 @@ const Reasons& free_types() {
 
 const Reasons& free_knobs() {
   static const Reasons knobs = {
+      {"OptimizerTraits::state", "names"},
       {"PowerMethodSGDOptions::seed", "every seed is one"},
       {"ResumableSamplerOptions::seed", "every seed is one"},
       {"ConnectOptions::address", "names a machine, which may be there or not"},

@@ -165,7 +165,7 @@ TEST(CurvatureLR, FollowsASpikeFromTheNextMeasurementOn) {
   EXPECT_GE(measured_after, 15);
 }
 
-// An optimizer of which nothing is known.
+// An optimizer that has to be described.
 class OfItsOwn : public torch::optim::Optimizer {
  public:
   struct Options : torch::optim::OptimizerCloneableOptions<Options> {
@@ -179,6 +179,11 @@ class OfItsOwn : public torch::optim::Optimizer {
 };
 
 TEST(CurvatureLR, TakesMomentumAndDecayOfEachRuleIntoTheLimit) {
+  describe_optimizer(
+      OptimizerTraits::of<OfItsOwn>(OptionList<OfItsOwn::Options>("OfItsOwn")
+                                        .option("lr", &OfItsOwn::Options::lr)
+                                        .role(OptionRole::kRate))
+          .gradient(GradientUse::kDescends));
   struct Case {
     std::function<std::unique_ptr<torch::optim::Optimizer>(torch::Tensor)> make;
     double expected;

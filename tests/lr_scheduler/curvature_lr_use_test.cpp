@@ -17,6 +17,7 @@
 #include "tests/support/error_text.h"
 #include "tests/support/leaf.h"
 #include "tests/support/numbers.h"
+#include "tests/support/signum.h"
 
 namespace stepsize::test {
 namespace {
@@ -198,6 +199,45 @@ TEST(CurvatureLRUse, RefusesOptimizersThatDoNotDescendAlongTheGradient) {
   EXPECT_THAT(
       refusal(PowerMethodSGD(x)),
       names("PowerMethodSGD", "measures the curvature itself"));
+}
+
+class UsersSGD : public SGD {
+ public:
+  using SGD::SGD;
+};
+class DescribedSGD : public SGD {
+ public:
+  using SGD::SGD;
+};
+
+TEST(CurvatureLRUse, RefusesWhatNothingIsKnownOf) {
+  const std::vector<torch::Tensor> x{leaf({1, 1, 1})};
+  UsersSGD unknown(x, SGDOptions(0.1));
+  EXPECT_THAT(
+      message_of([&] { CurvatureLR{unknown}; }),
+      AllOf(
+          HasSubstr("CurvatureLR: cannot set the rate of "),
+          HasSubstr("UsersSGD, of which nothing says that it descends"),
+          HasSubstr("docs/your_own_optimizer.md")));
+  Signum signum(x);
+  EXPECT_THAT(
+      message_of([&] { CurvatureLR{signum}; }),
+      AllOf(HasSubstr("rate of Signum: "), HasSubstr("takes the signs")));
+  EXPECT_EQ(lr_of(unknown), 0.1);
+}
+
+TEST(CurvatureLRUse, TakesASubclassThatIsDescribed) {
+  describe_optimizer(
+      find_traits(SGDOptions(0))->as<DescribedSGD>("DescribedSGD"));
+  const auto x = leaf({1, 1, 1});
+  DescribedSGD own({x}, SGDOptions(0.1).momentum(0.5));
+  SGD sgd({x}, SGDOptions(0.1).momentum(0.5));
+  CurvatureLR scheduler(own);
+  CurvatureLR reference(sgd);
+  scheduler.observe(trough(x));
+  reference.observe(trough(x));
+  EXPECT_EQ(lr_of(own), lr_of(sgd));
+  EXPECT_NEAR(lr_of(own), 0.5 / 40, 1e-12);
 }
 
 // Beside the bowl |y|^3, whose second derivative at 0 is 0 and computed as NaN.

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "tests/lr_scheduler/support/spec.h"
+#include "tests/support/signum.h"
 
 namespace stepsize::test {
 namespace {
@@ -210,10 +211,10 @@ TEST(Momentum, IsFoundInTheOptimizersOfThisLibrary) {
   for (int i = 0; i < 8; ++i) {
     const auto expected = momenta_of(reference).front();
     seen.insert(expected);
-    const auto* own =
-        dynamic_cast<const MomentumOptions*>(&sgd.param_groups()[0].options());
-    ASSERT_NE(own, nullptr);
-    EXPECT_EQ(own->cycled_momentum(), expected);
+    EXPECT_EQ(
+        dynamic_cast<const ClippedSGDOptions&>(sgd.param_groups()[0].options())
+            .momentum(),
+        expected);
     EXPECT_EQ(
         std::get<0>(dynamic_cast<const ClippedAdamWOptions&>(
                         adamw.param_groups()[0].options())
@@ -225,6 +226,16 @@ TEST(Momentum, IsFoundInTheOptimizersOfThisLibrary) {
     adamw_scheduler.step();
   }
   EXPECT_GT(seen.size(), 4U);
+}
+
+TEST(Momentum, IsFoundByItsRoleInOptionsThatDescribeThemselves) {
+  Signum optimizer({torch::zeros({1}, torch::requires_grad())});
+  OneCycleLR scheduler(optimizer, one_cycle_options());
+  const auto& options =
+      static_cast<const SignumOptions&>(optimizer.param_groups()[0].options());
+  EXPECT_EQ(options.momentum(), 0.95);
+  scheduler.seek(4);
+  EXPECT_LT(options.momentum(), 0.87);
 }
 
 }  // namespace

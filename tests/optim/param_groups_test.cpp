@@ -438,7 +438,7 @@ TEST(ParamGroups, GiveLBFGSOneGroupAndNoMore) {
   groups.group("head", {"head"}).others("body");
   EXPECT_THAT(
       message_of([&] { groups.build(); }),
-      HasSubstr("LBFGS must have one parameter group, got 2"));
+      HasSubstr("torch::optim::LBFGS must have one parameter group, got 2"));
 }
 
 TEST(ParamGroups, RefuseToSetTheOptionsOfOtherGroups) {

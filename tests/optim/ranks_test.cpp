@@ -16,6 +16,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "tests/support/archive_bytes.h"
@@ -116,6 +117,90 @@ TEST(OptimizerRanks, AverageGradientsThatAreThereWithoutAClosure) {
     run.point = problem.point();
     return run;
   });
+}
+
+// What step() says where the second rank has other options than the first.
+template <typename Optimizer, typename Options>
+std::vector<std::string> refusals(const Options& first, const Options& second) {
+  return on_ranks<std::string>(2, [&](const Ranks& ranks) {
+    RankProblem problem;
+    const auto before = problem.point();
+    Optimizer optimizer(
+        problem.parameters(), ranks->rank() == 0 ? first : second);
+    optimizer.set_reduction(ranks);
+    const std::string message = message_of([&] {
+      optimizer.step([&] {
+        problem.clear_gradients();
+        auto loss = own_loss(problem, ranks);
+        if constexpr (!std::is_same_v<Optimizer, PowerMethodSGD>) {
+          loss.backward();
+        }
+        return loss;
+      });
+    });
+    EXPECT_TRUE(problem.point().equal(before));
+    return message;
+  });
+}
+
+void expect_both(
+    const std::vector<std::string>& messages, const std::string& text) {
+  ASSERT_EQ(messages.size(), 2U);
+  for (const std::string& message : messages) {
+    EXPECT_THAT(message, HasSubstr("rank 1: " + text));
+  }
+}
+
+TEST(OptimizerRanks, MustHaveTheSameOptionsOfEveryKind) {
+  using SGD = ClippedSGDOptions;
+  expect_both(
+      refusals<ClippedSGD>(SGD(0.1).momentum(0.9), SGD(0.1).momentum(0.8)),
+      "momentum of group 0 is 0.8, rank 0 has 0.9");
+  expect_both(
+      refusals<ClippedSGD>(SGD(0.1), SGD(0.1).maximize(true)),
+      "maximize of group 0 is 1, rank 0 has 0");
+  expect_both(
+      refusals<ClippedSGD>(
+          SGD(0.1), SGD(0.1).norm_type(NormType::kInfinity).max_norm(2)),
+      "max_norm of group 0 is 2, rank 0 has 1; norm_type of group 0 is 1");
+  expect_both(
+      refusals<ClippedAdamW>(
+          ClippedAdamWOptions(), ClippedAdamWOptions().betas({0.9, 0.99})),
+      "beta2 of group 0 is 0.99, rank 0 has 0.999");
+  expect_both(
+      refusals<RollbackSGD>(
+          RollbackSGDOptions(0.1),
+          RollbackSGDOptions(0.1).rollback(RollbackOptions().window(5))),
+      "window of group 0 is 5, rank 0 has 10");
+  expect_both(
+      refusals<PowerMethodSGD>(
+          PowerMethodSGDOptions(),
+          PowerMethodSGDOptions().tracker(
+              SharpnessTrackerOptions().safety(0.25))),
+      "safety of group 0 is 0.25, rank 0 has 0.5");
+}
+
+// A scheduler that is another one on this rank, say.
+TEST(OptimizerRanks, FindOptionsThatChangeLater) {
+  const auto messages = on_ranks<std::string>(2, [](const Ranks& ranks) {
+    RankProblem problem;
+    ClippedSGD optimizer(
+        problem.parameters(), ClippedSGDOptions(0.1).momentum(0.9));
+    optimizer.set_reduction(ranks);
+    const auto step = [&] {
+      optimizer.step([&] { return with_backward(problem, ranks); });
+    };
+    step();
+    step();
+    auto& options =
+        static_cast<ClippedSGDOptions&>(optimizer.param_groups()[0].options());
+    // Alike on all ranks, it may change.
+    options.momentum(0.85);
+    step();
+    if (ranks->rank() == 1) options.weight_decay(0.5);
+    return message_of(step);
+  });
+  expect_both(messages, "weight_decay of group 0 is 0.5, rank 0 has 0");
 }
 
 // Twenty steps, of which one is far too long.

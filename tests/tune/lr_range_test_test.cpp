@@ -1,6 +1,7 @@
 #include <stepsize/tune/lr_range_test.h>
 
 #include <gtest/gtest.h>
+#include <stepsize/lr_scheduler/curvature_lr.h>
 #include <torch/torch.h>
 
 #include <cmath>
@@ -196,6 +197,83 @@ TEST(LRRangeTest, MeasuresTheLimitOfStability) {
     EXPECT_FALSE(limit([](auto& w) {
       return torch::optim::Adam({w}, torch::optim::AdamOptions(0.1));
     }));
+  }
+}
+
+// Of the curvatures 1, 3 and 40, with that optimizer.
+std::optional<double> limit_on_a_quadratic(
+    const SGDOptions& options, MomentumLimit kind) {
+  auto w = leaf({1, 1, 1});
+  const auto curvature = torch::tensor({1.0, 3.0, 40.0}, torch::kFloat64);
+  SGD optimizer({w}, options);
+  torch::manual_seed(4);
+  return lr_range_test(
+             {w},
+             optimizer,
+             [&] { return (curvature * w.square()).sum() / 2; },
+             LRRangeTestOptions()
+                 .num_iterations(4)
+                 .closure(LRClosure::kReturnsGraph)
+                 .momentum_limit(kind)
+                 .measure_max_stable_lr(true))
+      .max_stable_lr;
+}
+
+TEST(LRRangeTest, TheLimitCountsWeightDecayAndDampening) {
+  constexpr auto kQuadratic = MomentumLimit::kQuadratic;
+  constexpr auto kEffective = MomentumLimit::kEffectiveRate;
+  const auto sgd = SGDOptions(0.1).weight_decay(60);
+  // 2 / (40 + 60).
+  EXPECT_NEAR(limit_on_a_quadratic(sgd, kQuadratic).value(), 0.02, 2e-4);
+  const auto dampened =
+      SGDOptions(0.1).weight_decay(60).momentum(0.5).dampening(0.25);
+  // (2 + 2 m) / (1 - d) / 100 and (2 - 2 m) / (1 - d) / 100.
+  EXPECT_NEAR(limit_on_a_quadratic(dampened, kQuadratic).value(), 0.04, 4e-4);
+  EXPECT_NEAR(
+      limit_on_a_quadratic(dampened, kEffective).value(), 0.04 / 3, 2e-4);
+  // Without momentum there is nothing to dampen.
+  EXPECT_NEAR(
+      limit_on_a_quadratic(SGDOptions(0.1).dampening(0.5), kQuadratic).value(),
+      0.05,
+      5e-4);
+  // Nothing of the gradient enters the buffer: there is no limit.
+  EXPECT_FALSE(limit_on_a_quadratic(
+      SGDOptions(0.1).momentum(0.5).dampening(1), kQuadratic));
+}
+
+// Just below the limit gradient descent comes to rest, just above it leaves.
+TEST(LRRangeTest, TheLimitIsWhereSGDBeginsToDiverge) {
+  auto options = SGDOptions(0.1).weight_decay(60).momentum(0.5).dampening(0.25);
+  const double limit =
+      limit_on_a_quadratic(options, MomentumLimit::kQuadratic).value();
+  const auto size_after = [&](double lr) {
+    auto w = leaf({1, 1, 1});
+    const auto curvature = torch::tensor({1.0, 3.0, 40.0}, torch::kFloat64);
+    SGD optimizer({w}, options.lr(lr));
+    for (int i = 0; i < 800; ++i) {
+      w.mutable_grad() = curvature * w.detach();
+      optimizer.step();
+    }
+    return w.norm().item<double>();
+  };
+  EXPECT_LT(size_after(0.95 * limit), 1e-3);
+  EXPECT_GT(size_after(1.05 * limit), 1e3);
+}
+
+TEST(LRRangeTest, TheLimitIsTheOneOfCurvatureLR) {
+  const auto options = SGDOptions(0.1).weight_decay(60).momentum(0.5);
+  for (const auto kind :
+       {MomentumLimit::kQuadratic, MomentumLimit::kEffectiveRate}) {
+    auto w = leaf({1, 1, 1});
+    const auto curvature = torch::tensor({1.0, 3.0, 40.0}, torch::kFloat64);
+    SGD optimizer({w}, options);
+    CurvatureLR scheduler(
+        optimizer,
+        CurvatureLROptions().momentum_limit(kind).tracker(
+            SharpnessTrackerOptions().safety(1)));
+    scheduler.observe((curvature * w.square()).sum() / 2);
+    const double lr = optimizer.param_groups()[0].options().get_lr();
+    EXPECT_NEAR(limit_on_a_quadratic(options, kind).value(), lr, 0.01 * lr);
   }
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <stepsize/state/option_list.h>
 #include <torch/arg.h>
 
 #include <cstdint>
@@ -29,6 +30,9 @@ class SharpnessTrackerOptions {
   /// Share of the old value where a smaller one is measured; in [0, 1). A
   /// larger one counts at once.
   TORCH_ARG(double, decay) = 0.99;
+
+ public:
+  static const OptionList<SharpnessTrackerOptions>& option_list();
 };
 
 /// Turns measured sharpness (the Hessian's eigenvalue of largest magnitude,

@@ -75,17 +75,16 @@ class CurvatureLROptions {
 /// come to rates of their own: let one observe and send its rates to the
 /// others.
 ///
-/// With the momentum m of torch::optim::SGD, ClippedSGD or RollbackSGD the rate
-/// is 1 - m times as large, so that the effective rate, that over 1 - m, is the
-/// same; MomentumLimit::kQuadratic asks for 1 + m times, with Nesterov's
-/// (1 + m) / (1 + 2 m). Coupled weight decay adds to lambda. Both are read anew
-/// each time. Momentum with dampening is refused. Of optimizers of your own
-/// nothing is known: set a factor.
+/// With momentum m the rate is 1 - m times as large, so that the effective
+/// rate, that over 1 - m, is the same; MomentumLimit::kQuadratic asks for 1 + m
+/// times, with Nesterov's (1 + m) / (1 + 2 m). Coupled weight decay adds to
+/// lambda. Both are read anew each time. Momentum with dampening is refused.
 ///
-/// When not to use it: for Adam's kin, whose limit is that of the
-/// preconditioned Hessian and not of this one, LBFGS and PowerMethodSGD: the
-/// constructor refuses those that it knows. Beside a scheduler that writes
-/// rates as well: give that as `schedule`.
+/// Optimizers take part whose OptimizerTraits say that they descend along the
+/// gradient: torch::optim::SGD, ClippedSGD, RollbackSGD, and yours where you
+/// have described it. All others are refused. For Adam's kin the limit is that
+/// of the preconditioned Hessian and not of this one. When not to use it:
+/// beside a scheduler that writes rates as well; give that as `schedule`.
 ///
 /// Cost: with a loss, a measurement takes a gradient that keeps its graph,
 /// which your backward() computes again, and a product of 1.5 to 2.8 gradients;
@@ -95,9 +94,9 @@ class CurvatureLROptions {
 class CurvatureLR : public StatefulLR {
  public:
   /// Throws c10::Error where an option is out of its range, for an optimizer
-  /// that is no descent along the gradient (Adam, AdamW, RMSprop, Adagrad,
-  /// LBFGS, ClippedAdamW) or measures for itself (PowerMethodSGD), and for
-  /// momentum with dampening, which step() and observe() refuse as well: the
+  /// that is no descent along the gradient or measures for itself, for one of
+  /// which nothing is known, a subclass of SGD say, and for momentum with
+  /// dampening, which step() and observe() refuse as well: the
   /// first gradient is not dampened, and one rate cannot suit both.
   explicit CurvatureLR(
       torch::optim::Optimizer& optimizer,

@@ -9,9 +9,9 @@
 namespace stepsize {
 
 /// Where a scheduler that cycles the momentum finds it in an optimizer's
-/// options. It knows LibTorch's own (`momentum` of SGD and RMSprop, the first
-/// of the `betas` of Adam and AdamW) and all that are MomentumOptions. of()
-/// teaches it another options type:
+/// options: it knows LibTorch's own (`momentum` of SGD and RMSprop, the first
+/// of the `betas` of Adam and AdamW) and all whose OptimizerTraits have an
+/// option of the role kMomentum. of() teaches it another options type:
 ///
 ///     auto access = MomentumAccess::of<LionOptions>(
 ///         [](const LionOptions& o) { return o.beta1(); },
@@ -27,14 +27,14 @@ class MomentumAccess {
   /// Sets the momentum; called only where Get has found one.
   using Set = std::function<void(torch::optim::OptimizerOptions&, double)>;
 
-  /// Knows LibTorch's SGD, Adam, AdamW and RMSprop.
+  /// Knows what has OptimizerTraits.
   MomentumAccess() = default;
 
-  /// Asks `get` and `set` first, and knows LibTorch's own besides.
+  /// Asks `get` and `set` first.
   MomentumAccess(Get get, Set set)
       : get_(std::move(get)), set_(std::move(set)) {}
 
-  /// An access for `Options` (and LibTorch's own) from two functions:
+  /// An access for `Options` from two functions, and for what is known:
   /// double get(const Options&) and void set(Options&, double).
   template <typename Options, typename Getter, typename Setter>
   static MomentumAccess of(Getter get, Setter set) {

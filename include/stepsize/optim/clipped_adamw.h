@@ -1,7 +1,7 @@
 #pragma once
 
 #include <stepsize/optim/clipped_optimizer.h>
-#include <stepsize/optim/momentum_options.h>
+#include <stepsize/state/optimizer_traits.h>
 #include <torch/arg.h>
 
 #include <memory>
@@ -12,9 +12,7 @@ namespace stepsize {
 
 /// Options of ClippedAdamW, named and preset as torch::optim::AdamWOptions
 /// where both have them.
-class ClippedAdamWOptions
-    : public torch::optim::OptimizerCloneableOptions<ClippedAdamWOptions>,
-      public MomentumOptions {
+class ClippedAdamWOptions : public ListedOptions<ClippedAdamWOptions> {
  public:
   /// `lr`: step size, finite and >= 0.
   ClippedAdamWOptions(double lr = 1e-3);  // NOLINT: implicit, as LibTorch's
@@ -38,14 +36,8 @@ class ClippedAdamWOptions
   TORCH_ARG(NonFiniteGradient, non_finite) = NonFiniteGradient::kSkip;
 
  public:
-  double get_lr() const override { return lr(); }
-  void set_lr(const double lr) override { lr_ = lr; }
-  double cycled_momentum() const override { return std::get<0>(betas_); }
-  void set_cycled_momentum(double momentum) override {
-    std::get<0>(betas_) = momentum;
-  }
-  void serialize(torch::serialize::InputArchive& archive) override;
-  void serialize(torch::serialize::OutputArchive& archive) const override;
+  static const OptionList<ClippedAdamWOptions>& option_list();
+  static const OptimizerTraits& optimizer_traits();
 };
 
 /// AdamW (Loshchilov and Hutter, Decoupled Weight Decay Regularization, 2019)
@@ -79,8 +71,6 @@ class ClippedAdamW : public ClippedOptimizer {
       const ClippedAdamWOptions& defaults = {});
 
  protected:
-  void check_options(
-      const torch::optim::OptimizerOptions& options) const override;
   ClipOptions clip_options(
       const torch::optim::OptimizerOptions& options) const override;
   void update_group(

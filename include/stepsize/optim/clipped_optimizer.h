@@ -53,6 +53,9 @@ class ClippedOptimizer : public IndexedOptimizer {
   int64_t skipped_steps() const;
 
  protected:
+  /// As those of IndexedOptimizer.
+  explicit ClippedOptimizer(
+      std::unique_ptr<torch::optim::OptimizerOptions> defaults);
   ClippedOptimizer(
       std::string kind,
       std::vector<std::string> slots,
@@ -68,10 +71,6 @@ class ClippedOptimizer : public IndexedOptimizer {
       const std::vector<at::Tensor>& parameters,
       const std::vector<at::Tensor>& gradients,
       const at::Tensor& grad_scale) = 0;
-
-  void check_agreement(
-      const torch::optim::OptimizerOptions& first,
-      const torch::optim::OptimizerOptions& other) const override;
 
   void save_counters(torch::serialize::OutputArchive& archive) const override;
   std::function<void()> read_counters(

@@ -1,7 +1,7 @@
 #pragma once
 
 #include <stepsize/optim/clipped_optimizer.h>
-#include <stepsize/optim/momentum_options.h>
+#include <stepsize/state/optimizer_traits.h>
 #include <torch/arg.h>
 
 #include <memory>
@@ -11,9 +11,7 @@ namespace stepsize {
 
 /// Options of ClippedSGD, named and preset as torch::optim::SGDOptions where
 /// both have them.
-class ClippedSGDOptions
-    : public torch::optim::OptimizerCloneableOptions<ClippedSGDOptions>,
-      public MomentumOptions {
+class ClippedSGDOptions : public ListedOptions<ClippedSGDOptions> {
  public:
   /// `lr`: step size, finite and >= 0.
   ClippedSGDOptions(double lr);  // NOLINT: implicit, as LibTorch's
@@ -44,12 +42,8 @@ class ClippedSGDOptions
   TORCH_ARG(NonFiniteGradient, non_finite) = NonFiniteGradient::kSkip;
 
  public:
-  double get_lr() const override { return lr(); }
-  void set_lr(const double lr) override { lr_ = lr; }
-  double cycled_momentum() const override { return momentum(); }
-  void set_cycled_momentum(double momentum) override { momentum_ = momentum; }
-  void serialize(torch::serialize::InputArchive& archive) override;
-  void serialize(torch::serialize::OutputArchive& archive) const override;
+  static const OptionList<ClippedSGDOptions>& option_list();
+  static const OptimizerTraits& optimizer_traits();
 };
 
 /// Stochastic gradient descent with the gradient clipped to a norm, in one pass
@@ -78,8 +72,6 @@ class ClippedSGD : public ClippedOptimizer {
       const ClippedSGDOptions& defaults);
 
  protected:
-  void check_options(
-      const torch::optim::OptimizerOptions& options) const override;
   ClipOptions clip_options(
       const torch::optim::OptimizerOptions& options) const override;
   void update_group(

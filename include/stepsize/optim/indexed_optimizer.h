@@ -1,6 +1,7 @@
 #pragma once
 
 #include <stepsize/state/optimizer_state.h>
+#include <stepsize/state/optimizer_traits.h>
 #include <torch/optim/optimizer.h>
 
 #include <cstddef>
@@ -84,7 +85,12 @@ class IndexedOptimizer : public torch::optim::Optimizer,
     std::vector<int64_t> steps;
   };
 
-  /// `slots` names the kinds of state. The groups follow by add_groups().
+  /// Of DescribedOptions, which tell name and kinds of state: throws c10::Error
+  /// where one is out of range. The groups follow by add_groups().
+  explicit IndexedOptimizer(
+      std::unique_ptr<torch::optim::OptimizerOptions> defaults);
+  /// Of other options; check_options() is to be overridden then. `slots` names
+  /// the kinds of state.
   IndexedOptimizer(
       std::string kind,
       std::vector<std::string> slots,
@@ -95,10 +101,11 @@ class IndexedOptimizer : public torch::optim::Optimizer,
 
   /// Throws c10::Error where options are of another class or out of range.
   virtual void check_options(
-      const torch::optim::OptimizerOptions& options) const = 0;
+      const torch::optim::OptimizerOptions& options) const;
 
   /// Throws c10::Error where two groups' options, which are in range, cannot
-  /// stand in one optimizer.
+  /// stand in one optimizer: by default, where one that the list marks so is
+  /// not the same in both.
   virtual void check_agreement(
       const torch::optim::OptimizerOptions& first,
       const torch::optim::OptimizerOptions& other) const;
@@ -141,6 +148,7 @@ class IndexedOptimizer : public torch::optim::Optimizer,
 
   std::string kind_;
   std::vector<std::string> slot_names_;
+  const OptimizerTraits* traits_ = nullptr;
   std::vector<GroupState> states_;
   std::shared_ptr<Reduction> reduction_;
 };

@@ -4,7 +4,7 @@
 #include <stepsize/curvature/max_stable_lr.h>
 #include <stepsize/curvature/sharpness_tracker.h>
 #include <stepsize/optim/indexed_optimizer.h>
-#include <stepsize/optim/momentum_options.h>
+#include <stepsize/state/optimizer_traits.h>
 #include <torch/arg.h>
 
 #include <cstddef>
@@ -20,9 +20,7 @@ namespace stepsize {
 
 /// Options of PowerMethodSGD. The first six are a group's own, the others
 /// must be the same in all groups.
-class PowerMethodSGDOptions
-    : public torch::optim::OptimizerCloneableOptions<PowerMethodSGDOptions>,
-      public MomentumOptions {
+class PowerMethodSGDOptions : public ListedOptions<PowerMethodSGDOptions> {
  public:
   /// `lr`: a factor of the measured rate, which a scheduler may move; finite
   /// and >= 0.
@@ -59,12 +57,8 @@ class PowerMethodSGDOptions
   TORCH_ARG(int64_t, seed) = 0;
 
  public:
-  double get_lr() const override { return lr(); }
-  void set_lr(const double lr) override { lr_ = lr; }
-  double cycled_momentum() const override { return momentum(); }
-  void set_cycled_momentum(double momentum) override { momentum_ = momentum; }
-  void serialize(torch::serialize::InputArchive& archive) override;
-  void serialize(torch::serialize::OutputArchive& archive) const override;
+  static const OptionList<PowerMethodSGDOptions>& option_list();
+  static const OptimizerTraits& optimizer_traits();
 };
 
 /// Stochastic gradient descent that measures its rate:
@@ -152,11 +146,6 @@ class PowerMethodSGD : public IndexedOptimizer {
   const std::string& fallback_reason() const { return fallback_reason_; }
 
  protected:
-  void check_options(
-      const torch::optim::OptimizerOptions& options) const override;
-  void check_agreement(
-      const torch::optim::OptimizerOptions& first,
-      const torch::optim::OptimizerOptions& other) const override;
   void save_counters(torch::serialize::OutputArchive& archive) const override;
   std::function<void()> read_counters(
       torch::serialize::InputArchive& archive) override;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <stepsize/state/option_list.h>
 #include <torch/arg.h>
 #include <torch/optim/optimizer.h>
 
@@ -70,6 +71,10 @@ class RollbackOptions {
   /// of BatchNorm: module->buffers(). A save does not hold on to which they
   /// are, but to what they were at the earlier point.
   TORCH_ARG(std::vector<at::Tensor>, buffers);
+
+ public:
+  /// All but the buffers, which are in no archive.
+  static const OptionList<RollbackOptions>& option_list();
 };
 
 }  // namespace stepsize

@@ -1,8 +1,8 @@
 #pragma once
 
 #include <stepsize/optim/indexed_optimizer.h>
-#include <stepsize/optim/momentum_options.h>
 #include <stepsize/optim/rollback_rule.h>
+#include <stepsize/state/optimizer_traits.h>
 #include <torch/arg.h>
 
 #include <functional>
@@ -17,9 +17,7 @@ class RollbackEngine;
 
 /// Options of RollbackSGD, named and preset as torch::optim::SGDOptions where
 /// both have them.
-class RollbackSGDOptions
-    : public torch::optim::OptimizerCloneableOptions<RollbackSGDOptions>,
-      public MomentumOptions {
+class RollbackSGDOptions : public ListedOptions<RollbackSGDOptions> {
  public:
   /// `lr`: step size, finite and >= 0.
   RollbackSGDOptions(double lr);  // NOLINT: implicit, as LibTorch's
@@ -38,12 +36,8 @@ class RollbackSGDOptions
   TORCH_ARG(RollbackOptions, rollback);
 
  public:
-  double get_lr() const override { return lr(); }
-  void set_lr(const double lr) override { lr_ = lr; }
-  double cycled_momentum() const override { return momentum(); }
-  void set_cycled_momentum(double momentum) override { momentum_ = momentum; }
-  void serialize(torch::serialize::InputArchive& archive) override;
-  void serialize(torch::serialize::OutputArchive& archive) const override;
+  static const OptionList<RollbackSGDOptions>& option_list();
+  static const OptimizerTraits& optimizer_traits();
 };
 
 /// Stochastic gradient descent that takes back the steps that made the gradient
@@ -101,11 +95,6 @@ class RollbackSGD : public IndexedOptimizer {
   void forget_point();
 
  protected:
-  void check_options(
-      const torch::optim::OptimizerOptions& options) const override;
-  void check_agreement(
-      const torch::optim::OptimizerOptions& first,
-      const torch::optim::OptimizerOptions& other) const override;
   void save_counters(torch::serialize::OutputArchive& archive) const override;
   std::function<void()> read_counters(
       torch::serialize::InputArchive& archive) override;

@@ -83,11 +83,12 @@ class LRRangeTestOptions {
   TORCH_ARG(std::vector<at::Generator>, generators);
   /// Whether to measure the limit of stability, at the start and where the loss
   /// was lowest, and to suggest nothing above the larger of the two:
-  /// max_stable_lr() of the largest eigenvalue of the Hessian, in which each
-  /// parameter counts by the ratio of its group's rate to the first one's. For
-  /// gradient descent (torch::optim::SGD, ClippedSGD, RollbackSGD) with the
-  /// same momentum in all groups: else there is no such limit, and the result
-  /// has none. Evaluates the closure some more times before the sweep and after
+  /// max_stable_lr() of the largest eigenvalue of the Hessian plus the coupled
+  /// weight decay, in which each parameter counts by the ratio of its group's
+  /// rate to the first one's and by 1 - dampening. For optimizers whose
+  /// OptimizerTraits say that they descend along the gradient, with the same
+  /// momentum in all groups: else there is no such limit, and the result has
+  /// none. Evaluates the closure some more times before the sweep and after
   /// it, which must then see the same data each time; once each where it
   /// returns its graph. Takes one more copy of parameters and buffers.
   TORCH_ARG(bool, measure_max_stable_lr) = false;
