@@ -6,11 +6,7 @@
 #include <stepsize/lr_scheduler/one_cycle_lr.h>
 #include <stepsize/lr_scheduler/reduce_lr_on_plateau.h>
 #include <stepsize/lr_scheduler/step_lr.h>
-#include <stepsize/optim/clipped_adamw.h>
-#include <stepsize/optim/clipped_sgd.h>
 #include <stepsize/optim/gradient_norm_rollback.h>
-#include <stepsize/optim/power_method_sgd.h>
-#include <stepsize/optim/rollback_sgd.h>
 
 #include <memory>
 #include <type_traits>
@@ -19,6 +15,7 @@
 #include "tests/support/archive_bytes.h"
 #include "tests/support/error_text.h"
 #include "tests/support/leaf.h"
+#include "tests/support/own_optimizers.h"
 
 namespace stepsize::test {
 namespace {
@@ -38,9 +35,6 @@ constexpr bool kStaysPut =
     !std::is_move_constructible_v<T> && !std::is_copy_constructible_v<T> &&
     !std::is_move_assignable_v<T> && !std::is_copy_assignable_v<T>;
 
-static_assert(kMoves<ClippedSGD>);
-static_assert(kMoves<ClippedAdamW>);
-static_assert(kMoves<PowerMethodSGD>);
 // These, or others, hold references to them.
 static_assert(kStaysPut<RollbackSGD>);
 static_assert(kStaysPut<GradientNormRollback>);
@@ -93,19 +87,16 @@ void expect_goes_on_after_a_move(const Options& options) {
   EXPECT_EQ(after.kind(), unmoved.kind());
 }
 
-TEST(MovedOptimizer, ClippedSGDGoesOnBitForBit) {
-  expect_goes_on_after_a_move<ClippedSGD>(
-      ClippedSGDOptions(0.01).momentum(0.9));
-}
-
-TEST(MovedOptimizer, ClippedAdamWGoesOnBitForBit) {
-  expect_goes_on_after_a_move<ClippedAdamW>(
-      ClippedAdamWOptions(0.01).amsgrad(true));
-}
-
-TEST(MovedOptimizer, PowerMethodSGDGoesOnBitForBit) {
-  expect_goes_on_after_a_move<PowerMethodSGD>(
-      PowerMethodSGDOptions().momentum(0.5));
+TEST(MovedOptimizer, GoesOnBitForBit) {
+  for_each_own_optimizer([](const auto& own) {
+    using Own = std::decay_t<decltype(own)>;
+    using Optimizer = typename Own::Optimizer;
+    SCOPED_TRACE(own.name);
+    if constexpr (!kStaysPut<Optimizer>) {
+      static_assert(kMoves<Optimizer>);
+      expect_goes_on_after_a_move<Optimizer>(own.options);
+    }
+  });
 }
 
 TEST(MovedOptimizer, LeavesOneBehindThatRefusesToStep) {

@@ -1,19 +1,18 @@
 // The optimizers' options, checked when one is made and in every step.
 
-#include <stepsize/optim/clipped_adamw.h>
-#include <stepsize/optim/clipped_sgd.h>
 #include <stepsize/optim/param_groups.h>
-#include <stepsize/optim/power_method_sgd.h>
-#include <stepsize/optim/rollback_sgd.h>
 #include <torch/nn/modules/linear.h>
 
+#include <map>
 #include <memory>
+#include <set>
 #include <string>
-#include <tuple>
+#include <vector>
 
 #include "tests/hardening/option_table.h"
 #include "tests/support/leaf.h"
 #include "tests/support/numbers.h"
+#include "tests/support/own_optimizers.h"
 
 namespace stepsize::test {
 namespace {
@@ -32,155 +31,113 @@ void measured_step_with(const PowerMethodSGDOptions& options) {
   optimizer.step([&w] { return w.pow(2).sum(); });
 }
 
+// A step with the options of a class of this library as they are, of which one
+// is set after: by a scheduler or a user.
+template <typename Own>
+void step_own(const Own& own, const typename Own::Options& options) {
+  const torch::Tensor w = leaf({1, -2});
+  typename Own::Optimizer optimizer({w}, options);
+  optimizer.step([&] {
+    const torch::Tensor loss = w.pow(2).sum();
+    w.mutable_grad() = torch::Tensor();
+    if (!own.options.traits().wants_graph()) loss.backward();
+    return loss;
+  });
+}
+
 // Options that come to a second group are checked as those of the first are.
-template <typename Optimizer, typename Options>
-void add_group_with(const Options& fine, const Options& options) {
-  Optimizer optimizer({leaf({1})}, fine);
+template <typename Own>
+void add_own_group(const Own& own, const typename Own::Options& options) {
+  typename Own::Optimizer optimizer({leaf({1})}, own.options);
   torch::optim::OptimizerParamGroup group({leaf({2})});
-  group.set_options(std::make_unique<Options>(options));
+  group.set_options(std::make_unique<typename Own::Options>(options));
   optimizer.add_param_group(group);
 }
 
 // What a scheduler or a user writes later is checked by the next step.
-template <typename Optimizer, typename Options>
-void write_rate(const Options& fine, double rate) {
-  Optimizer optimizer({leaf({1})}, fine);
+template <typename Own>
+void write_own_rate(const Own& own, double rate) {
+  typename Own::Optimizer optimizer({leaf({1})}, own.options);
   optimizer.param_groups().front().options().set_lr(rate);
   optimizer.step([] { return torch::zeros({}).requires_grad_(); });
 }
 
-template <typename Optimizer, typename Options>
-void add_sgd_knobs(OptionCases cases) {
-  cases
-      .number(
-          "lr",
-          kNegative,
-          {0, kSmallest, kHuge},
-          [](double v) { step_with<Optimizer>(Options(v)); })
-      .number(
-          "lr",
-          kNegative,
-          {},
-          [](double v) { add_group_with<Optimizer>(Options(0.1), Options(v)); })
-      .number(
-          "lr",
-          kNegative,
-          {},
-          [](double v) { write_rate<Optimizer>(Options(0.1), v); })
-      .number(
-          "momentum",
-          kNotBelowOne,
-          {0, kBelowOne},
-          [](double v) { step_with<Optimizer>(Options(0.1).momentum(v)); })
-      .number(
-          "dampening",
-          kNotFinite,
-          {-kHuge, 0, kHuge},
-          [](double v) {
-            step_with<Optimizer>(Options(0.1).momentum(0.5).dampening(v));
-          })
-      .number("weight_decay", kNegative, {0, kHuge}, [](double v) {
-        step_with<Optimizer>(Options(0.1).weight_decay(v));
-      });
-  cases.refuses("nesterov", "true", {"nesterov", "got momentum 0"}, [] {
-    step_with<Optimizer>(Options(0.1).nesterov(true));
-  });
+struct Values {
+  std::vector<double> refused;
+  std::vector<double> taken;
+};
+
+// Of the rules that an option of the list may have, by their text.
+const Values* values_of(const std::string& rule) {
+  static const std::map<std::string, Values> all = {
+      {"finite and >= 0", {kNegative, {0, kSmallest, kHuge}}},
+      {"in [0, 1)", {kNotBelowOne, {0, kBelowOne}}},
+      {"finite", {kNotFinite, {-kHuge, 0, kHuge}}},
+      {"> 0", {{0, -1, kNaN, -kInfinity}, {kSmallest, kHuge, kInfinity}}}};
+  const auto found = all.find(rule);
+  return found == all.end() ? nullptr : &found->second;
 }
 
-void add_clipped_sgd(OptionTable& table) {
-  OptionCases cases(table, "ClippedSGDOptions", "ClippedSGD");
-  add_sgd_knobs<ClippedSGD, ClippedSGDOptions>(cases);
-  cases.number(
-      "max_norm",
-      {0, -1, kNaN, -kInfinity},
-      {kSmallest, kHuge, kInfinity},
-      [](double v) {
-        step_with<ClippedSGD>(ClippedSGDOptions(0.1).max_norm(v));
-      });
-  cases.refuses("norm_type", "5", {"norm_type", "got 5"}, [] {
-    step_with<ClippedSGD>(
-        ClippedSGDOptions(0.1).norm_type(static_cast<NormType>(5)));
-  });
-  cases.refuses("non_finite", "5", {"non_finite", "got 5"}, [] {
-    step_with<ClippedSGD>(
-        ClippedSGDOptions(0.1).non_finite(static_cast<NonFiniteGradient>(5)));
-  });
+// Options of a pair are two in a list, and one knob.
+std::string knob_of(const std::string& option) {
+  return option == "beta1" || option == "beta2" ? "betas" : option;
 }
 
-// Messages say which of the two it is.
-void add_betas(OptionCases& cases) {
-  const auto use = [](double beta1, double beta2) {
-    step_with<ClippedAdamW>(ClippedAdamWOptions().betas({beta1, beta2}));
+// A row for each option of the class's list whose rule is a usual one.
+template <typename Own>
+void add_listed(OptionTable& table, const Own& own) {
+  const OptimizerTraits& traits = own.options.traits();
+  const auto& list = traits.options();
+  OptionCases cases(table, traits.name() + "Options", traits.name());
+  const auto with = [own, list](const std::string& option, double value) {
+    auto options = own.options;
+    list.set(options, option, value);
+    return options;
   };
-  for (const double value : kNotBelowOne) {
-    const std::string text = text_of(value);
-    cases
-        .refuses(
-            "betas",
-            "{" + text + ", 0.9}",
-            {"beta1", "got " + text},
-            [=] { use(value, 0.9); })
-        .refuses("betas", "{0.9, " + text + "}", {"beta2", "got " + text}, [=] {
-          use(0.9, value);
-        });
+  for (const OptionField& field : list.fields()) {
+    const std::string option = field.name;
+    const std::string knob = knob_of(option);
+    if (field.kind == OptionKind::kChoice) {
+      const auto beyond = static_cast<double>(field.choices.size()) + 3;
+      const std::string text = text_of(static_cast<int64_t>(beyond));
+      cases.refuses(knob, text, {option, "got " + text}, [=] {
+        step_own(own, with(option, beyond));
+      });
+    }
+    const Values* const values = values_of(field.rule);
+    if (values == nullptr) continue;
+    for (const double value : values->refused) {
+      const std::string text = text_of(value);
+      const std::vector<std::string> says = {option, "got " + text};
+      cases.refuses(
+          knob, text, says, [=] { step_own(own, with(option, value)); });
+      cases.refuses(
+          knob, text, says, [=] { add_own_group(own, with(option, value)); });
+      if (field.role == OptionRole::kRate) {
+        cases.refuses(knob, text, says, [=] { write_own_rate(own, value); });
+      }
+    }
+    for (const double value : values->taken) {
+      cases.takes(
+          knob, text_of(value), [=] { step_own(own, with(option, value)); });
+    }
   }
-  cases.takes("betas", "{0, 0}", [=] { use(0, 0); })
-      .takes("betas", "{1 - e, 1 - e}", [=] { use(kBelowOne, kBelowOne); });
 }
 
-void add_clipped_adamw(OptionTable& table) {
-  using Options = ClippedAdamWOptions;
-  OptionCases cases(table, "ClippedAdamWOptions", "ClippedAdamW");
-  const auto step = step_with<ClippedAdamW, Options>;
-  add_betas(cases);
-  cases
-      .number(
-          "lr",
-          kNegative,
-          {0, kSmallest, kHuge},
-          [step](double v) { step(Options(v)); })
-      .number(
-          "eps",
-          kNegative,
-          {0, kHuge},
-          [step](double v) { step(Options().eps(v)); })
-      .number(
-          "weight_decay",
-          kNegative,
-          {0, kHuge},
-          [step](double v) { step(Options().weight_decay(v)); })
-      .number(
-          "max_norm",
-          {0, -1, kNaN, -kInfinity},
-          {kSmallest, kHuge, kInfinity},
-          [step](double v) { step(Options().max_norm(v)); })
-      .number("lr", kNegative, {}, [](double v) {
-        add_group_with<ClippedAdamW>(Options(), Options(v));
+template <typename Optimizer, typename Options>
+void add_nesterov(OptionTable& table, const std::string& name) {
+  OptionCases(table, name + "Options", name)
+      .refuses("nesterov", "true", {"nesterov", "got momentum 0"}, [] {
+        step_with<Optimizer>(Options(0.1).nesterov(true));
       });
 }
 
 void add_power_method(OptionTable& table) {
   using Options = PowerMethodSGDOptions;
   OptionCases cases(table, "PowerMethodSGDOptions", "PowerMethodSGD");
-  cases
-      .number(
-          "lr",
-          kNegative,
-          {0, kSmallest, kHuge},
-          [](double v) { measured_step_with(Options(v)); })
-      .number(
-          "momentum",
-          kNotBelowOne,
-          {0, kBelowOne},
-          [](double v) { measured_step_with(Options().momentum(v)); })
-      .number(
-          "weight_decay",
-          kNegative,
-          {0, kHuge},
-          [](double v) { measured_step_with(Options().weight_decay(v)); })
-      .count("start_products", kNotCount, {1}, [](int64_t v) {
-        measured_step_with(Options().start_products(v));
-      });
+  cases.count("start_products", kNotCount, {1}, [](int64_t v) {
+    measured_step_with(Options().start_products(v));
+  });
   cases.refuses("nesterov", "true", {"nesterov", "got 0"}, [] {
     measured_step_with(Options().nesterov(true));
   });
@@ -223,12 +180,17 @@ void add_param_groups(OptionTable& table) {
 
 OptionTable optim_table() {
   OptionTable table;
-  add_clipped_sgd(table);
-  add_clipped_adamw(table);
+  std::set<std::string> listed;
+  for_each_own_optimizer([&](const auto& own) {
+    // Once a class, in its first form.
+    if (listed.insert(own.options.traits().name()).second) {
+      add_listed(table, own);
+    }
+  });
+  add_nesterov<ClippedSGD, ClippedSGDOptions>(table, "ClippedSGD");
+  add_nesterov<RollbackSGD, RollbackSGDOptions>(table, "RollbackSGD");
   add_param_groups(table);
   add_power_method(table);
-  add_sgd_knobs<RollbackSGD, RollbackSGDOptions>(
-      OptionCases(table, "RollbackSGDOptions", "RollbackSGD"));
   return table;
 }
 

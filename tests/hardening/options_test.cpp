@@ -16,6 +16,7 @@
 #include "tests/hardening/option_table.h"
 #include "tests/hardening/public_knobs.h"
 #include "tests/support/numbers.h"
+#include "tests/support/own_optimizers.h"
 
 namespace stepsize::test {
 namespace {
@@ -92,6 +93,40 @@ TEST(OptionTable, EveryPublicKnobIsInTheTableOrHasAReasonNotToBe) {
         << name << ", a " << knob.type
         << ", has no row, and no reason says why every value is legal";
   }
+}
+
+// Every option of an optimizer of this library is in its list, or is no number:
+// one that is not would be neither checked nor saved nor compared.
+TEST(OptionTable, EveryOptionOfAnOptimizerIsInItsList) {
+  std::map<std::string, std::set<std::string>> listed;
+  for_each_own_optimizer([&](const auto& own) {
+    const OptimizerTraits& traits = own.options.traits();
+    for (const OptionField& field : traits.options().fields()) {
+      listed[traits.name() + "Options"].insert(field.name);
+    }
+  });
+  for (const PublicKnob& knob : public_knobs(STEPSIZE_INCLUDE_DIR)) {
+    const auto list = listed.find(knob.owner);
+    if (list == listed.end()) continue;
+    const bool is_part = knob.type == "RollbackOptions" ||
+                         knob.type == "SharpnessTrackerOptions" ||
+                         knob.type == "TensorVector";
+    const std::string name = knob.name == "betas" ? "beta1" : knob.name;
+    EXPECT_TRUE(is_part || list->second.count(name) == 1)
+        << knob.owner << "::" << knob.name << " is not in option_list()";
+  }
+}
+
+TEST(OptionTable, EveryOptimizerIsInTheListOfTheTests) {
+  std::set<std::string> tested;
+  for_each_own_optimizer(
+      [&](const auto& own) { tested.insert(own.options.traits().name()); });
+  for (const std::string& name : public_subclasses(
+           STEPSIZE_INCLUDE_DIR, {"IndexedOptimizer", "ClippedOptimizer"})) {
+    EXPECT_TRUE(tested.count(name) == 1 || name == "ClippedOptimizer")
+        << name << " is not in tests/support/own_optimizers.h";
+  }
+  EXPECT_GE(tested.size(), 4U);
 }
 
 // Values of a knob, refused or taken.

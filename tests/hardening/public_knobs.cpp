@@ -1,5 +1,6 @@
 #include "tests/hardening/public_knobs.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -114,6 +115,25 @@ std::vector<PublicKnob> public_knobs(const std::string& include_folder) {
     }
   }
   return knobs;
+}
+
+std::vector<std::string> public_subclasses(
+    const std::string& include_folder, const std::vector<std::string>& bases) {
+  static const std::regex derived(R"(\bclass\s+(\w+)\s*:\s*public\s+(\w+))");
+  std::vector<std::string> names;
+  for (const auto& entry :
+       std::filesystem::recursive_directory_iterator(include_folder)) {
+    if (entry.path().extension() != ".h") continue;
+    const std::string text = without_comments(entry.path());
+    const std::sregex_iterator end;
+    for (std::sregex_iterator at(text.begin(), text.end(), derived); at != end;
+         ++at) {
+      if (std::find(bases.begin(), bases.end(), (*at)[2]) != bases.end()) {
+        names.push_back((*at)[1]);
+      }
+    }
+  }
+  return names;
 }
 
 std::string why_free(const PublicKnob& knob) {

@@ -17,6 +17,10 @@ struct PublicKnob {
 /// folder.
 std::vector<PublicKnob> public_knobs(const std::string& include_folder);
 
+/// The classes that the headers below a folder derive from one of `bases`.
+std::vector<std::string> public_subclasses(
+    const std::string& include_folder, const std::vector<std::string>& bases);
+
 /// Why every value of a knob is legal; empty where some are not.
 std::string why_free(const PublicKnob& knob);
 

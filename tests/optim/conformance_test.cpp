@@ -1,8 +1,5 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <stepsize/optim/clipped_adamw.h>
-#include <stepsize/optim/clipped_sgd.h>
-#include <stepsize/optim/rollback_sgd.h>
 #include <torch/torch.h>
 
 #include <cmath>
@@ -11,9 +8,11 @@
 #include <memory>
 #include <sstream>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "tests/support/leaf.h"
+#include "tests/support/own_optimizers.h"
 
 namespace stepsize::test {
 namespace {
@@ -35,52 +34,29 @@ struct Row {
   int rosenbrock_steps = 0;
 };
 
-template <typename Optimizer, typename Options>
-Row row(
-    std::string name,
-    const Options& options,
-    int quadratic_steps,
-    int rosenbrock_steps) {
-  return {
-      std::move(name),
-      [options](const std::vector<OptimizerParamGroup>& groups) {
-        return std::make_unique<Optimizer>(groups, options);
-      },
-      [options](double lr) {
-        auto own = std::make_unique<Options>(options);
-        own->set_lr(lr);
-        return own;
-      },
-      quadratic_steps,
-      rosenbrock_steps};
-}
-
+// What calls backward itself has a test of its own.
 std::vector<Row> rows() {
-  return {
-      row<ClippedSGD>("ClippedSGD", ClippedSGDOptions(0.02), 2000, 5000),
-      row<ClippedSGD>(
-          "ClippedSGDHeavyBall",
-          ClippedSGDOptions(0.02).momentum(0.9).dampening(0.1),
-          2000,
-          5000),
-      row<ClippedSGD>(
-          "ClippedSGDNesterov",
-          ClippedSGDOptions(0.02).momentum(0.9).nesterov(true).norm_type(
-              NormType::kInfinity),
-          2000,
-          5000),
-      row<ClippedAdamW>(
-          "ClippedAdamW",
-          ClippedAdamWOptions(0.02).weight_decay(0),
-          4000,
-          5000),
-      row<ClippedAdamW>(
-          "ClippedAdamWAmsgrad",
-          ClippedAdamWOptions(0.02).weight_decay(0).amsgrad(true),
-          4000,
-          5000),
-      row<RollbackSGD>(
-          "RollbackSGD", RollbackSGDOptions(0.02).momentum(0.9), 2000, 5000)};
+  std::vector<Row> all;
+  for_each_own_optimizer([&all](const auto& own) {
+    using Own = std::decay_t<decltype(own)>;
+    using Optimizer = typename Own::Optimizer;
+    using Options = typename Own::Options;
+    if (own.options.traits().wants_graph()) return;
+    all.push_back(
+        {own.name,
+         [options =
+              own.options](const std::vector<OptimizerParamGroup>& groups) {
+           return std::make_unique<Optimizer>(groups, options);
+         },
+         [options = own.options](double lr) {
+           auto other = std::make_unique<Options>(options);
+           other->set_lr(lr);
+           return other;
+         },
+         own.quadratic_steps,
+         own.rosenbrock_steps});
+  });
+  return all;
 }
 
 class Conformance : public testing::TestWithParam<Row> {
@@ -332,6 +308,39 @@ TEST_P(Conformance, RefusesSparseGradientsAndMovesNothing) {
   y.mutable_grad() = torch::ones_like(y).to_sparse();
   EXPECT_THROW(optimizer->step(), c10::Error);
   EXPECT_TRUE(torch::equal(x, leaf({1, 2})));
+}
+
+TEST_P(Conformance, SaysWhatItIs) {
+  auto x = leaf({1, 2});
+  const auto optimizer = make({x});
+  const OptimizerTraits* const traits = find_traits(*optimizer);
+  ASSERT_NE(traits, nullptr);
+  EXPECT_EQ(traits->name(), optimizer->kind());
+  EXPECT_NE(traits->gradient(), GradientUse::kUnknown);
+  const auto& options = optimizer->param_groups()[0].options();
+  EXPECT_EQ(traits->options().get(options, OptionRole::kRate), 0.02);
+  x.mutable_grad() = torch::ones_like(x);
+  optimizer->step();
+  ParameterState state;
+  optimizer->state_access()->read(0, 0, state);
+  EXPECT_EQ(state.tensors.size(), traits->state().size());
+}
+
+// An option that the list forgets is neither saved nor put back.
+TEST_P(Conformance, ItsOptionsGoThroughAnArchive) {
+  const auto written = GetParam().options(0.25);
+  const OptimizerTraits* const traits = find_traits(*written);
+  ASSERT_NE(traits, nullptr);
+  torch::serialize::OutputArchive output;
+  written->serialize(output);
+  std::stringstream file;
+  output.save_to(file);
+  torch::serialize::InputArchive input;
+  input.load_from(file);
+  const auto read = GetParam().options(0.5);
+  read->serialize(input);
+  EXPECT_EQ(
+      traits->options().describe(*read), traits->options().describe(*written));
 }
 
 TEST_P(Conformance, FollowsAScheduler) {

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <stepsize/optim/clipped_adamw.h>
+#include <stepsize/optim/clipped_sgd.h>
+#include <stepsize/optim/power_method_sgd.h>
+#include <stepsize/optim/rollback_sgd.h>
+
+#include <string>
+
+namespace stepsize::test {
+
+/// An optimizer of this library in one of its forms.
+template <typename OptimizerClass, typename OptionsClass>
+struct OwnOptimizer {
+  using Optimizer = OptimizerClass;
+  using Options = OptionsClass;
+
+  std::string name;  ///< the class, and what is special about the form
+  Options options;
+  /// Updates that suffice on a quadratic of curvature 40 and in Rosenbrock's
+  /// valley, at a rate of 0.02.
+  int quadratic_steps = 0;
+  int rosenbrock_steps = 0;
+};
+
+/// Calls visit(OwnOptimizer) for every class, in one form at least: what all
+/// must do is tested of these, and a class that is not here fails a test.
+template <typename Visit>
+void for_each_own_optimizer(const Visit& visit) {
+  visit(OwnOptimizer<ClippedSGD, ClippedSGDOptions>{
+      "ClippedSGD", ClippedSGDOptions(0.02), 2000, 5000});
+  visit(OwnOptimizer<ClippedSGD, ClippedSGDOptions>{
+      "ClippedSGDHeavyBall",
+      ClippedSGDOptions(0.02).momentum(0.9).dampening(0.1),
+      2000,
+      5000});
+  visit(OwnOptimizer<ClippedSGD, ClippedSGDOptions>{
+      "ClippedSGDNesterov",
+      ClippedSGDOptions(0.02).momentum(0.9).nesterov(true).norm_type(
+          NormType::kInfinity),
+      2000,
+      5000});
+  visit(OwnOptimizer<ClippedAdamW, ClippedAdamWOptions>{
+      "ClippedAdamW", ClippedAdamWOptions(0.02).weight_decay(0), 4000, 5000});
+  visit(OwnOptimizer<ClippedAdamW, ClippedAdamWOptions>{
+      "ClippedAdamWAmsgrad",
+      ClippedAdamWOptions(0.02).weight_decay(0).amsgrad(true),
+      4000,
+      5000});
+  visit(OwnOptimizer<RollbackSGD, RollbackSGDOptions>{
+      "RollbackSGD", RollbackSGDOptions(0.02).momentum(0.9), 2000, 5000});
+  visit(OwnOptimizer<PowerMethodSGD, PowerMethodSGDOptions>{
+      "PowerMethodSGD", PowerMethodSGDOptions().momentum(0.5)});
+}
+
+}  // namespace stepsize::test
