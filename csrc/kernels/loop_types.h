@@ -8,6 +8,20 @@
 #include <cstring>
 
 namespace stepsize::detail {
+
+/// How a parameter and its state are stored; gradients are as parameters. The
+/// first four are the types of elements, too.
+enum Format {
+  kFloat32,
+  kFloat64,
+  kBFloat16,
+  kFloat16,
+  kBFloat16WithFloat32State,
+  kFloat16WithFloat32State,
+};
+constexpr int kElementTypeCount = 4;
+constexpr int kFormatCount = 6;
+
 namespace {
 
 /// The upper half of a float.

@@ -1,9 +1,79 @@
 #pragma once
 
+// All that the fused steps are made of: numbers, arrays and loop of each
+// optimizer, and the table of its loops. Another one comes here and nowhere
+// else in this room; the optimizer's own source may drive it by CpuWork.
+
+#include <cstdint>
+
 #include "csrc/kernels/loop_types.h"
-#include "csrc/kernels/loops.h"
 
 namespace stepsize::detail {
+
+enum MomentumMode {
+  kNoMomentum,
+  kFirst,
+  kNext,
+  kFirstNesterov,
+  kNextNesterov,
+};
+constexpr int kMomentumModeCount = 5;
+
+/// The numbers of an SGD step, in the form in which the loops want them.
+struct SGDNumbers {
+  double lr;
+  double momentum;
+  double undamped;  ///< 1 - dampening
+  double decay;     ///< of the gradient's side, 0 where it is decoupled
+  double keep;      ///< factor of the parameter: 1 - lr * decoupled decay
+  double coarse;    ///< factor of the gradient, before `scale`: see Scale
+  double scale;     ///< factor of the gradient, its sign for maximize included
+};
+
+struct SGDArrays {
+  void* param;
+  const void* grad;
+  void* momentum;
+};
+
+/// The numbers of an Adam step.
+struct AdamNumbers {
+  double beta1;
+  double beta2;
+  double eps;
+  double decay;
+  double keep;
+  double coarse;
+  double scale;
+  double step_size;     ///< lr / (1 - beta1^t)
+  double inverse_root;  ///< 1 / sqrt(1 - beta2^t)
+};
+
+struct AdamArrays {
+  void* param;
+  const void* grad;
+  void* mean;
+  void* square;
+  void* max_square;
+};
+
+using SGDLoop = void (*)(
+    const SGDArrays& arrays,
+    int64_t begin,
+    int64_t end,
+    const SGDNumbers& numbers);
+using AdamLoop = void (*)(
+    const AdamArrays& arrays,
+    int64_t begin,
+    int64_t end,
+    const AdamNumbers& numbers);
+
+/// The loops of one instruction set.
+struct StepTable {
+  SGDLoop sgd[kFormatCount][kMomentumModeCount][2];  ///< [..][coupled decay]
+  AdamLoop adam[kFormatCount][2][2];  ///< [..][coupled decay][amsgrad]
+};
+
 namespace {
 
 // The scalars are local copies: read through a reference they might change with
@@ -85,6 +155,26 @@ void adam_loop(
     const M denominator = square_root(square) * inverse_root + eps;
     store(params[i], param * keep - step_size * mean / denominator);
   }
+}
+
+template <typename P, typename S>
+constexpr void set_steps(StepTable& table, Format format) {
+  auto& sgd = table.sgd[format];
+  sgd[kNoMomentum][0] = sgd_loop<P, S, kNoMomentum, false>;
+  sgd[kNoMomentum][1] = sgd_loop<P, S, kNoMomentum, true>;
+  sgd[kFirst][0] = sgd_loop<P, S, kFirst, false>;
+  sgd[kFirst][1] = sgd_loop<P, S, kFirst, true>;
+  sgd[kNext][0] = sgd_loop<P, S, kNext, false>;
+  sgd[kNext][1] = sgd_loop<P, S, kNext, true>;
+  sgd[kFirstNesterov][0] = sgd_loop<P, S, kFirstNesterov, false>;
+  sgd[kFirstNesterov][1] = sgd_loop<P, S, kFirstNesterov, true>;
+  sgd[kNextNesterov][0] = sgd_loop<P, S, kNextNesterov, false>;
+  sgd[kNextNesterov][1] = sgd_loop<P, S, kNextNesterov, true>;
+  auto& adam = table.adam[format];
+  adam[0][0] = adam_loop<P, S, false, false>;
+  adam[0][1] = adam_loop<P, S, false, true>;
+  adam[1][0] = adam_loop<P, S, true, false>;
+  adam[1][1] = adam_loop<P, S, true, true>;
 }
 
 }  // namespace
