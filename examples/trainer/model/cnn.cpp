@@ -1,6 +1,6 @@
 #include "examples/trainer/model/cnn.h"
 
-#include "examples/trainer/model/batch_norm.h"
+#include <stepsize/distributed/sync_batch_norm.h>
 
 namespace stepsize::trainer {
 
@@ -18,7 +18,7 @@ Cnn::Cnn(const ImageShape& shape) {
     // BatchNorm takes the mean away, and a bias with it.
     features_->push_back(torch::nn::Conv2d(
         torch::nn::Conv2dOptions(channels, width, 3).padding(1).bias(false)));
-    features_->push_back(BatchNorm(width));
+    features_->push_back(SyncBatchNorm(width));
     features_->push_back(
         torch::nn::ReLU(torch::nn::ReLUOptions().inplace(true)));
     features_->push_back(torch::nn::MaxPool2d(2));

@@ -1,6 +1,6 @@
 #include "examples/trainer/model/resnet.h"
 
-#include "examples/trainer/model/batch_norm.h"
+#include <stepsize/distributed/sync_batch_norm.h>
 
 namespace stepsize::trainer {
 namespace {
@@ -22,9 +22,9 @@ class BlockImpl : public torch::nn::Module {
       std::int64_t in, std::int64_t out, std::int64_t stride, bool projection)
       : stride_(stride), new_channels_(out - in) {
     conv1_ = register_module("conv1", conv3x3(in, out, stride));
-    bn1_ = register_module("bn1", BatchNorm(out));
+    bn1_ = register_module("bn1", SyncBatchNorm(out));
     conv2_ = register_module("conv2", conv3x3(out, out, 1));
-    bn2_ = register_module("bn2", BatchNorm(out));
+    bn2_ = register_module("bn2", SyncBatchNorm(out));
     if (projection && (stride != 1 || in != out)) {
       shortcut_ = register_module(
           "shortcut",
@@ -32,7 +32,7 @@ class BlockImpl : public torch::nn::Module {
               torch::nn::Conv2d(torch::nn::Conv2dOptions(in, out, 1)
                                     .stride(stride)
                                     .bias(false)),
-              BatchNorm(out)));
+              SyncBatchNorm(out)));
     }
   }
 
@@ -58,9 +58,9 @@ class BlockImpl : public torch::nn::Module {
   std::int64_t stride_;
   std::int64_t new_channels_;
   torch::nn::Conv2d conv1_{nullptr};
-  BatchNorm bn1_{nullptr};
+  SyncBatchNorm bn1_{nullptr};
   torch::nn::Conv2d conv2_{nullptr};
-  BatchNorm bn2_{nullptr};
+  SyncBatchNorm bn2_{nullptr};
   torch::nn::Sequential shortcut_{nullptr};
 };
 TORCH_MODULE(Block);
@@ -84,7 +84,7 @@ ResNet::ResNet(const ImageShape& shape, const ResNetOptions& options) {
 
   std::int64_t in = options.channels.front();
   stem_->push_back(conv3x3(shape.channels, in, 1));
-  stem_->push_back(BatchNorm(in));
+  stem_->push_back(SyncBatchNorm(in));
   stem_->push_back(torch::nn::ReLU(torch::nn::ReLUOptions().inplace(true)));
   for (std::size_t stage = 0; stage < options.channels.size(); ++stage) {
     const std::int64_t out = options.channels[stage];

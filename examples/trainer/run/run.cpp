@@ -23,6 +23,7 @@
 #include <string>
 #include <utility>
 
+#include <stepsize/distributed/sync_batch_norm.h>
 #include "examples/trainer/cli/text.h"
 #include "examples/trainer/data/batch_source.h"
 #include "examples/trainer/data/image_set.h"
@@ -33,7 +34,6 @@
 #include "examples/trainer/loop/train.h"
 #include "examples/trainer/loop/trained_optimizer.h"
 #include "examples/trainer/loop/training_state.h"
-#include "examples/trainer/model/batch_norm.h"
 #include "examples/trainer/model/image_model.h"
 #include "examples/trainer/model/model_export.h"
 #include "examples/trainer/run/comparison.h"
