@@ -1,6 +1,5 @@
 #include "examples/trainer/run/resume.h"
 
-#include <algorithm>
 #include <cmath>
 #include <sstream>
 #include <stdexcept>
@@ -22,13 +21,11 @@ std::string run_in(const TrainOptions& options) {
 }
 
 // Updates after which so many images have been seen.
-double updates_after(
+std::int64_t updates_after(
     std::int64_t seen, const TrainOptions& options, std::int64_t images) {
   const std::int64_t batch = options.whole_batch() * options.accumulate;
-  const std::int64_t in_epoch = seen % images;
-  return static_cast<double>(
-      seen / images * updates_an_epoch(options, images) +
-      (in_epoch + batch - 1) / batch);
+  return seen / images * updates_an_epoch(options, images) +
+         (seen % images + batch - 1) / batch;
 }
 
 // The update at which a schedule of this length ends.
@@ -37,23 +34,17 @@ double schedule_end(
     const RunRecord& record,
     const TrainOptions& options,
     std::int64_t images) {
-  const auto updates_in = [&](std::int64_t epochs) {
-    return static_cast<double>(epochs * updates_an_epoch(options, images));
-  };
-  double end = length;
-  double run = updates_in(record.planned_epochs);
+  const std::int64_t epoch = updates_an_epoch(options, images);
+  std::int64_t epochs = record.planned_epochs;
   for (const auto& stretch : record.stretches) {
-    const double present = updates_after(stretch.images, options, images);
-    const double next = updates_in(stretch.epochs);
-    if (present < run && present < end) {
-      end = std::max(
-          present + 1,
-          std::round(
-              present + (end - present) / (run - present) * (next - present)));
-    }
-    run = next;
+    length = extended_length(
+        length,
+        updates_after(stretch.images, options, images),
+        epochs * epoch,
+        stretch.epochs * epoch);
+    epochs = stretch.epochs;
   }
-  return end;
+  return length;
 }
 
 }  // namespace
