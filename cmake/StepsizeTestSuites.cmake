@@ -1,4 +1,6 @@
-# stepsize_discover_suites(<target> <prefix>): one ctest test a GoogleTest suite.
+# stepsize_discover_suites(<target> <prefix> [<regex>]): one ctest test a
+# GoogleTest suite; with a regular expression one for each suite that matches it,
+# and one for all others together.
 #
 # gtest_discover_tests starts the binary once a case. To load LibTorch takes half
 # a second, so a room that links it is run suite by suite instead.
@@ -12,7 +14,7 @@ function(stepsize_discover_suites target prefix)
     BYPRODUCTS "${list}"
     COMMAND
       "${CMAKE_COMMAND}" "-DBINARY=$<TARGET_FILE:${target}>" "-DPREFIX=${prefix}"
-      "-DLIST=${list}" -P "${STEPSIZE_LIST_SUITES}"
+      "-DLIST=${list}" "-DAPART=${ARGN}" -P "${STEPSIZE_LIST_SUITES}"
     VERBATIM)
   # Until the binary is built ctest has one test to say so, which fails.
   set(entry "${CMAKE_CURRENT_BINARY_DIR}/${target}_entry.cmake")

@@ -2,7 +2,7 @@
 // whether the rest is the file as it came or labels, each of which makes a
 // record, so that a short input is a file that is read.
 
-#include "examples/trainer/cifar_dataset.h"
+#include "examples/trainer/data/cifar_dataset.h"
 
 #include <cstddef>
 #include <cstdint>

@@ -6,7 +6,7 @@
 #include <stdexcept>
 #include <vector>
 
-#include "examples/trainer/byte_file.h"
+#include "examples/trainer/data/byte_file.h"
 #include "fuzz/memory_file.h"
 #include "fuzz/require.h"
 

@@ -3,7 +3,7 @@
 // other bits how the labels count, how the images lie and which kind the labels
 // are.
 
-#include "examples/trainer/idx_dataset.h"
+#include "examples/trainer/data/idx_dataset.h"
 
 #include <algorithm>
 #include <cstddef>

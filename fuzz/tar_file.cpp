@@ -1,6 +1,6 @@
 // The reader of tar archives: each member lies within the file.
 
-#include "examples/trainer/tar_file.h"
+#include "examples/trainer/data/tar_file.h"
 
 #include <cstddef>
 #include <cstdint>

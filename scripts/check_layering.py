@@ -117,6 +117,8 @@ PUBLIC_TORCH = {
     "torch/arg.h",
     "torch/data/samplers/base.h",
     "torch/data/worker_exception.h",
+    "torch/nn/modules/batchnorm.h",
+    "torch/nn/pimpl.h",
     "torch/optim/optimizer.h",
     "torch/optim/schedulers/lr_scheduler.h",
     "torch/serialize/archive.h",

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes one C++ file of every C++ block of the pages, to be compiled.
 
-    scripts/docs_code.py ROOT OUTPUT
+    scripts/docs_code.py ROOT OUTPUT [PROGRAM.cpp ...]
 
 The pages are README.md, CHANGELOG.md, CONTRIBUTING.md and docs/*.md. A block
 (```cpp) compiles by itself after the preamble that docs/README.md states: the
@@ -13,7 +13,12 @@ code on this page stands after `using namespace stepsize;`.". A line
 right before a block says that it is a part of a program: it stands in a member
 function of PageFrame (LrSchedulerFrame for docs/lr_scheduler.md; LoopFrame for
 a page that has none) or of NameFrame, of tests/docs/frames.h, whose members are
-what it takes for granted. No block sees the names of another one.
+what it takes for granted. No block sees the names of another one. A line
+
+    <!-- program: name -->
+
+says that it is a whole program, which is not put into OUTPUT but is written to
+the file of those given that is called name.cpp, to be compiled and run.
 
 Prints one line a fault, writes nothing and exits with 1 if there is any.
 """
@@ -21,13 +26,14 @@ Prints one line a fault, writes nothing and exits with 1 if there is any.
 import pathlib
 import re
 import sys
-from typing import Iterator, List, NamedTuple, Set
+from typing import Dict, Iterator, List, NamedTuple, Set
 
 USING = "The code on this page stands after `using namespace stepsize;`."
 FRAMES = "tests/docs/frames.h"
 
 FENCE = re.compile(r"^(\s*)(```+|~~~+)\s*([^\s`]*)")
 FRAGMENT = re.compile(r"^<!-- fragment(?:: (\w+))? -->$")
+PROGRAM = re.compile(r"^<!-- program: (\w+) -->$")
 DEFINITION = re.compile(
     r"(void|class|struct|enum|template|namespace|int main)\b|TORCH_MODULE"
 )
@@ -53,6 +59,7 @@ class Block(NamedTuple):
     line: int  # of the fence
     frame: str  # empty where the block compiles by itself
     code: List[str]
+    program: str = ""  # the name of one that is a program
 
 
 def pages_of(root: pathlib.Path) -> List[pathlib.Path]:
@@ -83,13 +90,13 @@ def blocks_of(
     at = 0
     while at < len(lines):
         fence = FENCE.match(lines[at])
-        marker = FRAGMENT.match(lines[at])
+        marker = FRAGMENT.match(lines[at]) or PROGRAM.match(lines[at])
         at += 1
         if marker:
             if at == len(lines) or not lines[at].startswith("```cpp"):
                 faults.append(
-                    f"{name}:{at}: the mark of a fragment wants a block of "
-                    "```cpp in the next line"
+                    f"{name}:{at}: the mark of a fragment or a program wants a "
+                    "block of ```cpp in the next line"
                 )
             continue
         if not fence:
@@ -113,7 +120,9 @@ def blocks_of(
         frame = frame_of(page, mark.group(1) or "", frames) if mark else ""
         if frame and frame not in frames:
             faults.append(f"{name}:{start}: {FRAMES} has no {frame}Frame")
-        yield Block(name, start, frame, lines[start : at - 1])
+        own = PROGRAM.match(lines[start - 2]) if start > 1 else None
+        program = own.group(1) if own else ""
+        yield Block(name, start, frame, lines[start : at - 1], program)
 
 
 def is_definition(code: List[str]) -> bool:
@@ -152,6 +161,8 @@ def make(root: pathlib.Path, faults: List[str]) -> str:
         page_text = re.sub(r"\s+", " ", page.read_text(encoding="utf-8"))
         using = USING in page_text
         for block in blocks_of(root, page, faults):
+            if block.program:
+                continue
             includes += [
                 line
                 for line in block.code
@@ -162,17 +173,43 @@ def make(root: pathlib.Path, faults: List[str]) -> str:
     return head + "\n".join(texts)
 
 
+def programs(root: pathlib.Path, faults: List[str]) -> Dict[str, str]:
+    found: Dict[str, str] = {}
+    for page in pages_of(root):
+        for block in blocks_of(root, page, []):
+            if not block.program:
+                continue
+            if block.program in found:
+                faults.append(
+                    f"{block.page}:{block.line}: there is a program "
+                    f"{block.program} already"
+                )
+            lines = [f'#line {block.line + 1} "{block.page}"'] + block.code
+            found[block.program] = "\n".join(lines) + "\n"
+    return found
+
+
 def main(arguments: List[str]) -> int:
-    if len(arguments) != 3:
+    if len(arguments) < 3:
         print(__doc__, file=sys.stderr)
         return 2
     faults: List[str] = []
-    text = make(pathlib.Path(arguments[1]).resolve(), faults)
+    root = pathlib.Path(arguments[1]).resolve()
+    text = make(root, faults)
+    found = programs(root, faults)
+    files = {pathlib.Path(file).stem: file for file in arguments[3:]}
+    for name in sorted(set(found) ^ set(files)):
+        faults.append(
+            f"the program {name} is "
+            + ("on no page" if name in files else "new: run cmake again")
+        )
     for fault in faults:
         print(fault, file=sys.stderr)
     if faults:
         return 1
     pathlib.Path(arguments[2]).write_text(text, encoding="utf-8")
+    for name, file in files.items():
+        pathlib.Path(file).write_text(found[name], encoding="utf-8")
     return 0
 
 

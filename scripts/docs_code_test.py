@@ -111,6 +111,31 @@ class DocsCode(unittest.TestCase):
     def test_refuses_a_block_without_an_end(self) -> None:
         self.assertIn("has no end", self.faults_of("```cpp\na();\n"))
 
+    def test_a_program_goes_to_a_file_of_its_own(self) -> None:
+        self.write(
+            "docs/own.md",
+            "<!-- program: six -->\n```cpp\nint main() { return 6; }\n```\n",
+        )
+        self.assertNotIn("return 6", self.made())
+        files = [str(self.root / name) for name in ("all.cpp", "six.cpp")]
+        self.assertEqual(
+            docs_code.main(["docs_code.py", str(self.root)] + files), 0
+        )
+        text = pathlib.Path(files[1]).read_text(encoding="utf-8")
+        self.assertEqual(
+            text, '#line 3 "docs/own.md"\nint main() { return 6; }\n'
+        )
+
+    def test_a_program_that_is_not_compiled_is_a_fault(self) -> None:
+        self.write(
+            "docs/own.md",
+            "<!-- program: six -->\n```cpp\nint main() {}\n```\n",
+        )
+        output = str(self.root / "all.cpp")
+        self.assertEqual(
+            docs_code.main(["docs_code.py", str(self.root), output]), 1
+        )
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -2,6 +2,7 @@
 
 #include <c10/util/Exception.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <optional>
@@ -223,5 +224,23 @@ void RuleLR::pin_present() {
 }
 
 void RuleLR::run_at_clock_pace() { pin_present(); }
+
+double extended_length(
+    double length, int64_t step, int64_t run, int64_t new_run) {
+  detail::check_option(step >= 0, "extended_length", "step", ">= 0", step);
+  detail::check_option(
+      new_run >= step,
+      "extended_length",
+      "new_run",
+      "at least the present step " + std::to_string(step),
+      new_run);
+  const auto now = static_cast<double>(step);
+  if (step >= run || now >= length || !std::isfinite(length)) {
+    return length;
+  }
+  const double end = now + (length - now) / static_cast<double>(run - step) *
+                               static_cast<double>(new_run - step);
+  return std::max(now + 1, std::round(end));
+}
 
 }  // namespace stepsize

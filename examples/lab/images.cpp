@@ -4,7 +4,7 @@
 
 #include <filesystem>
 
-#include "../trainer/idx_dataset.h"
+#include "examples/trainer/data/idx_dataset.h"
 
 namespace stepsize::lab {
 

@@ -30,6 +30,7 @@
 #include <stepsize/distributed/process_group_reduction.h>
 #include <stepsize/distributed/reduction.h>
 #include <stepsize/distributed/sum_over_ranks.h>
+#include <stepsize/distributed/sync_batch_norm.h>
 #include <stepsize/kernels/adam.h>
 #include <stepsize/kernels/cpu_capability.h>
 #include <stepsize/kernels/grad_norm.h>

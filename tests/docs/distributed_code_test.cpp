@@ -6,11 +6,13 @@
 #include <stepsize/distributed/average.h>
 #include <stepsize/distributed/broadcast.h>
 #include <stepsize/distributed/connect.h>
+#include <stepsize/distributed/sync_batch_norm.h>
 #include <stepsize/optim/rollback_sgd.h>
 #include <stepsize/tune/gradient_noise_scale.h>
 #include <stepsize/tune/lr_range_test.h>
 #include <torch/torch.h>
 
+#include <cstdint>
 #include <iostream>
 #include <memory>
 #include <sstream>
@@ -97,6 +99,23 @@ auto own = loss_of(model, share);
 auto weighted = own * stepsize::share_weight(share.size(0), *ranks);
     // clang-format on
     EXPECT_EQ(weighted.item<double>(), own.item<double>());
+  });
+}
+
+TEST(DistributedPage, NormalizesOverTheBatchOfAllRanks) {
+  test::run_ranks(2, [](const std::shared_ptr<Reduction>& ranks) {
+    // clang-format off
+torch::nn::Sequential model(
+    torch::nn::Conv2d(torch::nn::Conv2dOptions(1, 8, 3).bias(false)),
+    stepsize::SyncBatchNorm(8),
+    torch::nn::ReLU());
+stepsize::broadcast_state(*model, *ranks);
+stepsize::set_reduction(*model, ranks);  // to each SyncBatchNorm in it
+    // clang-format on
+    // One image each, and yet the same statistics.
+    torch::manual_seed(static_cast<std::uint64_t>(ranks->rank()));
+    model->forward(torch::randn({1, 1, 5, 5}));
+    check_same(model->buffers(), *ranks);
   });
 }
 

@@ -116,6 +116,25 @@ TEST(OneCycleLR, HoldsItsLastRate) {
   }
 }
 
+TEST(ExtendedLength, DrawsWhatIsLeftAsTheRun) {
+  // With the run, in the middle of it and beyond it.
+  EXPECT_EQ(extended_length(100, 40, 100, 160), 160);
+  EXPECT_EQ(extended_length(70, 40, 100, 160), 100);
+  EXPECT_EQ(extended_length(130, 40, 100, 160), 220);
+  // Squeezed, to a whole step.
+  EXPECT_EQ(extended_length(100, 40, 100, 70), 70);
+  EXPECT_EQ(extended_length(75, 40, 100, 45), 43);
+  EXPECT_EQ(extended_length(41, 40, 100, 45), 41);
+  // Nothing is left of the schedule, or of the run.
+  EXPECT_EQ(extended_length(40, 40, 100, 160), 40);
+  EXPECT_EQ(extended_length(130, 100, 100, 160), 130);
+  constexpr double kNever = std::numeric_limits<double>::infinity();
+  EXPECT_EQ(extended_length(kNever, 40, 100, 160), kNever);
+  EXPECT_EQ(extended_length(kNever, 40, 100, 40), kNever);
+  EXPECT_THROW(extended_length(100, -1, 100, 160), c10::Error);
+  EXPECT_THROW(extended_length(100, 40, 100, 39), c10::Error);
+}
+
 TEST(OneCycleLR, ExtendSetsTotalSteps) {
   const auto optimizer = make_optimizer("SGD", {0.1});
   OneCycleLR scheduler(*optimizer, OneCycleLROptions(2.0).total_steps(10));

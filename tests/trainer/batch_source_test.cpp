@@ -1,4 +1,4 @@
-#include "examples/trainer/batch_source.h"
+#include "examples/trainer/data/batch_source.h"
 
 #include <gtest/gtest.h>
 #include <torch/torch.h>

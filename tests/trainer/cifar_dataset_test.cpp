@@ -1,4 +1,4 @@
-#include "examples/trainer/cifar_dataset.h"
+#include "examples/trainer/data/cifar_dataset.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "examples/trainer/comparison.h"
+#include "examples/trainer/run/comparison.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -10,9 +10,9 @@
 #include <string>
 #include <vector>
 
-#include "examples/trainer/image_model.h"
-#include "examples/trainer/image_set.h"
-#include "examples/trainer/training.h"
+#include "examples/trainer/data/image_set.h"
+#include "examples/trainer/loop/train.h"
+#include "examples/trainer/model/image_model.h"
 #include "sample_files.h"
 #include "train_program.h"
 
@@ -60,6 +60,8 @@ TEST_F(FinishedRunTest, NamesBestEpochAndFiles) {
 
 // As a program does that knows nothing of the trainer but its network.
 TEST_F(FinishedRunTest, ExportedWeightsMakeTheSameAnswers) {
+  // The page's program takes images of Fashion-MNIST's size.
+  write_bars(data(), 60, 40, 28);
   const auto outcome = train("--epochs 3" + export_to(weights()));
   ASSERT_EQ(outcome.status, 0) << outcome.err;
   EXPECT_THAT(outcome.out, HasSubstr("weights: " + weights().string()));

@@ -1,4 +1,4 @@
-#include "examples/trainer/gather.h"
+#include "examples/trainer/data/gather.h"
 
 #include <gtest/gtest.h>
 #include <torch/torch.h>

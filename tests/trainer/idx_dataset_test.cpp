@@ -1,4 +1,4 @@
-#include "examples/trainer/idx_dataset.h"
+#include "examples/trainer/data/idx_dataset.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

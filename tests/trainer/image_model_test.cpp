@@ -1,4 +1,4 @@
-#include "examples/trainer/image_model.h"
+#include "examples/trainer/model/image_model.h"
 
 #include <gtest/gtest.h>
 #include <torch/torch.h>
@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "examples/trainer/cnn.h"
-#include "examples/trainer/resnet.h"
+#include "examples/trainer/model/cnn.h"
+#include "examples/trainer/model/resnet.h"
 
 namespace stepsize::trainer {
 namespace {

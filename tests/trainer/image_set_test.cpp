@@ -1,4 +1,4 @@
-#include "examples/trainer/image_set.h"
+#include "examples/trainer/data/image_set.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -312,7 +312,7 @@ TEST(LoadSets, RefusesTestImagesOfAnotherShape) {
       folder / "t10k-images-idx3-ubyte", idx(0x803, {10, 1, 2}, Bytes(20, 0)));
   EXPECT_THAT(
       error("fashion-mnist", folder.path()),
-      AllOf(HasSubstr("[1, 28, 28]"), HasSubstr("[1, 1, 2]")));
+      AllOf(HasSubstr("[1, 14, 14]"), HasSubstr("[1, 1, 2]")));
 }
 
 TEST(LoadSets, RefusesUnknownName) {

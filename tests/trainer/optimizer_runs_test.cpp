@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "examples/trainer/options.h"
-#include "examples/trainer/run.h"
+#include "examples/trainer/cli/options.h"
+#include "examples/trainer/run/run.h"
 #include "sample_files.h"
 
 namespace stepsize::trainer {

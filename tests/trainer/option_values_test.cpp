@@ -1,4 +1,4 @@
-#include "examples/trainer/option_values.h"
+#include "examples/trainer/cli/option_values.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

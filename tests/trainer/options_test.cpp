@@ -1,4 +1,4 @@
-#include "examples/trainer/options.h"
+#include "examples/trainer/cli/options.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "examples/trainer/unknown_options.h"
+#include "examples/trainer/cli/unknown_options.h"
 
 namespace stepsize::trainer {
 namespace {

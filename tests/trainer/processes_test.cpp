@@ -27,36 +27,6 @@ using testing::Not;
 
 class ProcessesTest : public TrainProgramTest {
  protected:
-  // A rank that runs; finish() waits for it.
-  struct Running {
-    pid_t child = 0;
-    fs::path out;
-    fs::path err;
-  };
-
-  Running begin(const std::string& arguments, const std::string& name) const {
-    Running rank{0, folder_ / (name + ".out"), folder_ / (name + ".err")};
-    const std::string command = "exec " + arguments + " > '" +
-                                rank.out.string() + "' 2> '" +
-                                rank.err.string() + "'";
-    rank.child = fork();
-    if (rank.child == 0) {
-      execl("/bin/sh", "sh", "-c", command.c_str(), nullptr);
-      _exit(127);
-    }
-    return rank;
-  }
-
-  static Outcome finish(const Running& rank) {
-    int status = 0;
-    waitpid(rank.child, &status, 0);
-    constexpr int kSignal = 128;
-    return {
-        WIFEXITED(status) ? WEXITSTATUS(status) : kSignal + WTERMSIG(status),
-        read_text(rank.out),
-        read_text(rank.err)};
-  }
-
   std::vector<Running> begin_ranks(
       const std::string& arguments,
       int count = 2,
@@ -66,9 +36,8 @@ class ProcessesTest : public TrainProgramTest {
     for (int rank = 0; rank < count; ++rank) {
       const std::string number = std::to_string(rank);
       ranks.push_back(begin(
-          "'" STEPSIZE_TRAIN "' " + arguments + " --world-size " +
-              std::to_string(count) + " --rank " + number + " --master " +
-              master + " --timeout " + timeout,
+          arguments + " --world-size " + std::to_string(count) + " --rank " +
+              number + " --master " + master + " --timeout " + timeout,
           "rank" + number));
     }
     return ranks;
@@ -210,7 +179,7 @@ TEST_P(LostRankTest, EndsTheOthersOfWhichOneSavesAllThatWasDone) {
   wait_for_rows(out(), 9);
   const auto killed = ranks.begin() + lost;
   const auto killed_at = std::chrono::steady_clock::now();
-  kill(killed->child, SIGKILL);
+  kill(killed->process, SIGKILL);
   EXPECT_EQ(finish(*killed).status, 128 + SIGKILL);
   ranks.erase(killed);
   std::vector<Outcome> left;
@@ -256,7 +225,7 @@ TEST_F(ProcessesTest, WaitNoLongerThanTheTimeOutForOneThatHangs) {
   const auto ranks = begin_ranks(
       arguments("--batch-size 8 --no-lr-check --lr 0.01 --epochs 500"), 2, "9");
   wait_for_rows(out(), 3);
-  kill(ranks[1].child, SIGSTOP);
+  kill(ranks[1].process, SIGSTOP);
   const auto left = finish(ranks[0]);
   EXPECT_EQ(left.status, 4) << left.err;
   EXPECT_THAT(
@@ -266,7 +235,7 @@ TEST_F(ProcessesTest, WaitNoLongerThanTheTimeOutForOneThatHangs) {
           HasSubstr("the time-out is 9 s"),
           HasSubstr("saved in ")));
   // One that comes back finds that the others have gone.
-  kill(ranks[1].child, SIGCONT);
+  kill(ranks[1].process, SIGCONT);
   const auto late = finish(ranks[1]);
   EXPECT_EQ(late.status, 4) << late.err;
   EXPECT_THAT(
@@ -278,11 +247,12 @@ TEST_F(ProcessesTest, WaitNoLongerThanTheTimeOutForOneThatHangs) {
 TEST_F(ProcessesTest, AreStartedStoppedAndGoneOnWithByTheScript) {
   const std::string launch = std::string("'") + STEPSIZE_LAUNCH +
                              "' -n 2 --program '" + STEPSIZE_TRAIN + "' -- ";
-  const auto script = begin(
-      launch + arguments("--batch-size 8 --no-lr-check --lr 0.01 --epochs 50"),
+  const auto script = begin_shell(
+      "exec " + launch +
+          arguments("--batch-size 8 --no-lr-check --lr 0.01 --epochs 50"),
       "launch");
   wait_for_rows(out(), 5);
-  kill(script.child, SIGTERM);
+  kill(script.process, SIGTERM);
   const auto stopped = finish(script);
   EXPECT_EQ(stopped.status, 128 + SIGTERM) << stopped.err;
   EXPECT_THAT(stopped.err, HasSubstr("stopped by SIGTERM after update"));
@@ -295,8 +265,9 @@ TEST_F(ProcessesTest, AreStartedStoppedAndGoneOnWithByTheScript) {
   // As many epochs as are begun.
   const auto rows = column(out() / "steps.csv", "step").size();
   const auto epochs = std::to_string(rows / 4 + 1);
-  const auto resumed = finish(begin(
-      launch + "--resume --out '" + out().string() + "' --epochs " + epochs,
+  const auto resumed = finish(begin_shell(
+      "exec " + launch + "--resume --out '" + out().string() + "' --epochs " +
+          epochs,
       "resumed"));
   EXPECT_EQ(resumed.status, 0) << resumed.err;
   EXPECT_THAT(resumed.out, HasSubstr("goes on after"));
@@ -319,9 +290,8 @@ TEST_F(ProcessesTest, SayWhatDoesNotFitTogether) {
   const std::string master = test::free_master();
   const auto with = [&](const std::string& rank, const std::string& options) {
     return begin(
-        std::string("'") + STEPSIZE_TRAIN + "' " +
-            arguments(options + " --world-size 2 --rank " + rank) +
-            " --master " + master,
+        arguments(options + " --world-size 2 --rank " + rank) + " --master " +
+            master,
         "rank" + rank);
   };
   const auto first = with("0", "--seed 1");
@@ -342,8 +312,8 @@ class DifferentRanksTest : public ProcessesTest {
     const std::string master = test::free_master();
     const auto with = [&](const char* rank, const std::string& own) {
       return begin(
-          std::string("'") + STEPSIZE_TRAIN + "' " + common + " " + own +
-              " --world-size 2 --master " + master + " --rank " + rank,
+          common + " " + own + " --world-size 2 --master " + master +
+              " --rank " + rank,
           std::string("rank") + rank);
     };
     const auto first = with("0", of_first);

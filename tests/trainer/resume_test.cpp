@@ -1,4 +1,4 @@
-#include "examples/trainer/resume.h"
+#include "examples/trainer/run/resume.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -10,8 +10,8 @@
 #include <sstream>
 #include <string>
 
-#include "examples/trainer/run_lock.h"
-#include "examples/trainer/text.h"
+#include "examples/trainer/cli/text.h"
+#include "examples/trainer/run/run_folder.h"
 #include "sample_files.h"
 
 namespace stepsize::trainer {
@@ -79,8 +79,8 @@ class ScheduledRun {
     options_.epochs = 4;
     options_.batch_size = 2;
     std::ostringstream err;
-    course = plan_course(options_, kImages, err);
-    scheduler = std::make_unique<ScheduleLR>(optimizer_, course.factor);
+    run_schedule = plan_schedule(options_, kImages, err);
+    scheduler = std::make_unique<ScheduleLR>(optimizer_, run_schedule.factor);
     record.planned_epochs = 4;
     record.lr = 1;
   }
@@ -99,14 +99,14 @@ class ScheduledRun {
   bool change_length(std::int64_t epochs) {
     options_.epochs = epochs;
     return set_length(
-        record, course, *scheduler, state, options_, kImages, said);
+        record, run_schedule, *scheduler, state, options_, kImages, said);
   }
 
   double rate_at(std::int64_t step) const {
     return scheduler->lr_at(step).front();
   }
 
-  Course course;
+  RunSchedule run_schedule;
   std::unique_ptr<ScheduleLR> scheduler;
   RunRecord record;
   TrainingState state;
@@ -124,7 +124,7 @@ TEST(SetLength, DrawsOutWhatIsLeftWithoutAJump) {
   EXPECT_FALSE(run.change_length(4));
   const double before = run.scheduler->get_last_lr().front();
   EXPECT_TRUE(run.change_length(8));
-  EXPECT_EQ(run.course.updates, 80);
+  EXPECT_EQ(run.run_schedule.updates, 80);
   ASSERT_EQ(run.record.stretches.size(), 1U);
   EXPECT_EQ(run.record.stretches[0].images, 30);
   EXPECT_EQ(run.scheduler->get_last_lr().front(), before);
@@ -144,7 +144,7 @@ TEST(SetLength, LeavesAScheduleWithoutAnEndAlone) {
   ScheduledRun run("constant");
   run.go_to(40);
   EXPECT_TRUE(run.change_length(6));
-  EXPECT_EQ(run.course.updates, 60);
+  EXPECT_EQ(run.run_schedule.updates, 60);
   EXPECT_EQ(run.rate_at(59), 1);
 }
 
@@ -181,7 +181,7 @@ TEST(SetLength, KeepsTheShareOfAScheduleLongerThanTheRun) {
     const double planned = 15 + static_cast<double>(step - 15) * 25 / 65;
     EXPECT_NEAR(run.rate_at(step), cosine_100_at(planned), 1e-12) << step;
   }
-  EXPECT_THAT(run.course.text, HasSubstr("(stretched)"));
+  EXPECT_THAT(run.run_schedule.text, HasSubstr("(stretched)"));
   run.go_to(40);
   const double before = run.scheduler->get_last_lr().front();
   EXPECT_TRUE(run.change_length(5));
@@ -209,7 +209,7 @@ TEST(SetLength, GoesOnWithAScheduleLongerThanARunThatHasEnded) {
   EXPECT_TRUE(run.change_length(8));
   EXPECT_NEAR(run.rate_at(60), cosine_100_at(60), 1e-12);
   EXPECT_EQ(run.said.str(), "");
-  EXPECT_THAT(run.course.text, Not(HasSubstr("(stretched)")));
+  EXPECT_THAT(run.run_schedule.text, Not(HasSubstr("(stretched)")));
   // And from there the rest is drawn out.
   run.go_to(60);
   EXPECT_TRUE(run.change_length(10));

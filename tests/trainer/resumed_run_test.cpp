@@ -15,10 +15,10 @@
 #include <utility>
 #include <vector>
 
-#include "examples/trainer/course.h"
-#include "examples/trainer/lr_choice.h"
-#include "examples/trainer/run_checkpoints.h"
-#include "examples/trainer/run_lock.h"
+#include "examples/trainer/loop/choose_lr.h"
+#include "examples/trainer/loop/run_schedule.h"
+#include "examples/trainer/run/run_checkpoints.h"
+#include "examples/trainer/run/run_folder.h"
 #include "sample_files.h"
 #include "train_program.h"
 
@@ -56,17 +56,17 @@ std::vector<torch::Tensor> last_weights(const fs::path& run) {
   std::ostringstream err;
   const auto record = read_record(run, err);
   const auto options = options_from(record.options);
-  const auto model = make_model(options.model, {1, 28, 28, 10});
-  const auto updater =
-      make_updater(*model, optimizer_settings(options, record.lr));
+  const auto model = make_model(options.model, {1, kBarsSide, kBarsSide, 10});
+  const auto optimizer =
+      make_optimizer(*model, optimizer_choice(options, record.lr));
   auto images =
       load_sets("fashion-mnist", record.options.at("--data-dir")).train;
   if (options.limit_train > 0) {
     images.images = images.images.narrow(0, 0, options.limit_train);
     images.labels = images.labels.narrow(0, 0, options.limit_train);
   }
-  const auto course = plan_course(options, images.size(), err);
-  ScheduleLR scheduler(updater->optimizer(), course.factor);
+  const auto run_schedule = plan_schedule(options, images.size(), err);
+  ScheduleLR scheduler(optimizer->inner(), run_schedule.factor);
   BatchSourceOptions source;
   source.batch_size = options.batch_size;
   BatchSource train(images, {{1}, {0}}, source, torch::kCPU);
@@ -79,7 +79,7 @@ std::vector<torch::Tensor> last_weights(const fs::path& run) {
   RunCheckpoints(
       run,
       {*model,
-       *updater,
+       *optimizer,
        scheduler,
        train,
        state,
@@ -338,8 +338,8 @@ TEST_F(ResumedRunTest, StartsAnewWithoutTheCheckpointsOfBefore) {
 
 TEST_F(ResumedRunTest, TrainsOnWhereItCannotSave) {
   // No file may have more than 100 kB, as on a full disk.
-  shell_first_ = "trap '' XFSZ; ulimit -f 200;";
-  auto outcome = train("--no-lr-check --epochs 1");
+  const auto outcome = start_by_shell(
+      arguments("--no-lr-check --epochs 1"), "trap '' XFSZ; ulimit -f 200;");
   EXPECT_EQ(outcome.status, 0) << outcome.err;
   EXPECT_THAT(outcome.out, HasSubstr("test accuracy"));
   EXPECT_THAT(

@@ -19,7 +19,7 @@ class RunFolderTest : public TrainProgramTest {
  protected:
   void SetUp() override {
     TrainProgramTest::SetUp();
-    shell_first_ = "cd '" + folder_.path().string() + "' &&";
+    working_folder_ = folder_.path();
   }
 
   Outcome bare(const std::string& more) const {

@@ -1,4 +1,4 @@
-#include "examples/trainer/run_log.h"
+#include "examples/trainer/run/run_log.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "examples/trainer/run_record.h"
+#include "examples/trainer/run/run_record.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

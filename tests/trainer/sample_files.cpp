@@ -117,8 +117,10 @@ Bytes tar(const std::vector<TarEntry>& entries) {
 }
 
 void write_bars(
-    const fs::path& folder, std::uint32_t train, std::uint32_t test) {
-  constexpr std::uint32_t kSide = 28;
+    const fs::path& folder,
+    std::uint32_t train,
+    std::uint32_t test,
+    std::uint32_t side) {
   std::minstd_rand random(1);
   const auto write = [&](const std::string& part, std::uint32_t count) {
     Bytes pixels;
@@ -126,9 +128,9 @@ void write_bars(
     for (std::uint32_t i = 0; i < count; ++i) {
       const std::uint32_t label = i % 10;
       labels.push_back(static_cast<std::uint8_t>(label));
-      for (std::uint32_t y = 0; y < kSide; ++y) {
-        const bool bar = y / 2 == label + 2;
-        for (std::uint32_t x = 0; x < kSide; ++x) {
+      for (std::uint32_t y = 0; y < side; ++y) {
+        const bool bar = y / (side / kBarsSide) == label + 2;
+        for (std::uint32_t x = 0; x < side; ++x) {
           const auto noise = static_cast<std::uint32_t>(random() % 64);
           pixels.push_back(
               static_cast<std::uint8_t>((bar ? 190U : 0U) + noise));
@@ -137,7 +139,7 @@ void write_bars(
     }
     write_plain(
         folder / (part + "-images-idx3-ubyte"),
-        idx(0x803, {count, kSide, kSide}, pixels));
+        idx(0x803, {count, side, side}, pixels));
     write_plain(
         folder / (part + "-labels-idx1-ubyte"), idx(0x801, {count}, labels));
   };

@@ -53,12 +53,17 @@ Bytes tar(const std::vector<TarEntry>& entries);
 /// Writes the checksum of the header at this place.
 void set_tar_sum(Bytes& archive, std::size_t header);
 
-/// A small set in the layout of Fashion-MNIST: `train` and `test` noisy images
-/// of 28x28, whose class shows as a bright bar.
+/// Pixels to a side that are enough to learn from, at a ninth of the time that
+/// those of Fashion-MNIST, twice as many, take.
+inline constexpr std::uint32_t kBarsSide = 14;
+
+/// A small set in the layout of Fashion-MNIST: `train` and `test` noisy images,
+/// `side` a multiple of kBarsSide, whose class shows as a bright bar.
 void write_bars(
     const std::filesystem::path& folder,
     std::uint32_t train,
-    std::uint32_t test);
+    std::uint32_t test,
+    std::uint32_t side = kBarsSide);
 
 /// The message that `action` throws, or "" where it throws nothing.
 std::string message_of(const std::function<void()>& action);

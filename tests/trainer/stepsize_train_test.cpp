@@ -21,7 +21,7 @@ using testing::Not;
 class StepsizeTrainTest : public TrainProgramTest {};
 
 TEST_F(StepsizeTrainTest, LearnsAndLeavesLogAndPlots) {
-  const auto outcome = train("--epochs 6 --profile");
+  const auto outcome = start_by_shell(arguments("--epochs 6 --profile"));
   EXPECT_EQ(outcome.status, 0) << outcome.err;
   // A bar's place tells the classes apart: all 40 can be told.
   EXPECT_THAT(outcome.out, HasSubstr("test accuracy 100%"));
@@ -105,8 +105,8 @@ TEST_F(StepsizeTrainTest, WarnsOfARateThatWillDiverge) {
   EXPECT_THAT(
       train("--lr 2").err, HasSubstr("warning: --lr 2 is likely to diverge"));
   EXPECT_THAT(
-      train("--base-batch-size 1 --epochs 4").err,
-      HasSubstr("warning: --lr 0.1 at batch 1, 1.6 at batch 16, is likely"));
+      train("--base-batch-size 1 --lr 0.2 --epochs 4").err,
+      HasSubstr("warning: --lr 0.2 at batch 1, 3.2 at batch 16, is likely"));
   EXPECT_THAT(
       train("--lr 1000 --lr-find").err,
       HasSubstr("warning: --lr 1000 is past the rate"));
@@ -196,7 +196,8 @@ TEST_F(StepsizeTrainTest, WarnsOfAnOddScheduleBeforeTheRun) {
 }
 
 TEST_F(StepsizeTrainTest, SaysAtWhichUpdateAndRateTheLossDiverged) {
-  const auto outcome = train("--lr 1e20 --schedule constant --epochs 5");
+  const auto outcome =
+      start_by_shell(arguments("--lr 1e20 --schedule constant --epochs 5"));
   EXPECT_EQ(outcome.status, 3) << outcome.out;
   EXPECT_THAT(
       outcome.err,
@@ -269,7 +270,7 @@ TEST_F(StepsizeTrainTest, RefusesUnknownDevice) {
 }
 
 TEST_F(StepsizeTrainTest, RefusesUnknownOption) {
-  const auto outcome = train("--momentun 0.9");
+  const auto outcome = start_by_shell(arguments("--momentun 0.9"));
   expect_refusal(outcome, 2);
   EXPECT_THAT(outcome.err, HasSubstr("--momentun"));
 }

@@ -1,4 +1,4 @@
-#include "examples/trainer/tar_file.h"
+#include "examples/trainer/data/tar_file.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

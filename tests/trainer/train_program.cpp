@@ -10,6 +10,8 @@
 #include <sstream>
 #include <thread>
 
+#include "fork_server.h"
+
 namespace stepsize::trainer {
 namespace {
 
@@ -20,6 +22,11 @@ using testing::Not;
 int status_of(int status) {
   constexpr int kSignal = 128;
   return WIFEXITED(status) ? WEXITSTATUS(status) : kSignal + WTERMSIG(status);
+}
+
+pid_t wait_for(pid_t process, bool is_shell, int* status, int options) {
+  return is_shell ? waitpid(process, status, options)
+                  : ForkServer::instance().wait(process, status, options);
 }
 
 std::int64_t rows_in(const fs::path& path) {
@@ -35,7 +42,13 @@ std::string TrainProgramTest::arguments(const std::string& more) const {
 }
 
 Outcome TrainProgramTest::start(const std::string& arguments) const {
-  return start_and_signal(arguments, {}, 0, 0);
+  return finish(begin(arguments, "program"));
+}
+
+Outcome TrainProgramTest::start_by_shell(
+    const std::string& arguments, const std::string& first) const {
+  return finish(begin_shell(
+      first + " exec '" STEPSIZE_TRAIN "' " + arguments, "program"));
 }
 
 Outcome TrainProgramTest::start_and_signal(
@@ -43,32 +56,46 @@ Outcome TrainProgramTest::start_and_signal(
     const fs::path& out,
     std::int64_t rows,
     int signal) const {
-  const auto out_file = folder_ / "stdout";
-  const auto err_file = folder_ / "stderr";
+  const auto running = begin(arguments, "program");
+  int status = 0;
+  while (wait_for(running.process, running.is_shell, &status, WNOHANG) == 0) {
+    if (rows_in(out / "steps.csv") >= rows) {
+      kill(running.process, signal);
+      wait_for(running.process, running.is_shell, &status, 0);
+      break;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return {status_of(status), read_text(running.out), read_text(running.err)};
+}
+
+TrainProgramTest::Running TrainProgramTest::begin(
+    const std::string& arguments, const std::string& name) const {
+  Running running{0, folder_ / (name + ".out"), folder_ / (name + ".err")};
+  running.process = ForkServer::instance().start(
+      arguments, working_folder_, running.out, running.err);
+  return running;
+}
+
+TrainProgramTest::Running TrainProgramTest::begin_shell(
+    const std::string& command, const std::string& name) const {
+  Running running{
+      0, folder_ / (name + ".out"), folder_ / (name + ".err"), true};
   // The shell becomes the program.
-  const std::string command = shell_first_ + std::string(" exec '") +
-                              STEPSIZE_TRAIN + "' " + arguments + " > '" +
-                              out_file.string() + "' 2> '" + err_file.string() +
-                              "'";
-  const pid_t child = fork();
-  if (child == 0) {
-    execl("/bin/sh", "sh", "-c", command.c_str(), nullptr);
+  const std::string redirected = command + " > '" + running.out.string() +
+                                 "' 2> '" + running.err.string() + "'";
+  running.process = fork();
+  if (running.process == 0) {
+    execl("/bin/sh", "sh", "-c", redirected.c_str(), nullptr);
     _exit(127);
   }
+  return running;
+}
+
+Outcome TrainProgramTest::finish(const Running& running) {
   int status = 0;
-  if (signal != 0) {
-    while (waitpid(child, &status, WNOHANG) == 0) {
-      if (rows_in(out / "steps.csv") >= rows) {
-        kill(child, signal);
-        waitpid(child, &status, 0);
-        break;
-      }
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    }
-  } else {
-    waitpid(child, &status, 0);
-  }
-  return {status_of(status), read_text(out_file), read_text(err_file)};
+  wait_for(running.process, running.is_shell, &status, 0);
+  return {status_of(status), read_text(running.out), read_text(running.err)};
 }
 
 void TrainProgramTest::expect_refusal(const Outcome& outcome, int status) {

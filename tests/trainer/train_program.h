@@ -1,8 +1,10 @@
 #pragma once
 
 #include <gtest/gtest.h>
+#include <sys/types.h>
 
 #include <cstdint>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -18,7 +20,8 @@ struct Outcome {
   std::string err;
 };
 
-/// Runs the program as a user does, on a small data set.
+/// Runs the program on a small data set: as a user starts it, or, which saves
+/// loading LibTorch each time, as ForkServer does.
 class TrainProgramTest : public testing::Test {
  protected:
   void SetUp() override { write_bars(data(), 60, 40); }
@@ -34,6 +37,9 @@ class TrainProgramTest : public testing::Test {
     return start(arguments(more));
   }
   Outcome start(const std::string& arguments) const;
+  /// The program itself, after what `first` has the shell do.
+  Outcome start_by_shell(
+      const std::string& arguments, const std::string& first = "") const;
 
   /// Sends the program a signal when its steps.csv, in `out`, has so many rows.
   Outcome start_and_signal(
@@ -45,9 +51,24 @@ class TrainProgramTest : public testing::Test {
   /// A message for a person, before any training.
   static void expect_refusal(const Outcome& outcome, int status);
 
-  /// What the shell does before it becomes the program.
-  std::string shell_first_;
+  /// A process of the program that runs; finish() waits for it.
+  struct Running {
+    pid_t process = 0;
+    std::filesystem::path out;
+    std::filesystem::path err;
+    /// Of a shell, and not of the program forked.
+    bool is_shell = false;
+  };
+
+  /// Its output goes to files of this name.
+  Running begin(const std::string& arguments, const std::string& name) const;
+  Running begin_shell(
+      const std::string& command, const std::string& name) const;
+  static Outcome finish(const Running& running);
+
   TemporaryFolder folder_;
+  /// Where the program is started, if not here.
+  std::filesystem::path working_folder_;
 };
 
 /// log.csv without its last column, images_per_second.

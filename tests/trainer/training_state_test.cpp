@@ -1,4 +1,4 @@
-#include "examples/trainer/training_state.h"
+#include "examples/trainer/loop/training_state.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -6,7 +6,7 @@
 
 #include <sstream>
 
-#include "examples/trainer/archive.h"
+#include "examples/trainer/loop/archive.h"
 #include "sample_files.h"
 
 namespace stepsize::trainer {

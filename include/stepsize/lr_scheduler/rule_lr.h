@@ -127,4 +127,13 @@ class RuleLR : public StatefulLR {
   std::unique_ptr<detail::UsageWatch> watch_;
 };
 
+/// What to extend() a schedule to where, at `step`, a run of `run` steps
+/// becomes one of `new_run`: what is left of the schedule is drawn out as much
+/// as what is left of the run, to a whole step, and one at the least. A
+/// schedule that ends with the run still does. `length` where the schedule or
+/// the run has ended by then, or the schedule never ends. Throws c10::Error
+/// unless 0 <= step <= new_run.
+double extended_length(
+    double length, int64_t step, int64_t run, int64_t new_run);
+
 }  // namespace stepsize

@@ -1,0 +1,803 @@
+#include "examples/trainer/cli/options.h"
+
+#include <torch/version.h>
+#include <CLI/CLI.hpp>
+
+#include <charconv>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <iostream>
+#include <limits>
+#include <map>
+#include <optional>
+#include <set>
+#include <sstream>
+#include <string>
+#include <system_error>
+#include <type_traits>
+#include <vector>
+
+#include "examples/trainer/cli/help_text.h"
+#include "examples/trainer/cli/unknown_options.h"
+#include "examples/trainer/data/image_set.h"
+
+namespace stepsize::trainer {
+namespace {
+
+// What is wrong with a number; empty: nothing.
+std::string fault(
+    const std::string& text,
+    const std::string& rule,
+    const std::function<bool(double)>& holds) {
+  double value = 0;
+  if (!CLI::detail::lexical_cast(text, value) || !std::isfinite(value) ||
+      !holds(value)) {
+    return "must be a number " + rule + ", got " + text;
+  }
+  return {};
+}
+
+CLI::Validator number(
+    const std::string& rule, const std::function<bool(double)>& holds) {
+  return CLI::Validator(
+      [rule, holds](const std::string& text) {
+        return fault(text, rule, holds);
+      },
+      "");
+}
+
+CLI::Validator number_or(
+    const std::string& word,
+    const std::string& rule,
+    const std::function<bool(double)>& holds) {
+  return CLI::Validator(
+      [word, rule, holds](const std::string& text) {
+        return text == word ? std::string()
+                            : fault(text, rule + " or " + word, holds);
+      },
+      "");
+}
+
+CLI::Validator whole_number(std::uint64_t smallest, std::uint64_t largest) {
+  return CLI::Validator(
+      [smallest, largest](const std::string& text) -> std::string {
+        std::uint64_t value = 0;
+        const auto* end = text.data() + text.size();
+        const auto read = std::from_chars(text.data(), end, value);
+        // CLI11 takes what starts with a zero for octal.
+        const bool octal = text.size() > 1 && text.front() == '0';
+        if (read.ec != std::errc() || read.ptr != end || octal ||
+            value < smallest || value > largest) {
+          return "must be a whole number in " + std::to_string(smallest) +
+                 " .. " + std::to_string(largest) +
+                 (octal ? ", without a leading zero" : "") + ", got " + text;
+        }
+        return {};
+      },
+      "");
+}
+
+CLI::Validator not_empty() {
+  return CLI::Validator(
+      [](const std::string& text) -> std::string {
+        return text.empty() ? "must not be empty" : "";
+      },
+      "");
+}
+
+CLI::Validator one_of(const std::vector<std::string>& names) {
+  std::string listed;
+  for (const auto& name : names) {
+    listed += (listed.empty() ? "" : ", ") + name;
+  }
+  return CLI::Validator(
+      [names, listed](const std::string& text) -> std::string {
+        for (const auto& name : names) {
+          if (text == name) {
+            return {};
+          }
+        }
+        return "must be one of " + listed + ", got " + text;
+      },
+      "");
+}
+
+// What options are with a dataset where they are left out.
+struct DatasetDefaults {
+  std::string data_dir;  //< empty: there is none
+  std::string augment;
+  std::int64_t epochs;
+};
+
+// What options are with an optimizer where they are left out.
+struct OptimizerDefaults {
+  double lr;
+  double momentum;
+  double weight_decay;
+  std::optional<double> max_norm;  //< nothing: the optimizer has none
+  std::optional<double> safety;    //< likewise
+  const char* lr_scaling;          //< how the rate follows the batch
+};
+
+const std::map<std::string, DatasetDefaults>& dataset_defaults() {
+  static const auto defaults = [] {
+    std::map<std::string, DatasetDefaults> all;
+    for (const auto& name : image_set_names()) {
+      all[name] = {"", "none", 2};
+    }
+    all.at("fashion-mnist").data_dir = "/usr/share/datasets/fashion-mnist";
+    for (const auto* cifar : {"cifar10", "cifar100"}) {
+      all.at(cifar) = {"", "flip", 10};
+    }
+    return all;
+  }();
+  return defaults;
+}
+
+const std::map<std::string, OptimizerDefaults>& optimizer_defaults() {
+  static const std::map<std::string, OptimizerDefaults> defaults{
+      {"sgd", {0.1, 0.9, 5e-4, {}, {}, "linear"}},
+      {"adam", {0.003, 0.9, 0, {}, {}, "sqrt"}},
+      {"adamw", {0.003, 0.9, 0.05, {}, {}, "sqrt"}},
+      {"rmsprop", {0.001, 0, 0, {}, {}, "sqrt"}},
+      {"clipped-sgd", {0.1, 0.9, 5e-4, 5, {}, "linear"}},
+      {"clipped-adamw", {0.003, 0.9, 0.05, 5, {}, "sqrt"}},
+      {"rollback-sgd", {0.1, 0.9, 5e-4, {}, {}, "linear"}},
+      {"power-sgd", {1, 0.9, 5e-4, {}, 0.5, "linear"}},
+  };
+  return defaults;
+}
+
+std::string owners_of(std::optional<double> OptimizerDefaults::*option) {
+  std::string text;
+  for (const auto& [name, defaults] : optimizer_defaults()) {
+    if (defaults.*option) {
+      text += (text.empty() ? "" : " and ") + name;
+    }
+  }
+  return text;
+}
+
+std::string wrapped(const std::vector<std::string>& words) {
+  // The help leaves 56 of 80; some versions of CLI11 end a line in a blank.
+  constexpr std::size_t kDescriptionColumns = 55;
+  std::string text;
+  std::size_t columns = 0;
+  for (const auto& word : words) {
+    if (!text.empty()) {
+      const bool fits = columns + 1 + word.size() <= kDescriptionColumns;
+      text += fits ? ' ' : '\n';
+      columns = fits ? columns + 1 : 0;
+    }
+    text += word;
+    columns += word.size();
+  }
+  return text;
+}
+
+template <typename Map>
+std::vector<std::string> names(const Map& map) {
+  std::vector<std::string> result;
+  for (const auto& entry : map) {
+    result.push_back(entry.first);
+  }
+  return result;
+}
+
+template <typename Value>
+const Value* where_present(const Value& value) {
+  return &value;
+}
+
+template <typename Value>
+const Value* where_present(const std::optional<Value>& value) {
+  return value ? &*value : nullptr;
+}
+
+// "[sgd: 0.1, adam: 0.001]": an option's defaults in the help, for those that
+// have it. With `usual`, those that have that default stand at the end as "or
+// else ...".
+template <typename Map, typename Value>
+std::string by_name(
+    const Map& map,
+    Value Map::mapped_type::*value,
+    const std::optional<std::common_type_t<Value>>& usual = std::nullopt) {
+  std::vector<std::string> entries;
+  const auto add = [&](const std::string& name, const auto& number) {
+    std::ostringstream text;
+    text << (entries.empty() ? "[" : "") << name << ' ' << number << ',';
+    entries.push_back(text.str());
+  };
+  for (const auto& [name, defaults] : map) {
+    const auto* number = where_present(defaults.*value);
+    if (number != nullptr && !(usual && defaults.*value == *usual)) {
+      add(name + ":", *number);
+    }
+  }
+  if (usual) {
+    add("or else", *where_present(*usual));
+  }
+  entries.back().back() = ']';
+  return wrapped(entries);
+}
+
+// What was left open on the command line; the rest goes to TrainOptions.
+struct OpenOptions {
+  std::optional<std::string> data_dir;
+  std::optional<std::string> augment;
+  // A number or kAuto.
+  std::optional<std::string> lr;
+  std::optional<std::string> lr_scaling;
+  bool no_lr_check = false;
+  std::optional<double> momentum;
+  std::optional<double> weight_decay;
+  std::optional<double> max_norm;
+  std::optional<double> safety;
+  std::optional<std::int64_t> epochs;
+};
+
+// In the place of a rate.
+constexpr const char* kAuto = "auto";
+
+// No run is longer, and products of two such numbers can be counted.
+constexpr std::uint64_t kMost = 1000000000;
+
+template <typename Value>
+std::string always(const Value& value) {
+  std::ostringstream text;
+  text << " [" << value << "]";
+  return text.str();
+}
+
+void add_data_options(CLI::App& app, TrainOptions& options, OpenOptions& open) {
+  const auto& defaults = dataset_defaults();
+  app.add_option(
+         "--dataset",
+         options.dataset,
+         "fashion-mnist, mnist, kmnist, qmnist, cifar10,\n"
+         "cifar100, emnist-balanced, -byclass, -bymerge, -digits,\n"
+         "-letters or -mnist" +
+             always(options.dataset))
+      ->check(one_of(names(defaults)))
+      ->type_name("NAME")
+      ->group("Data");
+  app.add_option(
+         "--data-dir",
+         open.data_dir,
+         "Folder with its files, or CIFAR's .tar.gz\n[fashion-mnist: " +
+             defaults.at("fashion-mnist").data_dir +
+             ",\nof Debian's package dataset-fashion-mnist]")
+      ->check(not_empty())
+      ->type_name("DIR")
+      ->group("Data");
+  app.add_option(
+         "--augment",
+         open.augment,
+         "Change training images at random: none, flip (mirror\n"
+         "half of them), or crop-flip (also move them by up to 4\n"
+         "pixels)\n" +
+             by_name(defaults, &DatasetDefaults::augment, "none"))
+      ->check(one_of({"none", "flip", "crop-flip"}))
+      ->type_name("NAME")
+      ->group("Data");
+  app.add_option(
+         "--limit-train",
+         options.limit_train,
+         "Train on the first N images only [all]")
+      ->check(whole_number(1, kMost))
+      ->type_name("N")
+      ->group("Data");
+}
+
+void add_optimizer_options(
+    CLI::App& app, TrainOptions& options, OpenOptions& open) {
+  const auto& defaults = optimizer_defaults();
+  app.add_option(
+         "--optimizer",
+         options.optimizer,
+         "LibTorch's sgd, adam, adamw or rmsprop; clipped-sgd,\n"
+         "clipped-adamw: with a longest gradient; rollback-sgd:\n"
+         "takes back steps that went wrong, with a lower rate;\n"
+         "power-sgd: finds the rate by measuring curvature" +
+             always(options.optimizer))
+      ->check(one_of(names(defaults)))
+      ->type_name("NAME")
+      ->group("Training");
+  app.add_option(
+         "--lr",
+         open.lr,
+         "The rate that the schedule multiplies, or auto: found\n"
+         "by a range test; for power-sgd a factor of the rate\n"
+         "that it measures\n" +
+             by_name(defaults, &OptimizerDefaults::lr))
+      ->check(number_or(kAuto, "> 0", [](double x) { return x > 0; }))
+      ->type_name("X")
+      ->group("Training");
+  app.add_option(
+         "--momentum",
+         open.momentum,
+         "Momentum; for adam, adamw and clipped-adamw, beta1\n" +
+             by_name(defaults, &OptimizerDefaults::momentum))
+      ->check(number("in [0, 1)", [](double x) { return x >= 0 && x < 1; }))
+      ->type_name("X")
+      ->group("Training");
+  app.add_option(
+         "--weight-decay",
+         open.weight_decay,
+         "Weight decay (decoupled from the gradient in adamw and\n"
+         "clipped-adamw)\n" +
+             by_name(defaults, &OptimizerDefaults::weight_decay))
+      // LibTorch multiplies in single precision.
+      ->check(number(
+          ">= 0 and < 1e30", [](double x) { return x >= 0 && x < 1e30; }))
+      ->type_name("X")
+      ->group("Training");
+  app.add_option(
+         "--max-norm",
+         open.max_norm,
+         "Longest gradient that is not clipped\n" +
+             by_name(defaults, &OptimizerDefaults::max_norm))
+      ->check(number("> 0", [](double x) { return x > 0; }))
+      ->type_name("X")
+      ->group("Training");
+  app.add_option(
+         "--safety",
+         open.safety,
+         "Share of the largest stable rate that is taken; above 1\n"
+         "the loss grows\n" +
+             by_name(defaults, &OptimizerDefaults::safety))
+      ->check(number("> 0", [](double x) { return x > 0; }))
+      ->type_name("X")
+      ->group("Training");
+}
+
+void add_rate_options(CLI::App& app, TrainOptions& options, OpenOptions& open) {
+  app.add_flag(
+         "--lr-find",
+         options.lr_find,
+         "Do the range test only: draw it, say which rates it\n"
+         "suggests, and write lr_range.csv and lr_range.svg")
+      ->group("Rate and batch");
+  app.add_flag(
+         "--no-lr-check",
+         open.no_lr_check,
+         "Do not try, in 30 updates that are undone, whether the\n"
+         "loss bears a rate that --lr names")
+      ->group("Rate and batch");
+  app.add_option(
+         "--base-batch-size",
+         options.base_batch_size,
+         "The batch that --lr is meant for: it is scaled to that\n"
+         "of the run")
+      ->check(whole_number(1, kMost))
+      ->type_name("N")
+      ->group("Rate and batch");
+  app.add_option(
+         "--lr-scaling",
+         open.lr_scaling,
+         "How: linear or sqrt\n" +
+             by_name(optimizer_defaults(), &OptimizerDefaults::lr_scaling))
+      ->check(one_of({"linear", "sqrt"}))
+      ->type_name("NAME")
+      ->group("Rate and batch");
+  app.add_option(
+         "--accumulate",
+         options.accumulate,
+         "Micro-batches of --batch-size images in an update; the\n"
+         "gradient noise scale is measured from 2 on" +
+             always(options.accumulate))
+      ->check(whole_number(1, kMost))
+      ->type_name("N")
+      ->group("Rate and batch");
+  app.add_option(
+         "--batch-schedule",
+         options.batch_schedule,
+         "Let the batch grow to up to N images, in micro-batches,\n"
+         "where the schedule would lower the rate")
+      ->check(whole_number(1, kMost))
+      ->type_name("N")
+      ->group("Rate and batch");
+}
+
+void add_training_options(
+    CLI::App& app, TrainOptions& options, OpenOptions& open) {
+  app.add_option(
+         "--model",
+         options.model,
+         "cnn: three convolutions with BatchNorm; resnet20: the\n"
+         "CIFAR form of He et al. 2016; resnet18: ResNet-18 with\n"
+         "a 3x3 stem" +
+             always(options.model))
+      ->check(one_of({"cnn", "resnet20", "resnet18"}))
+      ->type_name("NAME")
+      ->group("Training");
+  add_optimizer_options(app, options, open);
+  app.add_option(
+         "--schedule",
+         options.schedule,
+         "What multiplies the rate over the run, see below\n[" +
+             options.schedule + "]")
+      ->type_name("TEXT")
+      ->group("Training");
+  app.add_option(
+         "--epochs",
+         open.epochs,
+         "Passes over the training images\n" +
+             by_name(dataset_defaults(), &DatasetDefaults::epochs, 2))
+      ->check(whole_number(1, kMost))
+      ->type_name("N")
+      ->group("Training");
+  app.add_option(
+         "--batch-size",
+         options.batch_size,
+         "Images in an update, or in a micro-batch of it" +
+             always(options.batch_size))
+      ->check(whole_number(1, kMost))
+      ->type_name("N")
+      ->group("Training");
+  app.add_option(
+         "--early-stop",
+         options.early_stop,
+         "End after N epochs without a lower test loss; the\n"
+         "result is then that of the best epoch")
+      ->check(whole_number(1, kMost))
+      ->type_name("N")
+      ->group("Training");
+  app.add_option(
+         "--seed",
+         options.seed,
+         "Seed of the weights and of all chance" + always(options.seed))
+      // More bits than these LibTorch's generator of a CPU does not look at.
+      ->check(whole_number(0, std::numeric_limits<std::uint32_t>::max()))
+      ->type_name("N")
+      ->group("Training");
+}
+
+void add_machine_options(CLI::App& app, TrainOptions& options) {
+  constexpr std::uint64_t kMostThreads = 4096;
+  app.add_option(
+         "--threads",
+         options.threads,
+         "Threads of the CPU [LibTorch's choice; one a core if\n"
+         "that is 1 and OMP_NUM_THREADS is not set]")
+      ->check(whole_number(1, kMostThreads))
+      ->type_name("N")
+      ->group("Machine");
+  app.add_option(
+         "--device",
+         options.device,
+         "cpu, cuda, cuda:1, ..." + always(options.device))
+      ->type_name("NAME")
+      ->group("Machine");
+  app.add_option(
+         "--out",
+         options.out,
+         "Folder for log, plots and checkpoints [runs/NAME-N, a\n"
+         "new one for each run]")
+      ->check(not_empty())
+      ->type_name("DIR")
+      ->group("Machine");
+  app.add_flag(
+         "--profile",
+         options.profile,
+         "Say at the end which share of the time went where")
+      ->group("Machine");
+}
+
+void add_process_options(CLI::App& app, TrainOptions& options) {
+  constexpr std::uint64_t kMostProcesses = 4096;
+  app.add_option(
+         "--world-size",
+         options.world_size,
+         "Processes that train one model, each on its share of\n"
+         "every batch; --batch-size is that of each. All are\n"
+         "started with the same options" +
+             always(options.world_size))
+      ->check(whole_number(1, kMostProcesses))
+      ->type_name("N")
+      ->group("Processes (see scripts/launch.sh)");
+  app.add_option(
+         "--rank",
+         options.rank,
+         "Which of them this is, from 0. Process 0 writes files\n"
+         "and terminal" +
+             always(options.rank))
+      ->check(whole_number(0, kMostProcesses - 1))
+      ->type_name("N")
+      ->group("Processes (see scripts/launch.sh)");
+  app.add_option(
+         "--master",
+         options.master,
+         "HOST:PORT at which process 0 can be reached")
+      ->check(not_empty())
+      ->type_name("TEXT")
+      ->group("Processes (see scripts/launch.sh)");
+  app.add_option(
+         "--timeout",
+         options.timeout,
+         "Seconds to wait for another process before it counts\n"
+         "as lost" +
+             always(options.timeout))
+      ->check(
+          number("> 0 and <= 1e9", [](double x) { return x > 0 && x <= 1e9; }))
+      ->type_name("X")
+      ->group("Processes (see scripts/launch.sh)");
+}
+
+void add_checkpoint_options(CLI::App& app, CommandLine& command) {
+  app.add_option(
+         "--checkpoint-every",
+         command.options.checkpoint_every,
+         "Save the run every N updates too; 0: never [after every\n"
+         "epoch]")
+      ->check(whole_number(0, kMost))
+      ->type_name("N")
+      ->group("Checkpoints");
+  app.add_flag(
+         "--resume",
+         command.resume,
+         "Go on with the run in --out [the last one in runs/].\n"
+         "Its options need not be given again; a larger --epochs\n"
+         "makes it longer, if its rate is not 0 by then")
+      ->group("Checkpoints");
+  app.add_flag(
+         "--overwrite",
+         command.overwrite,
+         "Replace the run in --out, its checkpoints too; without\n"
+         "this a new run does not begin where there are any")
+      ->group("Checkpoints");
+}
+
+void add_result_options(CLI::App& app, CommandLine& command) {
+  app.add_option(
+         "--compare",
+         command.compare,
+         "Do not train: draw these runs in one picture,\n"
+         "compare.svg in --out or here, and show a table")
+      ->check(not_empty())
+      ->type_name("DIR")
+      ->expected(1, CLI::detail::expected_max_vector_size)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->group("Results");
+  app.add_option(
+         "--evaluate",
+         command.evaluate,
+         "Do not train: test the model of a checkpoint, such as\n"
+         "runs/NAME-N/checkpoints/best.ckpt")
+      ->check(not_empty())
+      ->type_name("CHECKPOINT")
+      ->group("Results");
+  app.add_option(
+         "--export",
+         command.options.export_file,
+         "Write the trained weights, or with --evaluate those of\n"
+         "the checkpoint, for torch::load()")
+      ->check(not_empty())
+      ->type_name("FILE")
+      ->group("Results");
+}
+
+void add_options(CLI::App& app, CommandLine& command, OpenOptions& open) {
+  TrainOptions& options = command.options;
+  add_data_options(app, options, open);
+  add_training_options(app, options, open);
+  add_rate_options(app, options, open);
+  add_machine_options(app, options);
+  add_process_options(app, options);
+  add_checkpoint_options(app, command);
+  add_result_options(app, command);
+}
+
+std::optional<double> given_or_default(
+    const char* flag,
+    std::optional<double> given,
+    std::optional<double> OptimizerDefaults::*option,
+    const std::string& optimizer) {
+  const auto preset = optimizer_defaults().at(optimizer).*option;
+  if (given && !preset) {
+    throw CLI::ValidationError(
+        flag,
+        "is an option of " + owners_of(option) + ", and --optimizer is " +
+            optimizer);
+  }
+  return given ? given : preset;
+}
+
+// Options that say nothing together are a mistake.
+void check_rate_and_batch(
+    const TrainOptions& options, const OpenOptions& open) {
+  const auto refuse_if =
+      [](bool mistaken, const char* flag, const std::string& message) {
+        if (mistaken) {
+          throw CLI::ValidationError(flag, message);
+        }
+      };
+  const bool measures = options.optimizer == "power-sgd";
+  const std::string why = "--optimizer power-sgd measures its rate";
+  refuse_if(
+      measures && options.lr_auto,
+      "--lr",
+      "cannot be auto: " + why + ", and --lr is a factor of that");
+  refuse_if(measures && options.lr_find, "--lr-find", "is of no use: " + why);
+  const bool scales = options.base_batch_size > 0;
+  refuse_if(measures && scales, "--base-batch-size", "is of no use: " + why);
+  refuse_if(
+      scales && (options.lr_auto || options.lr_find),
+      "--base-batch-size",
+      "is of no use: the range test is made with the batch of the run");
+  const std::int64_t batch = options.whole_batch() * options.accumulate;
+  refuse_if(
+      options.batch_schedule > 0 && options.batch_schedule < batch,
+      "--batch-schedule",
+      "must be at least the batch at the start, " + std::to_string(batch) +
+          ", got " + std::to_string(options.batch_schedule));
+  refuse_if(
+      open.lr_scaling && !scales && options.batch_schedule == 0,
+      "--lr-scaling",
+      "says how --base-batch-size or --batch-schedule change the rate, and "
+      "neither is given");
+}
+
+void fill_defaults(TrainOptions& options, const OpenOptions& open) {
+  const auto& data = dataset_defaults().at(options.dataset);
+  const auto& optimizer = optimizer_defaults().at(options.optimizer);
+  if (!open.data_dir && data.data_dir.empty()) {
+    throw CLI::ValidationError(
+        "--data-dir",
+        "must be given for " + options.dataset + ": the folder with its files");
+  }
+  options.data_dir = open.data_dir.value_or(data.data_dir);
+  options.augment = open.augment.value_or(data.augment);
+  options.epochs = open.epochs.value_or(data.epochs);
+  options.lr_check = !open.no_lr_check;
+  options.lr_auto = open.lr == kAuto;
+  options.lr_given = open.lr && !options.lr_auto;
+  options.lr = options.lr_auto ? 0 : optimizer.lr;
+  if (options.lr_given) {
+    // It has been checked.
+    CLI::detail::lexical_cast(*open.lr, options.lr);
+  }
+  options.momentum = open.momentum.value_or(optimizer.momentum);
+  options.weight_decay = open.weight_decay.value_or(optimizer.weight_decay);
+  options.max_norm = given_or_default(
+      "--max-norm",
+      open.max_norm,
+      &OptimizerDefaults::max_norm,
+      options.optimizer);
+  options.safety = given_or_default(
+      "--safety", open.safety, &OptimizerDefaults::safety, options.optimizer);
+  options.lr_scaling = open.lr_scaling.value_or(optimizer.lr_scaling);
+  check_rate_and_batch(options, open);
+}
+
+// They would say nothing where a process does not know that it is one of
+// several.
+void check_alone(const OptionValues& given) {
+  if (given.count("--world-size") > 0) {
+    return;
+  }
+  for (const auto* flag : {"--rank", "--master", "--timeout"}) {
+    if (given.count(flag) > 0) {
+      throw CLI::ValidationError(
+          flag,
+          "wants --world-size, the number of processes; scripts/launch.sh "
+          "gives it");
+    }
+  }
+}
+
+OptionValues given_options(const CLI::App& app) {
+  OptionValues given;
+  for (const auto* option : app.get_options()) {
+    if (option->count() > 0) {
+      given[option->get_name()] = option->results().back();
+    }
+  }
+  return given;
+}
+
+// The first of the options given that is none of those; empty: there is none.
+std::string other_than(
+    const OptionValues& given, const std::set<std::string>& usable) {
+  for (const auto& option : given) {
+    if (usable.count(option.first) == 0) {
+      return option.first;
+    }
+  }
+  return {};
+}
+
+// Of what a command line asks for, some is instead of a run.
+void check_together(const CommandLine& command) {
+  const auto& given = command.given;
+  const auto refuse = [](const std::string& flag, const std::string& why) {
+    throw CLI::ValidationError(flag, why);
+  };
+  if (!command.compare.empty()) {
+    const auto other = other_than(given, {"--compare", "--out"});
+    if (!other.empty()) {
+      refuse(other, "is of no use with --compare, which trains nothing");
+    }
+  }
+  if (!command.evaluate.empty()) {
+    const auto other = other_than(
+        given,
+        {"--evaluate", "--export", "--data-dir", "--device", "--threads"});
+    if (!other.empty()) {
+      refuse(
+          other,
+          "is of no use with --evaluate, which takes it from the checkpoint");
+    }
+  }
+  if (command.resume && command.options.lr_find) {
+    refuse("--resume", "is of no use with --lr-find, which trains nothing");
+  }
+  if (!command.options.export_file.empty() && command.options.lr_find) {
+    refuse("--export", "is of no use with --lr-find, which trains nothing");
+  }
+  if (command.resume && command.overwrite) {
+    refuse("--overwrite", "would remove the run that --resume goes on with");
+  }
+  if (command.overwrite && given.count("--out") == 0) {
+    refuse(
+        "--overwrite",
+        "wants --out, the folder of the run to replace; without that a run "
+        "gets a new folder");
+  }
+}
+
+bool is_run(const CommandLine& command) {
+  return !command.resume && command.compare.empty() && command.evaluate.empty();
+}
+
+constexpr const char* kVersion =
+    "stepsize-train " STEPSIZE_VERSION " (LibTorch " TORCH_VERSION ")";
+
+}  // namespace
+
+CommandLine parse_command_line(int argc, const char* const* argv) {
+  CLI::App app(kDescription, "stepsize-train");
+  app.footer(kFooter);
+  // Leaves 56 columns of 80 for the descriptions.
+  constexpr std::size_t kOptionColumns = 24;
+  app.get_formatter()->column_width(kOptionColumns);
+  app.failure_message([](const CLI::App* self, const CLI::Error& error) {
+    return self->get_name() + ": " + error.what() +
+           "\nRun with --help for more information.\n";
+  });
+  // The last of several counts, so that a script's options can be overridden.
+  app.option_defaults()->take_last();
+  app.set_help_flag("-h,--help", "The options that matter most");
+  app.set_help_all_flag("--help-all", "All options, and more on them");
+  app.set_version_flag("--version", kVersion, "Versions of this and LibTorch");
+  // They are refused by check_known(), in their order and with what may be
+  // meant.
+  app.allow_extras();
+  CommandLine result;
+  OpenOptions open;
+  add_options(app, result, open);
+  try {
+    app.parse(argc, argv);
+    check_known(app);
+    result.given = given_options(app);
+    check_alone(result.given);
+    check_together(result);
+    if (is_run(result)) {
+      fill_defaults(result.options, open);
+    }
+  } catch (const CLI::CallForHelp&) {
+    std::cout << kShortHelp;
+    result.exit_status = 0;
+  } catch (const CLI::CallForAllHelp&) {
+    std::cout << app.help();
+    result.exit_status = 0;
+  } catch (const CLI::ParseError& error) {
+    const int status = app.exit(error, std::cout, std::cerr);
+    result.exit_status = status == 0 ? 0 : kBadCommandLine;
+  }
+  return result;
+}
+
+}  // namespace stepsize::trainer

@@ -1,0 +1,180 @@
+#include "examples/trainer/run/resume.h"
+
+#include <cmath>
+#include <sstream>
+#include <stdexcept>
+
+#include "examples/trainer/cli/option_values.h"
+#include "examples/trainer/cli/text.h"
+#include "examples/trainer/run/run_checkpoints.h"
+
+namespace stepsize::trainer {
+namespace {
+
+std::int64_t epochs_of(const RunRecord& record) {
+  return record.stretches.empty() ? record.planned_epochs
+                                  : record.stretches.back().epochs;
+}
+
+std::string run_in(const TrainOptions& options) {
+  return "the run in " + options.out.string();
+}
+
+// Updates after which so many images have been seen.
+std::int64_t updates_after(
+    std::int64_t seen, const TrainOptions& options, std::int64_t images) {
+  const std::int64_t batch = options.whole_batch() * options.accumulate;
+  return seen / images * updates_an_epoch(options, images) +
+         (seen % images + batch - 1) / batch;
+}
+
+// The update at which a schedule of this length ends.
+double schedule_end(
+    double length,
+    const RunRecord& record,
+    const TrainOptions& options,
+    std::int64_t images) {
+  const std::int64_t epoch = updates_an_epoch(options, images);
+  std::int64_t epochs = record.planned_epochs;
+  for (const auto& stretch : record.stretches) {
+    length = extended_length(
+        length,
+        updates_after(stretch.images, options, images),
+        epochs * epoch,
+        stretch.epochs * epoch);
+    epochs = stretch.epochs;
+  }
+  return length;
+}
+
+}  // namespace
+
+RunRequest read_request(const CommandLine& command, std::ostream& err) {
+  if (!command.resume) {
+    return {command.options, std::nullopt};
+  }
+  const auto& out = command.options.out;
+  RunRecord record = read_record(out, err);
+  auto options =
+      options_from(resumed_options(record.options, command.given, out));
+  options.out = out;
+  options.profile = command.options.profile;
+  options.export_file = command.options.export_file;
+  if (options.world_size != command.options.world_size) {
+    throw std::invalid_argument(
+        "--resume: " + run_in(options) + " is one of " +
+        std::to_string(options.world_size) +
+        " processes; start them all, as scripts/launch.sh does");
+  }
+  options.rank = command.options.rank;
+  options.master = command.options.master;
+  options.timeout = command.options.timeout;
+  return {options, std::move(record)};
+}
+
+std::string nothing_left(const RunRequest& request) {
+  if (!request.earlier) {
+    return {};
+  }
+  const auto& options = request.options;
+  const std::int64_t done = request.earlier->epochs_done;
+  const std::string after = " after " + counted(done, "epoch");
+  const std::string to_export =
+      options.export_file.empty()
+          ? ""
+          : "; --evaluate " +
+                (checkpoint_folder(options.out) / "best.ckpt").string() +
+                " --export writes its weights";
+  if (request.earlier->stopped_early) {
+    return run_in(options) + " stopped early" + after +
+           ": there is nothing left to do" + to_export;
+  }
+  const bool has_ended = done == epochs_of(*request.earlier);
+  if (options.epochs < done || (options.epochs == done && !has_ended)) {
+    throw std::invalid_argument(
+        "--epochs " + std::to_string(options.epochs) + ": " + run_in(options) +
+        " has done " + counted(done, "epoch") + " already");
+  }
+  return options.epochs > done
+             ? ""
+             : run_in(options) + " has ended" + after +
+                   "; a larger --epochs makes it longer, unless its schedule "
+                   "ended at a rate of 0" +
+                   to_export;
+}
+
+void check_data(const RunRequest& request, const std::string& data) {
+  if (request.earlier && request.earlier->data != data) {
+    throw std::invalid_argument(
+        "--data-dir " + request.options.data_dir.string() + ": it has\n  " +
+        data + ",\nand " + run_in(request.options) + " was trained on\n  " +
+        request.earlier->data);
+  }
+}
+
+RunSchedule first_schedule(
+    const RunRequest& request,
+    TrainOptions options,
+    std::int64_t images,
+    std::ostream& err) {
+  if (!request.earlier) {
+    return plan_schedule(options, images, err);
+  }
+  options.epochs = request.earlier->planned_epochs;
+  std::ostringstream said_before;
+  return plan_schedule(options, images, said_before);
+}
+
+bool set_length(
+    RunRecord& record,
+    RunSchedule& run_schedule,
+    ScheduleLR& scheduler,
+    const TrainingState& state,
+    const TrainOptions& options,
+    std::int64_t images,
+    std::ostream& out) {
+  const bool is_new = options.epochs != epochs_of(record);
+  const bool had_ended = state.epoch > epochs_of(record);
+  if (is_new) {
+    record.stretches.push_back({state.images, options.epochs});
+  }
+  lengthen(run_schedule, record.stretches, options, images);
+  const double length = scheduler.schedule().length();
+  const double end = schedule_end(length, record, options, images);
+  if (run_schedule.growing ? !record.stretches.empty() : end != length) {
+    run_schedule.text += " (stretched)";
+  }
+  if (!is_new) {
+    return false;
+  }
+  const auto step = static_cast<double>(state.step);
+  if (run_schedule.growing) {
+    // The update that comes next may have got another batch.
+    scheduler.seek(state.step);
+  } else if (!had_ended && std::isfinite(end) && end > step) {
+    scheduler.extend(static_cast<std::int64_t>(end));
+  }
+  if (!had_ended || (!run_schedule.growing && end > step)) {
+    return true;
+  }
+  const double factor = scheduler.get_last_lr().front() / record.lr;
+  constexpr double kNone = 1e-9;
+  if (factor < kNone) {
+    const auto numbered =
+        CheckpointFolder(checkpoint_folder(options.out).string()).paths();
+    throw std::invalid_argument(
+        "--epochs " + std::to_string(options.epochs) +
+        ": the schedule has come to its end at a rate of 0, at which more "
+        "epochs change nothing. " +
+        (numbered.size() > 1
+             ? "To go on from the checkpoint before it remove " +
+                   numbered.back()
+             : "There is no earlier checkpoint to go on from: begin a new run "
+               "with more epochs"));
+  }
+  out << format(
+      "the schedule has ended: its last factor, %.3g, stays\n", factor);
+  return true;
+}
+
+}  // namespace stepsize::trainer

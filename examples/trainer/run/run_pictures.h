@@ -1,0 +1,52 @@
+#pragma once
+
+#include <stepsize/schedule/schedule.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "examples/trainer/loop/results.h"
+
+namespace stepsize::trainer {
+
+/// What of a run is known before it, for its pictures.
+struct RunPlan {
+  Schedule schedule;
+  /// What the schedule multiplies.
+  double lr = 0;
+  /// Updates to come.
+  std::int64_t steps = 0;
+  /// Where gradients are clipped.
+  std::optional<double> max_norm = std::nullopt;
+  /// Whether updates are made from several micro-batches.
+  bool batch_varies = false;
+  /// For a run that measures its rate: the largest lr * sharpness that is
+  /// stable.
+  std::optional<double> stability_limit = std::nullopt;
+};
+
+/// Each value becomes the mean of the ones around it, so that a curve of single
+/// batches can be read. Those that are not finite stay, and count for no other.
+std::vector<double> smoothed(const std::vector<double>& values);
+
+/// Pictures that draw_results() may leave beside lr.svg.
+const std::vector<std::string>& result_pictures();
+
+/// lr.svg: the rate as planned; its factor where the rate is measured.
+void draw_plan(const std::filesystem::path& folder, const RunPlan& plan);
+
+/// loss.svg, accuracy.svg and gradient.svg; sharpness.svg for a run that
+/// measures its rate, batch.svg for one with several micro-batches an update.
+/// Draws lr.svg anew where the rates were not those planned: measured, or lower
+/// after a rollback. Throws std::runtime_error naming a path that cannot be
+/// written.
+void draw_results(
+    const std::filesystem::path& folder,
+    const RunPlan& plan,
+    const std::vector<StepResult>& steps,
+    const std::vector<EpochResult>& epochs);
+
+}  // namespace stepsize::trainer

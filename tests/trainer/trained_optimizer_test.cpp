@@ -1,0 +1,453 @@
+#include "examples/trainer/loop/trained_optimizer.h"
+#include "examples/trainer/loop/train.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <stepsize/optim/clipped_adamw.h>
+#include <stepsize/optim/clipped_sgd.h>
+#include <stepsize/optim/power_method_sgd.h>
+#include <torch/torch.h>
+
+#include <cmath>
+#include <memory>
+#include <sstream>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "sample_files.h"
+
+namespace stepsize::trainer {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+constexpr double kWeight = 0.25;
+
+// The pixels are the logits, times one weight. Remembers what it was given and
+// the logits that it answered.
+class OneWeightModel : public ImageModel {
+ public:
+  OneWeightModel() {
+    weight_ = register_parameter("weight", torch::full({1}, kWeight));
+  }
+
+  torch::Tensor forward(torch::Tensor images) override {
+    seen.push_back(images);
+    answers.push_back(images.flatten(1) * weight_);
+    return answers.back();
+  }
+
+  double weight() const { return weight_.item<double>(); }
+
+  std::vector<torch::Tensor> seen;
+  std::vector<torch::Tensor> answers;
+
+ private:
+  torch::Tensor weight_;
+};
+
+// Three images of three pixels, one a class. The loss has its minimum at a
+// weight between 0 and 1.
+Batch pixels() {
+  const auto images =
+      torch::tensor({4.0F, 1.0F, 0.0F, 2.0F, 3.0F, 0.0F, 1.0F, 0.0F, 2.0F});
+  return {images.view({3, 1, 1, 3}), torch::tensor({0, 0, 2}, torch::kInt64)};
+}
+
+struct Derivatives {
+  double loss = 0;
+  double first = 0;
+  double second = 0;
+};
+
+// Of the mean cross-entropy by the weight w, written out: with p = softmax(w x)
+// the loss of an image is -log p_label, and its derivatives are the mean of x
+// under p less x_label, and the variance of x under p.
+Derivatives by_hand(double w) {
+  Derivatives result;
+  const std::vector<std::vector<double>> images{
+      {4, 1, 0}, {2, 3, 0}, {1, 0, 2}};
+  const std::vector<std::size_t> labels{0, 0, 2};
+  for (std::size_t i = 0; i < images.size(); ++i) {
+    double sum = 0;
+    double mean = 0;
+    double square = 0;
+    for (const double x : images[i]) {
+      sum += std::exp(w * x);
+      mean += x * std::exp(w * x);
+      square += x * x * std::exp(w * x);
+    }
+    mean /= sum;
+    square /= sum;
+    const double right = images[i][labels[i]];
+    result.loss += (std::log(sum) - w * right) / 3;
+    result.first += (mean - right) / 3;
+    result.second += (square - mean * mean) / 3;
+  }
+  return result;
+}
+
+OptimizerChoice choice_of(const std::string& name, double lr) {
+  OptimizerChoice choice;
+  choice.name = name;
+  choice.lr = lr;
+  if (name == "clipped-sgd" || name == "clipped-adamw") {
+    choice.max_norm = 1e6;
+  }
+  if (name == "power-sgd") {
+    choice.safety = 0.5;
+  }
+  return choice;
+}
+
+// Numbers are single precision.
+constexpr double kTolerance = 1e-5;
+
+TEST(TrainedOptimizer, TellsLossNormAnswersAndRateOfEveryOptimizer) {
+  const auto wanted = by_hand(kWeight);
+  for (const auto* name :
+       {"sgd",
+        "adam",
+        "adamw",
+        "rmsprop",
+        "clipped-sgd",
+        "clipped-adamw",
+        "rollback-sgd",
+        "power-sgd"}) {
+    SCOPED_TRACE(name);
+    OneWeightModel model;
+    const auto optimizer = make_optimizer(model, choice_of(name, 0.01));
+    PhaseTimer timer;
+    const Update update = make_update(*optimizer, {pixels()}, timer);
+    EXPECT_NEAR(update.loss.item<double>(), wanted.loss, kTolerance);
+    EXPECT_NEAR(
+        update.grad_norm.item<double>(), std::abs(wanted.first), kTolerance);
+    // The second image has its label's pixel second.
+    EXPECT_EQ(update.right.item<std::int64_t>(), 2);
+    EXPECT_FALSE(update.loss.requires_grad());
+    EXPECT_FALSE(update.noise_scale);
+    EXPECT_FALSE(update.rolled_back);
+    EXPECT_LT(by_hand(model.weight()).loss, wanted.loss);
+    if (std::string(name) != "power-sgd") {
+      EXPECT_DOUBLE_EQ(update.lr, 0.01);
+      EXPECT_FALSE(update.sharpness);
+    }
+  }
+}
+
+TEST(TrainedOptimizer, StepsPlainOptimizersAsTheyStepThemselves) {
+  const double gradient = by_hand(kWeight).first;
+  for (const auto* name : {"sgd", "clipped-sgd", "rollback-sgd"}) {
+    OneWeightModel model;
+    const auto optimizer = make_optimizer(model, choice_of(name, 0.5));
+    PhaseTimer timer;
+    make_update(*optimizer, {pixels()}, timer);
+    EXPECT_NEAR(model.weight(), kWeight - 0.5 * gradient, kTolerance) << name;
+    EXPECT_EQ(model.seen.size(), 1U) << name;
+  }
+}
+
+TEST(TrainedOptimizer, TakesMicroBatchesAsOneBatch) {
+  const Batch whole = pixels();
+  // Parts of two images and of one.
+  const MicroBatches parts{
+      {whole.images.narrow(0, 0, 2), whole.labels.narrow(0, 0, 2)},
+      {whole.images.narrow(0, 2, 1), whole.labels.narrow(0, 2, 1)}};
+  for (const auto* name :
+       {"sgd", "adamw", "clipped-sgd", "rollback-sgd", "power-sgd"}) {
+    SCOPED_TRACE(name);
+    OneWeightModel one;
+    OneWeightModel two;
+    const auto optimizer_one = make_optimizer(one, choice_of(name, 0.01));
+    const auto optimizer_two = make_optimizer(two, choice_of(name, 0.01));
+    PhaseTimer timer;
+    for (int i = 0; i < 3; ++i) {
+      const Update expected = make_update(*optimizer_one, {whole}, timer);
+      const Update update = make_update(*optimizer_two, parts, timer);
+      EXPECT_NEAR(
+          update.loss.item<double>(), expected.loss.item<double>(), kTolerance);
+      EXPECT_NEAR(
+          update.grad_norm.item<double>(),
+          expected.grad_norm.item<double>(),
+          kTolerance);
+      EXPECT_TRUE(torch::equal(update.right, expected.right));
+    }
+    EXPECT_NEAR(two.weight(), one.weight(), kTolerance);
+  }
+}
+
+TEST(TrainedOptimizer, MeasuresTheNoiseScaleOfFullMicroBatches) {
+  // By hand, with one weight: gradients a and b of single images.
+  const Batch whole = pixels();
+  const auto part = [&](std::int64_t i) {
+    return Batch{whole.images.narrow(0, i, 1), whole.labels.narrow(0, i, 1)};
+  };
+  const auto gradient = [&](std::int64_t i) {
+    OneWeightModel model;
+    const Batch batch = part(i);
+    torch::nn::functional::cross_entropy(
+        model.forward(batch.images), batch.labels)
+        .backward();
+    return model.parameters()[0].grad().item<double>();
+  };
+  const double a = gradient(0);
+  const double b = gradient(2);
+  const double mean = (a + b) / 2;
+  const double noise = (a * a + b * b) / 2 - mean * mean;  // times 1 - 1/2
+  const double signal = 2 * mean * mean - (a * a + b * b) / 2;
+  ASSERT_GT(signal, 0);
+  for (const auto* name : {"sgd", "clipped-sgd", "rollback-sgd"}) {
+    OneWeightModel model;
+    auto choice = choice_of(name, 0.01);
+    choice.micro_batch = 1;
+    const auto optimizer = make_optimizer(model, choice);
+    PhaseTimer timer;
+    const Update update = make_update(*optimizer, {part(0), part(2)}, timer);
+    ASSERT_TRUE(update.noise_scale) << name;
+    EXPECT_NEAR(*update.noise_scale, 2 * noise / signal, 1e-3) << name;
+    EXPECT_THAT(
+        optimizer->summary().back(), HasSubstr("at batch 2: twice the batch"));
+    // Not of full ones: the noise scale stays what it was.
+    const Update uneven = make_update(*optimizer, {part(0), whole}, timer);
+    EXPECT_EQ(uneven.noise_scale, update.noise_scale) << name;
+  }
+}
+
+TEST(TrainedOptimizer, TakesTheMeasuredShareOfTheLimit) {
+  const auto wanted = by_hand(kWeight);
+  OneWeightModel model;
+  auto choice = choice_of("power-sgd", 0.75);
+  choice.safety = 0.25;
+  const auto optimizer = make_optimizer(model, choice);
+  PhaseTimer timer;
+  const Update update = make_update(*optimizer, {pixels()}, timer);
+  ASSERT_TRUE(update.sharpness);
+  EXPECT_NEAR(*update.sharpness, wanted.second, kTolerance);
+  EXPECT_NEAR(
+      update.lr, 0.75 * 2 * 0.25 / wanted.second, kTolerance / wanted.second);
+  EXPECT_NEAR(model.weight(), kWeight - update.lr * wanted.first, kTolerance);
+  EXPECT_THAT(
+      optimizer->summary(),
+      ElementsAre(HasSubstr(" Hessian product"), HasSubstr("sharpness ")));
+}
+
+TEST(TrainedOptimizer, CountsClippedUpdates) {
+  OneWeightModel model;
+  auto choice = choice_of("clipped-sgd", 0.5);
+  // Half the first gradient, which shrinks from there.
+  const double first = std::abs(by_hand(kWeight).first);
+  choice.max_norm = first / 2;
+  const auto optimizer = make_optimizer(model, choice);
+  PhaseTimer timer;
+  const Update update = make_update(*optimizer, {pixels()}, timer);
+  EXPECT_NEAR(update.grad_norm.item<double>(), first, kTolerance);
+  EXPECT_NEAR(std::abs(model.weight() - kWeight), 0.5 * first / 2, kTolerance);
+  EXPECT_THAT(
+      optimizer->summary(), ElementsAre("clipped 1 of 1 updates (100%)"));
+}
+
+TEST(TrainedOptimizer, EvaluatesTheSameBatchAgainToTakeAStepBack) {
+  OneWeightModel model;
+  constexpr double kRate = 200;
+  const auto optimizer =
+      make_optimizer(model, choice_of("rollback-sgd", kRate));
+  PhaseTimer timer;
+  // Images of two batches, in turn.
+  const Batch first = pixels();
+  const Batch second{first.images.flip(0), first.labels.flip(0)};
+  bool rolled_back = false;
+  double scale = 1;
+  for (int i = 0; i < 100; ++i) {
+    const Batch& batch = i % 2 == 0 ? first : second;
+    model.seen.clear();
+    model.answers.clear();
+    const double here = model.weight();
+    const Update update = make_update(*optimizer, {batch}, timer);
+    for (const auto& images : model.seen) {
+      EXPECT_TRUE(torch::equal(images, batch.images));
+    }
+    // In the first evaluation, wherever the update was made from.
+    const auto right = model.answers.front().argmax(1).eq(batch.labels).sum();
+    EXPECT_TRUE(torch::equal(update.right, right));
+    EXPECT_NEAR(
+        update.grad_norm.item<double>(),
+        std::abs(by_hand(here).first),
+        kTolerance);
+    if (update.rolled_back) {
+      rolled_back = true;
+      scale /= 2;
+      EXPECT_EQ(model.seen.size(), 2U);
+      // The loss where the update was made from.
+      EXPECT_LT(update.loss.item<double>(), by_hand(here).loss);
+    }
+    EXPECT_DOUBLE_EQ(update.lr, kRate * scale);
+  }
+  EXPECT_TRUE(rolled_back);
+  EXPECT_THAT(optimizer->summary().front(), HasSubstr(" of the schedule's"));
+  // Where plain SGD is thrown far off by a rate like this.
+  OneWeightModel thrown;
+  const auto plain = make_optimizer(thrown, choice_of("sgd", kRate));
+  make_update(*plain, {first}, timer);
+  EXPECT_GT(by_hand(thrown.weight()).loss, 10 * by_hand(kWeight).loss);
+  EXPECT_LT(by_hand(model.weight()).loss, 2 * by_hand(kWeight).loss);
+}
+
+template <typename Options>
+const Options& options_of(TrainedOptimizer& optimizer) {
+  return dynamic_cast<const Options&>(
+      optimizer.inner().param_groups().front().options());
+}
+
+// What an optimizer saves.
+std::string saved_state(const TrainedOptimizer& optimizer) {
+  torch::serialize::OutputArchive out;
+  optimizer.save(out);
+  std::ostringstream bytes;
+  out.save_to(bytes);
+  return bytes.str();
+}
+
+void load_state(TrainedOptimizer& optimizer, const std::string& saved) {
+  std::istringstream bytes(saved);
+  torch::serialize::InputArchive in;
+  in.load_from(bytes);
+  optimizer.load(in);
+}
+
+// An optimizer on two micro-batches of two images an update.
+OptimizerChoice choice_for_saving(const std::string& name) {
+  OptimizerChoice choice;
+  choice.name = name;
+  choice.lr = name == "power-sgd" ? 1 : 0.1;
+  choice.momentum = 0.5;
+  if (name == "clipped-sgd") {
+    choice.max_norm = 1e-3;
+  }
+  if (name == "power-sgd") {
+    choice.safety = 0.5;
+  } else {
+    choice.micro_batch = 2;
+  }
+  return choice;
+}
+
+TEST(TrainedOptimizer, SavesWhatItsSummaryGoesBy) {
+  for (const std::string name :
+       {"sgd", "clipped-sgd", "rollback-sgd", "power-sgd"}) {
+    OneWeightModel model;
+    const auto choice = choice_for_saving(name);
+    const auto optimizer = make_optimizer(model, choice);
+    const MicroBatches batches{
+        {torch::tensor({1.F, 2.F, 0.F, 1.F, 0.F, 3.F}).view({2, 1, 1, 3}),
+         torch::tensor({0, 2}, torch::kInt64)},
+        {torch::tensor({2.F, 2.F, 1.F, 4.F, 0.F, 0.F}).view({2, 1, 1, 3}),
+         torch::tensor({1, 0}, torch::kInt64)}};
+    PhaseTimer timer;
+    for (int i = 0; i < 5; ++i) {
+      make_update(*optimizer, batches, timer);
+    }
+    const auto saved = saved_state(*optimizer);
+    const auto other = make_optimizer(model, choice);
+    ASSERT_NE(saved_state(*other), saved) << name;
+    load_state(*other, saved);
+    EXPECT_EQ(saved_state(*other), saved) << name;
+  }
+}
+
+TEST(TrainedOptimizer, RefusesTheStateOfAnother) {
+  OneWeightModel model;
+  auto choice = choice_for_saving("clipped-sgd");
+  const auto measures = make_optimizer(model, choice);
+  choice.micro_batch = 0;
+  const auto plain = make_optimizer(model, choice);
+  const auto sgd = make_optimizer(model, choice_for_saving("sgd"));
+  const auto refusal = [](TrainedOptimizer& optimizer,
+                          const TrainedOptimizer& saved) {
+    return message_of([&] { load_state(optimizer, saved_state(saved)); });
+  };
+  EXPECT_THAT(
+      refusal(*plain, *measures), HasSubstr("has a gradient noise scale"));
+  EXPECT_THAT(
+      refusal(*measures, *plain), HasSubstr("has no gradient noise scale"));
+  EXPECT_THAT(refusal(*measures, *sgd), HasSubstr("no 'clipped_updates'"));
+}
+
+TEST(MakeOptimizer, PassesTheNumbersOn) {
+  OneWeightModel model;
+  const auto make = [&](const std::string& name) {
+    auto choice = choice_of(name, 0.5);
+    choice.momentum = 0.7;
+    choice.weight_decay = 0.25;
+    if (choice.max_norm) {
+      choice.max_norm = 3;
+    }
+    if (choice.safety) {
+      choice.safety = 0.8;
+    }
+    return make_optimizer(model, choice);
+  };
+  const auto check = [](const auto& options) {
+    EXPECT_EQ(options.lr(), 0.5);
+    EXPECT_EQ(options.momentum(), 0.7);
+    EXPECT_EQ(options.weight_decay(), 0.25);
+  };
+  check(options_of<torch::optim::SGDOptions>(*make("sgd")));
+  check(options_of<torch::optim::RMSpropOptions>(*make("rmsprop")));
+  check(options_of<ClippedSGDOptions>(*make("clipped-sgd")));
+  check(options_of<RollbackSGDOptions>(*make("rollback-sgd")));
+  check(options_of<PowerMethodSGDOptions>(*make("power-sgd")));
+  const auto check_betas = [](const auto& options) {
+    EXPECT_EQ(options.lr(), 0.5);
+    EXPECT_EQ(std::get<0>(options.betas()), 0.7);
+    EXPECT_EQ(options.weight_decay(), 0.25);
+  };
+  check_betas(options_of<torch::optim::AdamOptions>(*make("adam")));
+  check_betas(options_of<torch::optim::AdamWOptions>(*make("adamw")));
+  check_betas(options_of<ClippedAdamWOptions>(*make("clipped-adamw")));
+  EXPECT_EQ(options_of<ClippedSGDOptions>(*make("clipped-sgd")).max_norm(), 3);
+  EXPECT_EQ(
+      options_of<ClippedAdamWOptions>(*make("clipped-adamw")).max_norm(), 3);
+  const auto power = make("power-sgd");
+  EXPECT_EQ(options_of<PowerMethodSGDOptions>(*power).tracker().safety(), 0.8);
+}
+
+TEST(MakeOptimizer, GivesTheBuffersToThoseThatPutThemBack) {
+  const auto model = make_model("cnn", {1, 28, 28, 10});
+  const auto buffers = model->buffers();
+  ASSERT_FALSE(buffers.empty());
+  const auto is_same = [&](const std::vector<torch::Tensor>& given) {
+    ASSERT_EQ(given.size(), buffers.size());
+    for (std::size_t i = 0; i < given.size(); ++i) {
+      EXPECT_TRUE(given[i].is_same(buffers[i]));
+    }
+  };
+  const auto rollback = make_optimizer(*model, choice_of("rollback-sgd", 1));
+  is_same(options_of<RollbackSGDOptions>(*rollback).rollback().buffers());
+  const auto power = make_optimizer(*model, choice_of("power-sgd", 1));
+  is_same(options_of<PowerMethodSGDOptions>(*power).buffers());
+}
+
+TEST(MakeOptimizer, RefusesUnknownNamesAndNumbersOfOthers) {
+  OneWeightModel model;
+  const auto refusal = [&](const OptimizerChoice& choice) {
+    return message_of([&] { make_optimizer(model, choice); });
+  };
+  EXPECT_THAT(refusal(choice_of("lion", 0.1)), HasSubstr("lion"));
+  auto choice = choice_of("sgd", 0.1);
+  choice.max_norm = 1;
+  EXPECT_THAT(refusal(choice), HasSubstr("sgd has no use for a max_norm"));
+  choice = choice_of("clipped-sgd", 0.1);
+  choice.safety = 1;
+  EXPECT_THAT(refusal(choice), HasSubstr("no use for a safety"));
+  choice = choice_of("clipped-adamw", 0.1);
+  choice.max_norm.reset();
+  EXPECT_THAT(refusal(choice), HasSubstr("wants a max_norm"));
+  choice = choice_of("power-sgd", 0.1);
+  choice.safety.reset();
+  EXPECT_THAT(refusal(choice), HasSubstr("wants a safety"));
+}
+
+}  // namespace
+}  // namespace stepsize::trainer
