@@ -120,6 +120,7 @@ std::vector<std::string> sorted_keys(InputArchive& archive) {
 // What version 0.1, which wrote the files, did not save.
 bool is_newer(const std::string& key) {
   static const std::vector<std::string> names{
+      "in_update",
       "option_list",
       "slow_ratio",
       "rollback_trend",
