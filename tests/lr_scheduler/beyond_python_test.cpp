@@ -67,7 +67,10 @@ TEST(ScheduleLR, ACallableThatThrowsChangesNothing) {
 TEST(ScheduleLR, TakesAScheduleAGroup) {
   const auto optimizer = make_optimizer("SGD", {kBase, 2 * kBase});
   ScheduleLR scheduler(*optimizer, {"linear 10", "constant 0.5"});
-  EXPECT_EQ(scheduler.describe(), "ScheduleLR([linear 10, constant 0.5])");
+  EXPECT_EQ(
+      scheduler.describe(),
+      "ScheduleLR(schedules=[ScheduleLR(linear 10), ScheduleLR(constant "
+      "0.5)])");
   EXPECT_EQ(scheduler.schedule(1).to_string(), "constant 0.5");
   for (int t = 0; t <= 12; ++t) {
     EXPECT_NEAR(

@@ -307,6 +307,22 @@ TEST(SavedOptions, ALongerStepFromTheMiddleOfARun) {
   EXPECT_DOUBLE_EQ(lrs_of(*optimizer)[0], 0.01);
 }
 
+TEST(SavedOptions, OfAScheduleAGroupMayBeTheFiles) {
+  const auto optimizer = make_optimizer("SGD", kLrs);
+  ASSERT_EQ(kLrs.size(), 2U);
+  ScheduleLR scheduler(*optimizer, {"linear 40", "constant 0.5"});
+  for (int i = 0; i < 9; ++i) scheduler.step();
+  const auto other = make_optimizer("SGD", {1, 1});
+  ScheduleLR resumed(*other, {"linear 40", "constant 0.25"});
+  EXPECT_THAT(
+      message_of([&] { load(resumed, saved(scheduler)); }),
+      HasSubstr("schedules[1].schedule is "));
+  load_with(resumed, saved(scheduler), OptionsFrom::kFile);
+  EXPECT_EQ(lrs_of(*other), lrs_of(*optimizer));
+  EXPECT_EQ(resumed.schedule(1).to_string(), "constant 0.5");
+  EXPECT_EQ(resumed.describe(), scheduler.describe());
+}
+
 // Where nothing differs, what extend() made of the schedule is the state's.
 TEST(SavedOptions, WhereNoneDiffersAllThreeAreTheSame) {
   const auto optimizer = make_optimizer("SGD", kLrs);
