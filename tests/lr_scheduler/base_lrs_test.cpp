@@ -242,7 +242,9 @@ TEST(BaseLRs, ThatAreNoneAreRefusedAndChangeNothing) {
       "StepLR: base_lrs must be finite and >= 0, got nan");
   EXPECT_EQ(
       refusal(scheduler, {0.1, 0.1, 0.1}),
-      "StepLR: base_lrs has 3 values, expected 2 (the parameter groups)");
+      "StepLR: base_lrs has 3 values, expected 2 (the parameter groups), or "
+      "one "
+      "for all");
   EXPECT_EQ(
       refusal(scheduler, std::vector<double>()),
       "StepLR: base_lrs must have one value a parameter group, got an empty "
