@@ -78,6 +78,15 @@ Schedule build_cooldown(const Call& call) {
   }
 }
 
+Schedule build_power_cooldown(const Call& call) {
+  const double length = call.duration_or_rest(0);
+  const double power = call.value("power");
+  // No number in a text is NaN.
+  const double scale = call.value_or("scale", kNaN);
+  return std::isnan(scale) ? power_cooldown(length, power)
+                           : power_cooldown(length, power, scale);
+}
+
 Schedule build_multi_step(const Call& call) {
   std::vector<double> milestones;
   milestones.reserve(call.numbers.size());
@@ -193,6 +202,12 @@ std::vector<CurveSpec> make_specs() {
        {"from", "to"},
        {"linear", "cosine", "sqrt", "square", "exponential"},
        build_cooldown},
+      {"power_cooldown",
+       "power_cooldown [LENGTH] power P [scale C]",
+       1,
+       {"power", "scale"},
+       {},
+       build_power_cooldown},
       {"cosine",
        "cosine [LENGTH] [from A] [to B] [k K] [exponent E]",
        1,

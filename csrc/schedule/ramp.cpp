@@ -3,7 +3,10 @@
 #include "csrc/schedule/check.h"
 #include "csrc/schedule/ramp_node.h"
 
+#include <algorithm>
 #include <cmath>
+#include <optional>
+#include <tuple>
 
 namespace stepsize {
 namespace detail {
@@ -85,6 +88,54 @@ RampName ramp_name(RampShape shape, bool is_warmup) {
       break;
   }
   return {"cooldown", " square"};
+}
+
+class PowerCooldown final : public KeyedNode<PowerCooldown> {
+ public:
+  PowerCooldown(double length, double power, std::optional<double> scale)
+      : length_(length), power_(power), scale_(scale) {}
+  double value(double t) const override {
+    const double left = length_ - t;
+    if (!(left > 0)) {
+      return 0;  // where the length is 0 there is no share left / length
+    }
+    // length^-power would be 0 for a long curve of a large power.
+    return scale_ ? std::min(1.0, scaled_power(left))
+                  : std::pow(left / length_, power_);
+  }
+  double length() const override { return length_; }
+  std::string text() const override {
+    return "power_cooldown " + format_number(length_) + " power " +
+           format_number(power_) +
+           (scale_ ? " scale " + format_number(*scale_) : "");
+  }
+  auto key() const { return std::tie(length_, power_, scale_); }
+
+ private:
+  // scale left^power. The power alone may leave the range of a double where
+  // the product is in it; in two halves it does not.
+  double scaled_power(double left) const {
+    const double whole = std::pow(left, power_);
+    if (std::isnormal(whole)) {
+      return *scale_ * whole;
+    }
+    const double half = std::pow(left, power_ / 2);
+    return *scale_ * half * half;
+  }
+
+  double length_;
+  double power_;
+  std::optional<double> scale_;
+};
+
+Schedule make_power_cooldown(
+    double length, double power, std::optional<double> scale) {
+  check_length(length, "power_cooldown", "length");
+  check_positive(power, "power_cooldown", "power");
+  if (scale) {
+    check_positive(*scale, "power_cooldown", "scale");
+  }
+  return make_schedule<PowerCooldown>(length, power, scale);
 }
 
 }  // namespace
@@ -252,6 +303,14 @@ Schedule cooldown(double length, CooldownShape shape, double floor) {
   detail::check_floor(floor, "cooldown", exponential);
   const RampShape ramp = detail::ramp_shape(shape);
   return make_ramp("cooldown", ramp, length, 1, floor);
+}
+
+Schedule power_cooldown(double length, double power) {
+  return detail::make_power_cooldown(length, power, std::nullopt);
+}
+
+Schedule power_cooldown(double length, double power, double scale) {
+  return detail::make_power_cooldown(length, power, scale);
 }
 
 Schedule cosine(double length, double floor, double k, double exponent) {

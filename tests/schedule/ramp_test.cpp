@@ -1,5 +1,7 @@
 #include <stepsize/schedule/ramp.h>
 
+#include <stepsize/schedule/parse.h>
+
 #include "tests/schedule/refusal.h"
 
 #include <gtest/gtest.h>
@@ -98,6 +100,18 @@ const RampCase kRamps[] = {
      [](double x) { return std::pow(1e-4, x); },
      1,
      1e-4},
+    {"power_cooldown",
+     [](double n) { return power_cooldown(n, 3); },
+     [](double x) { return (1 - x) * (1 - x) * (1 - x); },
+     1,
+     0},
+    {"power_cooldown_scaled",
+     [](double n) {
+       return power_cooldown(n, 1.5, n > 0 ? 8 / (n * std::sqrt(n)) : 8);
+     },
+     [](double x) { return std::min(1.0, 8 * (1 - x) * std::sqrt(1 - x)); },
+     1,
+     0},
     {"cosine",
      [](double n) { return cosine(n); },
      [](double x) { return (1 + std::cos(kPi * x)) / 2; },
@@ -207,6 +221,76 @@ TEST(Warmup, ClimbsInEqualIncrementsFromAboveZeroByDefault) {
   EXPECT_EQ(warmup(4, kUpSqrt)(0), 0.2);
 }
 
+TEST(PowerCooldown, FallsFromWhereItsScaleSaysToTheBit) {
+  const Schedule line = power_cooldown(1000, 1, 1.0 / 128);
+  const Schedule parabola = power_cooldown(1000, 2, 1.0 / 65536);
+  const Schedule root = power_cooldown(1000, 0.5, 1.0 / 16);
+  for (int t = 0; t <= 1000; ++t) {
+    const double left = 1000 - t;
+    EXPECT_EQ(line(t), left >= 128 ? 1 : left / 128) << t;
+    EXPECT_EQ(parabola(t), left >= 256 ? 1 : left * left / 65536) << t;
+    EXPECT_DOUBLE_EQ(root(t), left >= 256 ? 1 : std::sqrt(left) / 16) << t;
+  }
+  // Just before its end there is something left, and from there on nothing.
+  const double before = std::nextafter(1000.0, 0.0);
+  EXPECT_EQ(line(before), (1000 - before) / 128);
+  for (const double t : {1000.0, 1000.5, 1e15, kInf}) {
+    EXPECT_EQ(line(t), 0);
+    EXPECT_EQ(parabola(t), 0);
+    EXPECT_EQ(root(t), 0);
+  }
+}
+
+TEST(PowerCooldown, BeginsBelowOneWithASmallScale) {
+  const Schedule schedule = power_cooldown(16, 2, 1.0 / 1024);
+  EXPECT_EQ(schedule(0), 0.25);
+  EXPECT_EQ(schedule(8), 1.0 / 16);
+  EXPECT_EQ(schedule(16), 0);
+}
+
+TEST(PowerCooldown, WithAScaleKnowsItsDistanceToTheEndAlone) {
+  const Schedule early = power_cooldown(1000, 0.7, 0.03);
+  const Schedule late = power_cooldown(4096, 0.7, 0.03);
+  for (double left = 0; left <= 1000; left += 0.25) {
+    EXPECT_EQ(early(1000 - left), late(4096 - left)) << left;
+  }
+}
+
+TEST(PowerCooldown, IsRightWhereThePowerAloneLeavesTheRangeOfADouble) {
+  EXPECT_EQ(power_cooldown(1e5, 100)(5e4), std::ldexp(1, -100));
+  const Schedule small = power_cooldown(1024, 128, std::ldexp(1, -1074));
+  EXPECT_EQ(small(0), 1);
+  EXPECT_EQ(small(512), 1);
+  EXPECT_EQ(small(1024 - 256), std::ldexp(1, 1024 - 1074));
+  const Schedule large = power_cooldown(1, 128, std::ldexp(1, 1000));
+  EXPECT_EQ(large(0), 1);
+  EXPECT_EQ(large(1 - std::ldexp(1, -9)), std::ldexp(1, 1000 - 9 * 128));
+  for (const double t : {0.0, 0.5, std::nextafter(1.0, 0.0), 1.0}) {
+    EXPECT_GE(power_cooldown(1, 1e300, 1e-300)(t), 0) << t;
+    EXPECT_LE(power_cooldown(1, 5e-324, 1e300)(t), 1) << t;
+  }
+}
+
+TEST(PowerCooldown, IsToldApartByEachOfItsNumbers) {
+  const Schedule schedule = power_cooldown(4, 1, 0.25);
+  EXPECT_TRUE(schedule == power_cooldown(4, 1, 0.25));
+  EXPECT_FALSE(schedule == power_cooldown(5, 1, 0.25));
+  EXPECT_FALSE(schedule == power_cooldown(4, 2, 0.25));
+  EXPECT_FALSE(schedule == power_cooldown(4, 1, 0.5));
+  // It is the same curve, but another text.
+  EXPECT_FALSE(schedule == power_cooldown(4, 1));
+  EXPECT_TRUE(power_cooldown(4, 1) == power_cooldown(4, 1));
+}
+
+TEST(PowerCooldown, TakesWhatIsLeftOfTheRun) {
+  ParseContext context;
+  context.run_length = 1000;
+  EXPECT_EQ(
+      parse("constant for 80% > power_cooldown power 0.5", context),
+      constant().limit(800).then(power_cooldown(200, 0.5)));
+  EXPECT_THROW(parse("power_cooldown 200", context), ParseError);
+}
+
 TEST(Cosine, IsAccurateJustBeforeItsEnd) {
   // (1 + cos(pi (1 - e)))/2 is (pi e/2)^2 to within e^4.
   for (const double length : {1e3, 1e6, 1e9, 1e12}) {
@@ -248,6 +332,14 @@ TEST(Ramp, RefusesBadArguments) {
       {[] { cooldown(-1); }, {"cooldown", "length", "-1"}},
       {[] { cooldown(9, kDownSqrt, -0.1); }, {"cooldown", "[0, 1]", "-0.1"}},
       {[] { cooldown(9, kDownExponential); }, {"cooldown", "(0, 1]", "0"}},
+      {[] { power_cooldown(-1, 2); }, {"power_cooldown", "length", "-1"}},
+      {[] { power_cooldown(kInf, 2); }, {"power_cooldown", "length", "inf"}},
+      {[] { power_cooldown(9, 0); }, {"power_cooldown", "power", "> 0", "0"}},
+      {[] { power_cooldown(9, kNan); }, {"power_cooldown", "power", "nan"}},
+      {[] { power_cooldown(9, kInf, 1); }, {"power_cooldown", "power", "inf"}},
+      {[] { power_cooldown(9, 2, 0); }, {"power_cooldown", "scale", "> 0"}},
+      {[] { power_cooldown(9, 2, kNan); }, {"power_cooldown", "scale", "nan"}},
+      {[] { power_cooldown(9, 2, kInf); }, {"power_cooldown", "scale", "inf"}},
       {[] { cosine(9, 1.5); }, {"cosine", "floor", "[0, 1]", "1.5"}},
       {[] { cosine(9, 0, 0); }, {"cosine", "k", "> 0", "got 0"}},
       {[] { cosine(9, 0, kInf); }, {"cosine", "k", "finite", "inf"}},

@@ -50,6 +50,16 @@ Schedule cooldown(
     CooldownShape shape = CooldownShape::kLinear,
     double floor = 0.0);
 
+/// Power-law cooldown from 1 to 0: ((length - t)/length)^power, power > 0.
+/// Text: `power_cooldown LENGTH power P`.
+Schedule power_cooldown(double length, double power);
+
+/// min(1, scale (length - t)^power), 0 from t = length on; power > 0 and
+/// scale > 0. It stays at 1 until scale^(-1/power) before its end, in the unit
+/// of t; where scale < length^-power, it begins below 1. Text:
+/// `power_cooldown LENGTH power P scale C`.
+Schedule power_cooldown(double length, double power, double scale);
+
 /// Half a cosine from 1 to `floor`: m + (1 - m)((1 + cos(pi x^k))/2)^exponent
 /// (Loshchilov & Hutter 2017, eq. 5; k-decay: Zhang & Li 2020). k > 0 above 1
 /// stays high for longer, below 1 it falls sooner; exponent > 0, which Optax
