@@ -57,6 +57,20 @@ struct AdamArrays {
   void* max_square;
 };
 
+/// The numbers of a Lion step.
+struct LionNumbers {
+  double beta1;
+  double beta2;
+  double keep;  ///< factor of the parameter: 1 - lr * decay
+  double lr;
+};
+
+struct LionArrays {
+  void* param;
+  const void* grad;
+  void* mean;
+};
+
 using SGDLoop = void (*)(
     const SGDArrays& arrays,
     int64_t begin,
@@ -67,11 +81,17 @@ using AdamLoop = void (*)(
     int64_t begin,
     int64_t end,
     const AdamNumbers& numbers);
+using LionLoop = void (*)(
+    const LionArrays& arrays,
+    int64_t begin,
+    int64_t end,
+    const LionNumbers& numbers);
 
 /// The loops of one instruction set.
 struct StepTable {
   SGDLoop sgd[kFormatCount][kMomentumModeCount][2];  ///< [..][coupled decay]
   AdamLoop adam[kFormatCount][2][2];  ///< [..][coupled decay][amsgrad]
+  LionLoop lion[kFormatCount];
 };
 
 namespace {
@@ -158,6 +178,34 @@ void adam_loop(
 }
 
 template <typename P, typename S>
+void lion_loop(
+    const LionArrays& arrays,
+    int64_t begin,
+    int64_t end,
+    const LionNumbers& numbers) {
+  using M = typename Math<P>::Type;
+  P* __restrict params = static_cast<P*>(arrays.param);
+  const P* __restrict grads = static_cast<const P*>(arrays.grad);
+  S* __restrict means = static_cast<S*>(arrays.mean);
+  const M beta1 = static_cast<M>(numbers.beta1);
+  const M beta2 = static_cast<M>(numbers.beta2);
+  const M one_minus_beta1 = static_cast<M>(1.0 - numbers.beta1);
+  const M one_minus_beta2 = static_cast<M>(1.0 - numbers.beta2);
+  const M keep = static_cast<M>(numbers.keep);
+  const M lr = static_cast<M>(numbers.lr);
+  for (int64_t i = begin; i < end; ++i) {
+    const M grad = load(grads[i]);
+    const M mean = load(means[i]);
+    const M mix = beta1 * mean + one_minus_beta1 * grad;
+    // Neither is true of a NaN, which thereby gets into the parameter.
+    M sign = mix > M(0) ? M(1) : mix;
+    sign = mix < M(0) ? M(-1) : sign;
+    store(means[i], beta2 * mean + one_minus_beta2 * grad);
+    store(params[i], load(params[i]) * keep - lr * sign);
+  }
+}
+
+template <typename P, typename S>
 constexpr void set_steps(StepTable& table, Format format) {
   auto& sgd = table.sgd[format];
   sgd[kNoMomentum][0] = sgd_loop<P, S, kNoMomentum, false>;
@@ -175,6 +223,7 @@ constexpr void set_steps(StepTable& table, Format format) {
   adam[0][1] = adam_loop<P, S, false, true>;
   adam[1][0] = adam_loop<P, S, true, false>;
   adam[1][1] = adam_loop<P, S, true, true>;
+  table.lion[format] = lion_loop<P, S>;
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 
 #include "csrc/optim/operand_checks.h"
 #include "csrc/optim/rank_evaluation.h"
+#include "csrc/optim/state_tensor.h"
 
 namespace stepsize {
 
@@ -183,6 +184,10 @@ IndexedOptimizer::GroupState& IndexedOptimizer::group_state(std::size_t group) {
     states_ = matched_states();
   }
   return states_[group];
+}
+
+at::Tensor IndexedOptimizer::new_state(const at::Tensor& parameter) {
+  return detail::new_state_like(parameter);
 }
 
 void IndexedOptimizer::check_gradients() const {

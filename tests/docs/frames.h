@@ -99,12 +99,12 @@ struct CurvatureLRFrame : LoopFrame {
 };
 
 /// An optimizer that the library does not know.
-struct LionFrame {
-  struct LionOptions : torch::optim::OptimizerCloneableOptions<LionOptions> {
+struct OtherOptimizerFrame {
+  struct OtherOptions : torch::optim::OptimizerCloneableOptions<OtherOptions> {
     double beta1() const;
     void beta1(double value);
   };
-  torch::optim::Optimizer& lion;
+  torch::optim::Optimizer& other;
 };
 
 struct OptimizersFrame : LoopFrame {

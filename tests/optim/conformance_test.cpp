@@ -13,6 +13,7 @@
 
 #include "tests/support/leaf.h"
 #include "tests/support/own_optimizers.h"
+#include "tests/support/signum.h"
 
 namespace stepsize::test {
 namespace {
@@ -37,7 +38,7 @@ struct Row {
 // What calls backward itself has a test of its own.
 std::vector<Row> rows() {
   std::vector<Row> all;
-  for_each_own_optimizer([&all](const auto& own) {
+  const auto add = [&all](const auto& own) {
     using Own = std::decay_t<decltype(own)>;
     using Optimizer = typename Own::Optimizer;
     using Options = typename Own::Options;
@@ -55,7 +56,11 @@ std::vector<Row> rows() {
          },
          own.quadratic_steps,
          own.rosenbrock_steps});
-  });
+  };
+  for_each_own_optimizer(add);
+  // A user's, as docs/your_own_optimizer.md has it.
+  add(OwnOptimizer<Signum, SignumOptions>{
+      "Signum", SignumOptions(0.02), 4000, 5000});
   return all;
 }
 
@@ -71,7 +76,16 @@ TEST_P(Conformance, FindsTheMinimumOfAQuadratic) {
   auto x = leaf({3, -2, 1});
   const auto curvature = torch::tensor({1.0, 10.0, 40.0}, torch::kFloat64);
   const auto optimizer = make({x});
-  for (int step = 0; step < GetParam().quadratic_steps; ++step) {
+  auto& options = optimizer->param_groups()[0].options();
+  // A step along signs is as long as its rate: it comes to rest with that, here
+  // at 2e-9.
+  const bool rate_falls =
+      find_traits(*optimizer)->gradient() == GradientUse::kTakesSigns;
+  const int steps = GetParam().quadratic_steps;
+  for (int step = 0; step < steps; ++step) {
+    if (rate_falls) {
+      options.set_lr(0.02 * std::pow(1e-7, static_cast<double>(step) / steps));
+    }
     optimizer->step([&] {
       optimizer->zero_grad();
       const auto loss = (curvature * (x - 1).square()).sum() / 2;

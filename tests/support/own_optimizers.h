@@ -2,6 +2,7 @@
 
 #include <stepsize/optim/clipped_adamw.h>
 #include <stepsize/optim/clipped_sgd.h>
+#include <stepsize/optim/lion.h>
 #include <stepsize/optim/power_method_sgd.h>
 #include <stepsize/optim/rollback_sgd.h>
 
@@ -47,6 +48,7 @@ void for_each_own_optimizer(const Visit& visit) {
       ClippedAdamWOptions(0.02).weight_decay(0).amsgrad(true),
       4000,
       5000});
+  visit(OwnOptimizer<Lion, LionOptions>{"Lion", LionOptions(0.02), 4000, 5000});
   visit(OwnOptimizer<RollbackSGD, RollbackSGDOptions>{
       "RollbackSGD", RollbackSGDOptions(0.02).momentum(0.9), 2000, 5000});
   visit(OwnOptimizer<PowerMethodSGD, PowerMethodSGDOptions>{

@@ -66,7 +66,7 @@ class Signum : public IndexedOptimizer {
       for (std::size_t i = 0; i < group.params().size(); ++i) {
         torch::Tensor& parameter = group.params()[i];
         if (!parameter.grad().defined()) continue;
-        if (!buffers[i].defined()) buffers[i] = torch::zeros_like(parameter);
+        if (!buffers[i].defined()) buffers[i] = new_state(parameter);
         buffers[i]
             .mul_(own.momentum())
             .add_(parameter.grad(), 1 - own.momentum());

@@ -13,11 +13,11 @@ namespace stepsize {
 /// of the `betas` of Adam and AdamW) and all whose OptimizerTraits have an
 /// option of the role kMomentum. of() teaches it another options type:
 ///
-///     auto access = MomentumAccess::of<LionOptions>(
-///         [](const LionOptions& o) { return o.beta1(); },
-///         [](LionOptions& o, double value) { o.beta1(value); });
+///     auto access = MomentumAccess::of<OtherOptions>(
+///         [](const OtherOptions& o) { return o.beta1(); },
+///         [](OtherOptions& o, double value) { o.beta1(value); });
 ///     OneCycleLR scheduler(
-///         lion,
+///         other,
 ///         OneCycleLROptions(0.1).total_steps(n).momentum_access(access));
 class MomentumAccess {
  public:

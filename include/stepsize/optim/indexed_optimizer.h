@@ -139,6 +139,11 @@ class IndexedOptimizer : public torch::optim::Optimizer,
   /// The state of a group, with room for all of its parameters.
   GroupState& group_state(std::size_t group);
 
+  /// Zeros to keep a state of the parameter in: of its shape, strides, device
+  /// and type, but of float32 where that is of half precision. The next step
+  /// refuses a state of another shape or type.
+  static at::Tensor new_state(const at::Tensor& parameter);
+
  private:
   class State;
 
