@@ -19,6 +19,7 @@ function(stepsize_precompile_headers target)
     set(empty "${PROJECT_BINARY_DIR}/stepsize_torch_header.cpp")
     file(CONFIGURE OUTPUT "${empty}" CONTENT "// Nothing but the header.\n")
     add_library(stepsize_torch_header OBJECT "${empty}")
+    stepsize_set_warnings(stepsize_torch_header)
     target_link_libraries(stepsize_torch_header PRIVATE stepsize::stepsize)
     target_compile_options(
       stepsize_torch_header PRIVATE ${stepsize_program_options})
