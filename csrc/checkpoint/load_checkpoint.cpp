@@ -347,6 +347,7 @@ LoadResult Load::apply() {
     if (change.remark != nullptr) remark += *change.remark;
     result_.loaded.push_back({change.owner, {}, remark});
   }
+  if (result_.loaded.empty()) refuse_nothing();
   return std::move(result_);
 }
 

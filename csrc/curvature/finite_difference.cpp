@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <utility>
 
+#include "csrc/core/half.h"
 #include "csrc/curvature/vector_math.h"
 
 namespace stepsize::detail {
@@ -68,7 +69,7 @@ TensorVector FiniteDifference::gradient_at(
   LentValues values(parameters_);
   for (std::size_t i = 0; i < v.size(); ++i) {
     const at::ScalarType type = v[i].scalar_type();
-    if (type == at::kHalf || type == at::kBFloat16) {
+    if (is_half(type)) {
       // alpha in the type of v would be another length than the quotient is
       // divided by.
       const at::Tensor wide = v[i].to(at::kFloat);

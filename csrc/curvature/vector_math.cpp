@@ -17,6 +17,8 @@
 #include <cstdint>
 #include <limits>
 
+#include "csrc/core/half.h"
+
 namespace stepsize::detail {
 namespace {
 
@@ -219,7 +221,7 @@ TensorVector difference_quotient(
           b[i].data_ptr<double>(),
           1 / divisor.item<double>(),
           a[i].numel());
-    } else if (type == at::kHalf || type == at::kBFloat16) {
+    } else if (detail::is_half(type)) {
       // A divisor of half precision would be off by its own rounding, and may
       // be beyond the range of the type.
       const at::Tensor wide = a[i].to(at::kFloat);

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "csrc/core/check.h"
+#include "csrc/core/half.h"
 #include "csrc/core/overlap.h"
 #include "csrc/distributed/failure.h"
 
@@ -31,8 +32,7 @@ struct Bucket {
 };
 
 at::ScalarType sum_type(const at::Tensor& like) {
-  const auto type = like.scalar_type();
-  return type == at::kHalf || type == at::kBFloat16 ? at::kFloat : type;
+  return detail::widened(like.scalar_type());
 }
 
 void check_share(

@@ -75,16 +75,17 @@ std::string address_towards(const Master& master, Deadline deadline) {
   for (const char* elsewhere : {"192.0.2.1", "2001:db8::1"}) {
     address =
         first_address(addresses_of({elsewhere, master.port}, deadline, why));
-    if (!address.empty() && !is_loopback(address)) return address;
+    if (!address.empty() && !is_loopback(address)) break;
   }
   TORCH_CHECK(
-      false,
+      !address.empty() && !is_loopback(address),
       kConnect,
       ": '",
       host,
       "' is a loopback address here, which other machines cannot reach: set "
       "ConnectOptions::address, or for ranks on one machine take 127.0.0.1 as "
       "the master");
+  return address;
 }
 
 }  // namespace stepsize::detail

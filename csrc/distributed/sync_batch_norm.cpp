@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "csrc/core/check.h"
+#include "csrc/core/half.h"
 
 namespace stepsize {
 namespace {
@@ -97,8 +98,11 @@ at::Tensor SyncBatchNormImpl::over_ranks(const at::Tensor& input) {
       others.push_back(dim);
     }
   }
+  // In half precision a mean far from 0 would be rounded by more than the
+  // deviations from it are.
+  const at::Tensor wide = input.to(detail::widened(input.scalar_type()));
   const auto for_each_channel = [&](const at::Tensor& values) {
-    return values.to(input.scalar_type()).view(shape);
+    return values.to(wide.scalar_type()).view(shape);
   };
   const auto own_count = at::full(
       {1},
@@ -116,7 +120,7 @@ at::Tensor SyncBatchNormImpl::over_ranks(const at::Tensor& input) {
       static_cast<int64_t>(count),
       " on all ranks together");
   const at::Tensor mean = sums.narrow(0, 0, channels) / count;
-  const at::Tensor centred = input - for_each_channel(mean);
+  const at::Tensor centred = wide - for_each_channel(mean);
   const at::Tensor squares = sum_over_ranks(
       centred.square().sum(others, false, at::kDouble), *reduction_);
   if (running_mean.defined()) {
@@ -130,8 +134,11 @@ at::Tensor SyncBatchNormImpl::over_ranks(const at::Tensor& input) {
   if (weight.defined()) {
     scale = scale * weight;
   }
-  const at::Tensor normalized = centred * for_each_channel(scale);
-  return bias.defined() ? normalized + for_each_channel(bias) : normalized;
+  at::Tensor normalized = centred * for_each_channel(scale);
+  if (bias.defined()) {
+    normalized = normalized + for_each_channel(bias);
+  }
+  return normalized.to(input.scalar_type());
 }
 
 void SyncBatchNormImpl::pretty_print(std::ostream& stream) const {

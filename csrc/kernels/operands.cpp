@@ -10,14 +10,11 @@
 #include <cmath>
 #include <limits>
 
+#include "csrc/core/half.h"
 #include "csrc/core/overlap.h"
 
 namespace stepsize::detail {
 namespace {
-
-bool is_half_type(at::ScalarType type) {
-  return type == at::kBFloat16 || type == at::kHalf;
-}
 
 void check_types(
     const Signature& signature, int64_t index, const Operands& operands) {
@@ -33,7 +30,7 @@ void check_types(
       type);
   for (int i = 1; i < operands.count; ++i) {
     const at::ScalarType other = operands.tensors[i]->scalar_type();
-    const bool wide = i > 1 && other == at::kFloat && is_half_type(type);
+    const bool wide = i > 1 && other == at::kFloat && is_half(type);
     TORCH_CHECK(
         other == type || wide,
         signature.function,
@@ -43,7 +40,7 @@ void check_types(
         index,
         " must be of its parameter's type ",
         type,
-        i > 1 && is_half_type(type) ? " or of float32" : "",
+        i > 1 && is_half(type) ? " or of float32" : "",
         ", got ",
         other);
     TORCH_CHECK(

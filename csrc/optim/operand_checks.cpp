@@ -3,12 +3,10 @@
 #include <ATen/MemoryOverlap.h>
 #include <c10/util/Exception.h>
 
+#include "csrc/core/half.h"
+
 namespace stepsize::detail {
 namespace {
-
-bool is_half(at::ScalarType type) {
-  return type == at::kHalf || type == at::kBFloat16;
-}
 
 bool can_be_stepped(at::ScalarType type) {
   return type == at::kFloat || type == at::kDouble || is_half(type);
@@ -22,8 +20,7 @@ std::string text_of(const Place& place) {
 }  // namespace
 
 at::ScalarType state_type(const at::Tensor& parameter) {
-  const auto type = parameter.scalar_type();
-  return is_half(type) ? at::kFloat : type;
+  return widened(parameter.scalar_type());
 }
 
 void check_parameters(

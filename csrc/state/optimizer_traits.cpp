@@ -3,11 +3,13 @@
 #include <c10/util/Exception.h>
 #include <c10/util/Type.h>
 
+#include <cmath>
 #include <memory>
 #include <mutex>
 #include <unordered_map>
 #include <utility>
 
+#include "csrc/core/check.h"
 #include "csrc/state/known_optimizers.h"
 #include "csrc/state/optimizer_traits.h"
 
@@ -121,6 +123,14 @@ double OptimizerOptionList::get(
 void OptimizerOptionList::set(
     OptimizerOptions& options, const std::string& name, double value) const {
   const Entry& found = entry(name);
+  // What a file has may be anything, and is no integer for that.
+  detail::check_option(
+      found.field.kind == OptionKind::kNumber ||
+          (std::abs(value) < 0x1p63 && std::floor(value) == value),
+      kind(),
+      name,
+      "an integer of 64 bits",
+      value);
   // The options are not const: they came so.
   found.set(const_cast<void*>(own(options)), as_value(found.field.kind, value));
 }

@@ -2,8 +2,6 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/scalar_tensor.h>
-#include <ATen/ops/where.h>
-#include <ATen/ops/zeros.h>
 #include <c10/util/Exception.h>
 #include <stepsize/distributed/average.h>
 #include <stepsize/distributed/reduction.h>
@@ -17,6 +15,8 @@
 
 #include "csrc/core/archive.h"
 #include "csrc/core/check.h"
+#include "csrc/core/half.h"
+#include "csrc/tune/half_rounding.h"
 
 namespace stepsize {
 namespace {
@@ -45,57 +45,6 @@ bool is_finite(const NoiseSample& sample) {
          std::isfinite(sample.noise_trace);
 }
 
-bool is_half(at::ScalarType type) {
-  return type == at::kHalf || type == at::kBFloat16;
-}
-
-// The unit of the last digit that a half type has for each of these elements,
-// which are of that type but widened to float32.
-at::Tensor last_digits(const at::Tensor& wide, at::ScalarType type) {
-  const at::Tensor powers_of_two =
-      wide.view(at::kInt).bitwise_and(0x7f800000).view(at::kFloat);
-  if (type == at::kBFloat16) return powers_of_two.mul_(0x1p-7);
-  // Subnormal halves have the last digit of the smallest normal ones.
-  return powers_of_two.mul_(0x1p-10).clamp_min_(0x1p-24).mul_(wide.ne(0));
-}
-
-// The squared norm to be expected of what rounding has put into gradients of
-// half precision: an error is uniform within half a unit of the last digit
-// either way, and has the variance unit^2 / 12.
-class RoundingSum {
- public:
-  // Elements that were rounded once, by backward(), say.
-  void add_rounded(const at::Tensor& wide, at::ScalarType type) {
-    units_.push_back(last_digits(wide, type));
-  }
-
-  // Terms that backward() has rounded, and what they were added up to. A sum
-  // of coarser digits rounds its term again, and from the grid that this has:
-  // then the variance is sum_unit^2 / 12 + term_unit^2 / 6.
-  void add_terms(
-      const at::Tensor& wide,
-      const at::Tensor& wide_sums,
-      at::ScalarType type) {
-    const at::Tensor term = last_digits(wide, type);
-    const at::Tensor sum = last_digits(wide_sums, type);
-    const at::Tensor zero = at::zeros({}, term.options());
-    const at::Tensor again = sum.ge(term.mul(2.0)).logical_and(term.gt(0));
-    const at::Tensor from_grid = at::where(again, term, zero);
-    units_.insert(
-        units_.end(),
-        {term, at::where(again, sum, zero), from_grid, from_grid});
-  }
-
-  // Undefined where there was nothing; no host waits for it.
-  at::Tensor square() const {
-    if (units_.empty()) return {};
-    return global_norm(units_).square().div(12.0);
-  }
-
- private:
-  std::vector<at::Tensor> units_;
-};
-
 // What a micro-batch has added to a group's gradients.
 struct Added {
   at::Tensor norm;
@@ -109,13 +58,13 @@ Added added_since(
     const std::vector<at::Tensor>& sums,
     bool first_of_update) {
   std::vector<at::Tensor> added;
-  RoundingSum rounding;
+  detail::RoundingSum rounding;
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     const at::Tensor gradient = parameters[i].grad();
     if (!gradient.defined()) continue;
     const at::ScalarType type = gradient.scalar_type();
     const bool first = first_of_update || !sums[i].defined();
-    if (!is_half(type)) {
+    if (!detail::is_half(type)) {
       added.push_back(first ? gradient : sums[i].sub_(gradient));
       continue;
     }
@@ -129,18 +78,6 @@ Added added_since(
     }
   }
   return {global_norm(added), rounding.square()};
-}
-
-// Of gradients that were rounded once; 0 of those that are not of half
-// precision.
-double rounding_of(const std::vector<at::Tensor>& gradients) {
-  RoundingSum rounding;
-  for (const at::Tensor& gradient : gradients) {
-    const at::ScalarType type = gradient.scalar_type();
-    if (is_half(type)) rounding.add_rounded(gradient.to(at::kFloat), type);
-  }
-  const at::Tensor square = rounding.square();
-  return square.defined() ? square.item().toDouble() : 0;
 }
 
 void copy_gradients(
@@ -418,11 +355,12 @@ bool GradientNoiseScale::finish_update(Reduction& reduction, double factor) {
       if (gradient.defined()) gradients.push_back(gradient);
     }
     // The last bit may differ where processors do.
-    const double whole = gradients.empty()
-                             ? 0
-                             : ranks * ranks *
-                                   (square_of(global_norm(gradients)) -
-                                    (ranks > 1 ? rounding_of(gradients) : 0));
+    const double whole =
+        gradients.empty()
+            ? 0
+            : ranks * ranks *
+                  (square_of(global_norm(gradients)) -
+                   (ranks > 1 ? detail::rounding_of(gradients) : 0));
     sums.whole.push_back(reduction.mean(whole));
   }
   discard_update();

@@ -493,6 +493,20 @@ TEST_F(LoadSome, WhatAStateRefusesDoesNotFitAndWhatBreaksUndoesAll) {
   EXPECT_EQ(stubborn.value, 2);
   EXPECT_EQ(target.step, 3);
 
+  // What is left out last of all may leave nothing.
+  stubborn = {2, true, true};
+  Checkpoint alone;
+  alone.state("stubborn", stubborn);
+  EXPECT_THAT(
+      message_of([&] {
+        load_checkpoint(
+            path,
+            alone,
+            LoadOptions().only({"stubborn"}).what_fits_of({"stubborn"}));
+      }),
+      HasSubstr(": nothing of the file is loaded:\n"));
+  EXPECT_EQ(stubborn.value, 2);
+
   SmallRun other(5);
   stubborn = {2, true, false};
   Checkpoint again = other.checkpoint();

@@ -123,6 +123,29 @@ TEST(SyncBatchNorm, IsThatOfOneProcessWithTheWholeBatch) {
       {8, kChannels, 4, 5}, {4, 4}, BatchNormOptions(kChannels));
 }
 
+// The mean of a channel is rounded to a bfloat16 nowhere: at 100 the next one
+// is half a deviation away.
+TEST(SyncBatchNorm, KeepsDeviationsThatAreSmallBesideTheirMean) {
+  torch::manual_seed(5);
+  const auto input = (torch::randn({64, kChannels}, torch::kDouble) + 100.3)
+                         .to(torch::kBFloat16);
+  const auto exact = input.to(torch::kDouble);
+  const auto expected =
+      (exact - exact.mean(0)) / (exact.var(0, false) + 1e-5).sqrt();
+  run_ranks(2, [&](const Ranks& ranks) {
+    SyncBatchNorm norm(kChannels);
+    norm->set_reduction(ranks);
+    const auto output = norm->forward(input.narrow(0, 32 * ranks->rank(), 32));
+    EXPECT_EQ(output.scalar_type(), torch::kBFloat16);
+    // A result is rounded once, by half a unit of its eighth digit in base 2.
+    EXPECT_TRUE(torch::allclose(
+        output.to(torch::kDouble),
+        expected.narrow(0, 32 * ranks->rank(), 32),
+        /*rtol=*/0x1p-8,
+        /*atol=*/1e-5));
+  });
+}
+
 TEST(SyncBatchNorm, TakesSharesOfAnySize) {
   expect_as_one_process<torch::nn::BatchNorm2d>(
       {8, kChannels, 2, 3}, {5, 0, 3}, BatchNormOptions(kChannels));

@@ -145,6 +145,21 @@ TEST(OptimizerTraits, RefusesOptionsOfAnotherClass) {
   EXPECT_EQ(sgd.lr(), 1);
 }
 
+TEST(OptimizerTraits, RefusesWhatIsNoInteger) {
+  torch::optim::LBFGSOptions lbfgs(1);
+  const auto& list = find_traits(lbfgs)->options();
+  for (const double value : {kNaN, kInfinity, 0x1p63, 2.5}) {
+    EXPECT_THAT(
+        message_of([&] { list.set(lbfgs, "max_iter", value); }),
+        HasSubstr(
+            "torch::optim::LBFGS: max_iter must be an integer of 64 bits, "
+            "got "));
+    EXPECT_EQ(lbfgs.max_iter(), 20);
+  }
+  list.set(lbfgs, "max_iter", 7);
+  EXPECT_EQ(lbfgs.max_iter(), 7);
+}
+
 TEST(DescribedOptimizer, ChecksItsOptionsByItsList) {
   EXPECT_EQ(
       message_of([] { Signum(one(), SignumOptions(-1)); }),

@@ -21,7 +21,8 @@ namespace stepsize {
 ///
 /// Options, parameters and buffers are those of torch::nn::BatchNorm2d, under
 /// the same names, so that weights go from one to the other. Without ranks, and
-/// in eval mode, it is that. Sums are made in float64. Cost in training: two
+/// in eval mode, it is that. Sums are made in float64, and the rest at least in
+/// float32. Cost in training: two
 /// sums over ranks forward, as many backward. Forward and backward are
 /// collective, see sum_over_ranks().
 ///
