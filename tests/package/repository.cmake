@@ -1,7 +1,10 @@
-# cmake -DGIT=<git> -DSOURCE=<project> -DREPOSITORY=<folder> -P repository.cmake
+# cmake -DGIT=<git> -DSOURCE=<project> -DREPOSITORY=<folder> -DFETCHED=<folder>
+#   -P repository.cmake
 # Makes a git repository of the library's sources as they are, and writes
 # REPOSITORY.cmake: what the README says of FetchContent, with that repository.
-file(REMOVE_RECURSE "${REPOSITORY}")
+# What was fetched of an earlier one, whose history is another, is thrown away.
+file(REMOVE_RECURSE "${REPOSITORY}" "${FETCHED}/stepsize-src"
+     "${FETCHED}/stepsize-subbuild")
 foreach(part IN ITEMS CMakeLists.txt LICENSE cmake csrc include)
   file(COPY "${SOURCE}/${part}" DESTINATION "${REPOSITORY}")
 endforeach()
