@@ -111,8 +111,11 @@ LanczosResult lanczos(const LinearOperator& op, const LanczosOptions& options) {
       done = enough || !process.go_on(options.generator());
       if (!done) result.status = CurvatureStatus::kMaxIterations;
     } else if (
-        enough && RitzPairs(process, options.target())
-                      .are_converged(count, options.tolerance())) {
+        // Without a tolerance not even a bound that underflows ends it: whether
+        // one does depends on the LAPACK at hand.
+        options.tolerance() > 0 && enough &&
+        RitzPairs(process, options.target())
+            .are_converged(count, options.tolerance())) {
       result.status = CurvatureStatus::kConverged;
       done = true;
     }

@@ -18,7 +18,8 @@ class PowerIterationOptions {
   TORCH_ARG(int64_t, max_iterations) = 100;
   /// Stops when residual <= tolerance * magnitude; finite and >= 0. The error
   /// of the value is about the square of that (Parlett, The Symmetric
-  /// Eigenvalue Problem, section 4.6). With 0 all iterations run.
+  /// Eigenvalue Problem, section 4.6). With 0 all iterations run, but where the
+  /// residual is exactly zero.
   TORCH_ARG(double, tolerance) = 1e-2;
   /// Where to start, the vector of an earlier result for one; finite and not
   /// zero, of any length. Empty: Gaussian.
