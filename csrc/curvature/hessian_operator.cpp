@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "csrc/core/check.h"
+#include "csrc/core/closures.h"
 #include "csrc/curvature/checks.h"
 #include "csrc/curvature/double_backward.h"
 #include "csrc/curvature/finite_difference.h"
@@ -199,7 +200,7 @@ const TensorVector& HessianOperator::gradient() const {
 }
 
 HessianOperator hessian_operator(
-    const LossClosure& closure,
+    const GraphClosure& closure,
     const TensorVector& parameters,
     const HessianOptions& options) {
   TORCH_CHECK(closure != nullptr, kHessianOperator, ": the closure is empty");
@@ -231,9 +232,15 @@ HessianOperator hessian_operator(
   detail::check_loss(kHessianOperator, loss);
   auto state = std::make_shared<HessianOperator::State>();
   state->parameters = parameters;
-  state->take(
-      {loss.detach(),
-       detail::gradients_of(loss, parameters, /*create_graph=*/true)});
+  try {
+    state->take(
+        {loss.detach(),
+         detail::gradients_of(loss, parameters, /*create_graph=*/true)});
+  } catch (const std::exception& error) {
+    detail::check_graph_was_there(
+        kHessianOperator, error, /*of_closure=*/false);
+    throw;
+  }
   return HessianOperator(std::move(state));
 }
 

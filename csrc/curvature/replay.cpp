@@ -8,11 +8,14 @@
 #include <exception>
 #include <utility>
 
+#include "csrc/core/closures.h"
 #include "csrc/core/overlap.h"
 #include "csrc/curvature/checks.h"
 
 namespace stepsize::detail {
 namespace {
+
+constexpr char kHessianOperator[] = "hessian_operator";
 
 // A BatchNorm without running statistics has undefined buffers.
 TensorVector defined_ones(const TensorVector& tensors) {
@@ -64,7 +67,7 @@ class StateGuard {
 }  // namespace
 
 Replay::Replay(
-    LossClosure closure,
+    GraphClosure closure,
     const TensorVector& parameters,
     const HessianOptions& options)
     : closure_(std::move(closure)),
@@ -78,8 +81,10 @@ Replay::Evaluation Replay::evaluate(Graph graph) const {
   const StateGuard guard(buffers_, generators_);
   start_.restore();
   const c10::AutoGradMode with_gradients(true);
+  const BackwardWatch watch(parameters_);
   const at::Tensor loss = closure_();
-  check_loss("hessian_operator", loss);
+  check_loss(kHessianOperator, loss);
+  watch.check(kHessianOperator);
   Evaluation evaluation;
   evaluation.loss = loss.detach();
   bool create_graph = graph != Graph::kNone;
@@ -91,7 +96,12 @@ Replay::Evaluation Replay::evaluate(Graph graph) const {
       create_graph = false;
     }
   }
-  evaluation.gradients = gradients_of(loss, parameters_, create_graph);
+  try {
+    evaluation.gradients = gradients_of(loss, parameters_, create_graph);
+  } catch (const std::exception& error) {
+    check_graph_was_there(kHessianOperator, error, /*of_closure=*/true);
+    throw;
+  }
   return evaluation;
 }
 

@@ -29,14 +29,14 @@ class Replay {
   };
 
   Replay(
-      LossClosure closure,
+      GraphClosure closure,
       const TensorVector& parameters,
       const HessianOptions& options);
 
   Evaluation evaluate(Graph graph) const;
 
  private:
-  LossClosure closure_;
+  GraphClosure closure_;
   TensorVector parameters_;
   TensorVector buffers_;
   std::vector<at::Generator> generators_;

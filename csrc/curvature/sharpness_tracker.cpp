@@ -12,6 +12,8 @@ namespace {
 
 constexpr char kSharpnessTracker[] = "SharpnessTracker";
 constexpr double kJump = 1.25;
+// Nobody asks for more: CurvatureMeter has found its direction by then.
+constexpr int64_t kMostCounted = 5;
 constexpr double kRateOfTheFlat = 1e-3;
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
@@ -73,7 +75,7 @@ void SharpnessTracker::measure(double sharpness) {
       "finite and >= 0",
       sharpness);
   const bool first = !started();
-  measurements_ = std::min(measurements_ + 1, kUnsettled);
+  measurements_ = std::min(measurements_ + 1, kMostCounted);
   if (first) {
     sharpness_ = sharpness;
     interval_ = 1;
@@ -126,7 +128,7 @@ void SharpnessTracker::restore(const std::vector<double>& state) {
   const auto is_count = [](double value, double least, double most) {
     return value >= least && value <= most && value == std::floor(value);
   };
-  const bool holds = state.size() == 8 && is_count(state[0], 0, kUnsettled) &&
+  const bool holds = state.size() == 8 && is_count(state[0], 0, kMostCounted) &&
                      std::isfinite(state[1]) && state[1] >= 0 &&
                      std::isfinite(state[2]) && state[2] >= 0 && state[3] > 0 &&
                      is_count(state[4], 1, 0x1p53) &&

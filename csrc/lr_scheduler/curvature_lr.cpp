@@ -1,10 +1,6 @@
 #include <stepsize/lr_scheduler/curvature_lr.h>
 
-#include <ATen/CPUGeneratorImpl.h>
-#include <ATen/Functions.h>
-#include <c10/core/GradMode.h>
 #include <stepsize/curvature/max_stable_lr.h>
-#include <stepsize/curvature/power_iteration.h>
 
 #include <cmath>
 #include <cstddef>
@@ -40,6 +36,14 @@ const char* name_of(HessianMethod method) {
 
 const char* name_of(MomentumLimit limit) {
   return limit == MomentumLimit::kQuadratic ? "quadratic" : "effective rate";
+}
+
+CurvatureMeterOptions meter_of(const CurvatureLROptions& options) {
+  return CurvatureMeterOptions()
+      .start_products(options.start_products())
+      .method(options.method())
+      .buffers(options.buffers())
+      .seed(options.seed());
 }
 
 bool same_shapes(const TensorVector& a, const TensorVector& b) {
@@ -88,7 +92,8 @@ CurvatureLR::CurvatureLR(
     torch::optim::Optimizer& optimizer, const CurvatureLROptions& options)
     : StatefulLR(optimizer, options.options()),
       options_(options),
-      tracker_(options.tracker()) {
+      tracker_(options.tracker()),
+      meter_(meter_of(options)) {
   check_dampening();
   if (options_.factor().is_list()) {
     detail::check_list_length(
@@ -128,20 +133,6 @@ TensorVector CurvatureLR::trained_parameters() const {
   return parameters;
 }
 
-TensorVector CurvatureLR::start_vector(const TensorVector& parameters) const {
-  const c10::AutoGradMode no_grad(false);
-  auto generator =
-      at::detail::createCPUGenerator(static_cast<uint64_t>(options_.seed()));
-  TensorVector start;
-  for (const auto& parameter : parameters) {
-    // Drawn on the CPU, so that a seed means the same everywhere.
-    start.push_back(
-        at::randn(parameter.sizes(), generator, at::TensorOptions(at::kDouble))
-            .to(parameter.options()));
-  }
-  return start;
-}
-
 std::vector<double> CurvatureLR::lrs_at(int64_t epoch, double rate) const {
   check_dampening();
   const auto& traits = detail::check_descends(kCurvatureLR, optimizer());
@@ -170,62 +161,31 @@ bool CurvatureLR::is_time() {
   return false;
 }
 
-bool CurvatureLR::observe(const at::Tensor& loss) {
+bool CurvatureLR::observe(const at::Tensor& loss) { return measure(loss); }
+
+bool CurvatureLR::observe(const GraphClosure& closure) {
+  return measure(closure);
+}
+
+template <typename Loss>
+bool CurvatureLR::measure(const Loss& loss) {
   if (!is_time()) return false;
-  const TensorVector parameters = trained_parameters();
-  return take(iterate(hessian_operator(loss, parameters), parameters));
-}
-
-bool CurvatureLR::observe(const LossClosure& closure) {
-  if (!is_time()) return false;
-  const TensorVector parameters = trained_parameters();
-  HessianOptions options;
-  options.method(options_.method()).buffers(options_.buffers());
-  const auto hessian = hessian_operator(closure, parameters, options);
-  auto result = iterate(hessian, parameters);
-  if (!std::isfinite(result.magnitude) &&
-      options.method() == HessianMethod::kAutomatic &&
-      hessian.method() == HessianMethod::kExact) {
-    // A second derivative may be computed as 0 * infinity where the loss is
-    // smooth.
-    options.method(HessianMethod::kFiniteDifference)
-        .gradient(hessian.gradient());
-    const int64_t products = result.iterations;
-    result =
-        iterate(hessian_operator(closure, parameters, options), parameters);
-    result.iterations += products;
-  }
-  return take(result);
-}
-
-PowerIterationResult CurvatureLR::iterate(
-    const LinearOperator& hessian, const TensorVector& parameters) const {
-  // Parameters that were added, frozen or freed want a vector of their own.
-  const bool warm = same_shapes(vector_, parameters);
-  return power_iteration(
-      hessian,
-      PowerIterationOptions()
-          .max_iterations(
-              warm && tracker_.settled() ? 1 : options_.start_products())
-          .tolerance(0)
-          .initial(warm ? vector_ : start_vector(parameters)));
-}
-
-bool CurvatureLR::take(const PowerIterationResult& result) {
-  if (!std::isfinite(result.magnitude)) {
-    products_ += result.iterations;
-    ++failed_;
-    return false;
-  }
-  if (result.magnitude == 0 && !tracker_.started()) {
-    // Flat ground says nothing of the curvature to come, and the user's rate
-    // is as good as any.
-    products_ += result.iterations;
+  CurvatureMeter meter = meter_;
+  meter.go_on_from(meter.vector(), tracker_.measurements());
+  const double sharpness = meter.measure(loss, trained_parameters());
+  const int64_t products = products_ + meter.products() - meter_.products();
+  // Flat ground says nothing of the curvature to come, and the user's rate is
+  // as good as any.
+  const bool flat = sharpness == 0 && !tracker_.started();
+  if (flat || !std::isfinite(sharpness)) {
+    if (!flat) ++failed_;
+    products_ = products;
+    meter_ = std::move(meter);
     return false;
   }
   SharpnessTracker tracker = tracker_;
   const bool first = !tracker.started();
-  tracker.measure(result.magnitude);
+  tracker.measure(sharpness);
   const double rate = first ? tracker.next_rate() : tracker.rate();
   if (tracker.interval() == 1) tracker.hurry();
   auto lrs = lrs_at(last_epoch(), rate);
@@ -233,8 +193,8 @@ bool CurvatureLR::take(const PowerIterationResult& result) {
   writes.set_lrs(lrs);
   tracker_ = tracker;
   observed_ = 1;
-  vector_ = result.vector;
-  products_ += result.iterations;
+  meter_ = std::move(meter);
+  products_ = products;
   commit(last_epoch(), std::move(lrs));
   writes.keep();
   return true;
@@ -270,7 +230,7 @@ std::vector<double> CurvatureLR::get_lrs() {
 
 void CurvatureLR::save_state(torch::serialize::OutputArchive& archive) const {
   detail::write_doubles(archive, "tracker", tracker_.state());
-  detail::write_tensors(archive, "vector", vector_);
+  detail::write_tensors(archive, "vector", meter_.vector());
   detail::write_int(archive, "products", products_);
   detail::write_int(archive, "failed", failed_);
   detail::write_int(archive, "observed", observed_);
@@ -307,7 +267,7 @@ void CurvatureLR::load_state(
   writes.set_lrs(lrs);
   writes.keep();
   tracker_ = tracker;
-  vector_ = std::move(vector);
+  meter_.go_on_from(std::move(vector), tracker_.measurements());
   products_ = products;
   failed_ = failed;
   observed_ = observed;
@@ -335,11 +295,13 @@ void CurvatureLR::take_options(const detail::NamedOptions& options) {
   }
   set_options(taken.options());
   options_ = std::move(taken);
+  meter_.set_options(meter_of(options_));
 }
 
 std::function<void()> CurvatureLR::keep_options() {
   return [this, mine = options_, options = StatefulLR::keep_options()] {
     options_ = mine;
+    meter_.set_options(meter_of(mine));
     options();
   };
 }

@@ -27,7 +27,7 @@ void check_is_loss(const at::Tensor& loss, const char* whose) {
 }
 
 LossPass::LossPass(
-    const LossClosure& closure,
+    const RangeTestClosure& closure,
     const LRRangeTestOptions& options,
     const TensorVector& parameters,
     bool keeps_graph,

@@ -17,7 +17,7 @@ class LossPass {
   /// `averages`: it averages over ranks itself. `reduction`: null where there
   /// are none.
   LossPass(
-      const LossClosure& closure,
+      const RangeTestClosure& closure,
       const LRRangeTestOptions& options,
       const TensorVector& parameters,
       bool keeps_graph,
@@ -47,7 +47,7 @@ class LossPass {
   void add_gradients(TensorVector& sums);
   void set_mean_gradients(const TensorVector& sums);
 
-  const LossClosure& closure_;
+  const RangeTestClosure& closure_;
   bool calls_backward_;
   bool keeps_graph_;
   bool averages_;

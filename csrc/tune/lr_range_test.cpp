@@ -37,7 +37,7 @@ using torch::optim::Optimizer;
 
 void check_is_able(
     const Optimizer& optimizer,
-    const LossClosure& closure,
+    const RangeTestClosure& closure,
     const LRRangeTestOptions& options) {
   TORCH_CHECK(
       closure != nullptr, kLRRangeTest, ": the closure must not be empty");
@@ -111,7 +111,7 @@ void check_alike(const LRRangeTestOptions& options, Reduction& reduction) {
 class Run {
  public:
   Run(Optimizer& optimizer,
-      const LossClosure& closure,
+      const RangeTestClosure& closure,
       const LRRangeTestOptions& options,
       const detail::Touched& touched,
       Reduction* reduction)
@@ -250,7 +250,7 @@ class Run {
   }
 
   Optimizer& optimizer_;
-  const LossClosure& closure_;
+  const RangeTestClosure& closure_;
   const LRRangeTestOptions& options_;
   torch::nn::Module* module_;
   std::vector<double> ratios_;
@@ -266,7 +266,7 @@ class Run {
 
 LRRangeTestResult run(
     Optimizer& optimizer,
-    const LossClosure& closure,
+    const RangeTestClosure& closure,
     const LRRangeTestOptions& options,
     const detail::Touched& touched) {
   const BorrowedReduction borrowed(optimizer, options.reduction());
@@ -293,7 +293,7 @@ LRRangeTestResult run(
 LRRangeTestResult lr_range_test(
     torch::nn::Module& module,
     Optimizer& optimizer,
-    const LossClosure& closure,
+    const RangeTestClosure& closure,
     const LRRangeTestOptions& options) {
   detail::Touched touched;
   touched.module = &module;
@@ -305,7 +305,7 @@ LRRangeTestResult lr_range_test(
 LRRangeTestResult lr_range_test(
     const TensorVector& parameters,
     Optimizer& optimizer,
-    const LossClosure& closure,
+    const RangeTestClosure& closure,
     const LRRangeTestOptions& options) {
   detail::Touched touched;
   touched.parameters = parameters;

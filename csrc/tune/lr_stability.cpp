@@ -86,8 +86,8 @@ TensorVector common_start(const TensorVector& like, Reduction& reduction) {
 }
 
 // A loss with the gradient that the closure's backward() leaves: <w, g>.
-LossClosure with_gradient_of(
-    const LossClosure& closure, const TensorVector& parameters) {
+GraphClosure with_gradient_of(
+    const GraphClosure& closure, const TensorVector& parameters) {
   return [&closure, parameters] {
     for (const at::Tensor& parameter : parameters) {
       parameter.mutable_grad().reset();
@@ -109,7 +109,7 @@ LossClosure with_gradient_of(
 
 std::optional<StabilityLimit> measured_max_stable_lr(
     const torch::optim::Optimizer& optimizer,
-    const LossClosure& closure,
+    const GraphClosure& closure,
     const LRRangeTestOptions& options,
     const std::vector<double>& ratios,
     const TensorVector& buffers,
@@ -135,7 +135,7 @@ std::optional<StabilityLimit> measured_max_stable_lr(
   hessian.buffers(buffers).generators(options.generators());
   const bool has_graph = options.closure() == LRClosure::kReturnsGraph;
   if (!has_graph) hessian.method(HessianMethod::kCentralDifference);
-  const LossClosure loss =
+  const GraphClosure loss =
       has_graph ? closure : with_gradient_of(closure, parameters);
   const auto op = scaled(
       mean_hessian(

@@ -24,7 +24,7 @@ struct StabilityLimit {
 /// backward().
 std::optional<StabilityLimit> measured_max_stable_lr(
     const torch::optim::Optimizer& optimizer,
-    const LossClosure& closure,
+    const GraphClosure& closure,
     const LRRangeTestOptions& options,
     const std::vector<double>& ratios,
     const TensorVector& buffers,

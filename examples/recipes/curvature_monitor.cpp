@@ -31,27 +31,21 @@ int main(int argc, char** argv) {
     return torch::nn::functional::cross_entropy(
         model->forward(watched.pixels), watched.labels);
   };
-  // Each measurement starts from the eigenvector of the one before, and takes
-  // a few products where the first takes many.
-  stepsize::PowerIterationOptions power;
-  power.max_iterations(50).tolerance(0.05);
+  // Each measurement starts from the eigenvector of the one before.
+  stepsize::CurvatureMeter meter(stepsize::CurvatureMeterOptions().products(5));
 
   std::printf("update    loss  sharpness  limit of the rate  rate\n");
   for (int64_t step = 0; step <= kUpdates; ++step) {
     if (step % 25 == 0) {
-      const auto hessian =
-          stepsize::hessian_operator(loss_of_watched, model->parameters());
-      const auto top = stepsize::power_iteration(hessian, power);
-      power.initial(top.vector);
+      meter.measure(loss_of_watched, model->parameters());
       const torch::NoGradGuard no_grad;
       std::printf(
-          "%6d  %.4f  %9.2f  %17.4f  %.4f  (%d products)\n",
+          "%6d  %.4f  %9.2f  %17.4f  %.4f\n",
           int(step),
           loss_of_watched().item<double>(),
-          top.magnitude,
-          stepsize::max_stable_lr(top.magnitude, kMomentum),
-          optimizer.param_groups()[0].options().get_lr(),
-          int(top.iterations));
+          meter.sharpness(),
+          stepsize::max_stable_lr(meter.sharpness(), kMomentum),
+          optimizer.param_groups()[0].options().get_lr());
     }
     const auto batch =
         train.at(torch::randint(train.size(), {kBatch}, torch::kInt64));

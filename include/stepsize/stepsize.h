@@ -11,6 +11,7 @@
 #include <stepsize/checkpoint/checkpoint_state.h>
 #include <stepsize/checkpoint/load_options.h>
 #include <stepsize/checkpoint/load_result.h>
+#include <stepsize/curvature/curvature_meter.h>
 #include <stepsize/curvature/curvature_status.h>
 #include <stepsize/curvature/gauss_newton_operator.h>
 #include <stepsize/curvature/hessian_operator.h>

@@ -168,7 +168,7 @@ TEST(HessianOperator, RefusesBadLosses) {
       "hessian_operator: the loss has no graph (it was detached, or computed "
       "without gradients)");
   EXPECT_EQ(
-      message_of([&] { hessian_operator(LossClosure(), {w}); }),
+      message_of([&] { hessian_operator(GraphClosure(), {w}); }),
       "hessian_operator: the closure is empty");
 }
 
@@ -209,6 +209,42 @@ TEST(HessianOperator, RefusesParametersThatHaveChanged) {
         "hessian_operator: parameter 0 has changed since the operator was "
         "made: make a new one");
   }
+}
+
+TEST(HessianFallback, SaysThatTheClosureMustNotCallBackward) {
+  const auto w = torch::ones({2}, torch::kDouble).requires_grad_(true);
+  for (const bool keep : {false, true}) {
+    for (const Method method :
+         {Method::kAutomatic, Method::kExact, Method::kFiniteDifference}) {
+      const std::string message = message_of([&] {
+        hessian_operator(
+            [&] {
+              const auto loss = w.pow(3).sum();
+              loss.backward({}, keep);
+              return loss;
+            },
+            {w},
+            HessianOptions().method(method));
+      });
+      EXPECT_EQ(
+          message,
+          "hessian_operator: the closure must not call backward(): it returns "
+          "the loss with its graph, and the gradient is computed from that");
+    }
+  }
+  const auto loss = w.pow(3).sum();
+  loss.backward();
+  EXPECT_EQ(
+      message_of([&] { hessian_operator(loss, {w}); }),
+      "hessian_operator: backward() has been called on the loss and has freed "
+      "its graph: call this before it");
+  // To clear gradients is no backward().
+  hessian_operator(
+      [&] {
+        w.mutable_grad().zero_();
+        return w.pow(3).sum();
+      },
+      {w});
 }
 
 }  // namespace

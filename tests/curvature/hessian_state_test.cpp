@@ -51,7 +51,7 @@ struct Noisy {
     torch::randn({1});
   }
 
-  LossClosure closure() {
+  GraphClosure closure() {
     return [this] {
       ++calls;
       if (calls == throw_at) throw std::runtime_error("out of data");

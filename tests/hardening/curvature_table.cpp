@@ -1,5 +1,6 @@
 // The room curvature: checked when a function is called or a class is made.
 
+#include <stepsize/curvature/curvature_meter.h>
 #include <stepsize/curvature/hessian_operator.h>
 #include <stepsize/curvature/hutchinson.h>
 #include <stepsize/curvature/lanczos.h>
@@ -64,6 +65,22 @@ void add_tracker(OptionTable& table) {
   OptionCases(table, "SharpnessTracker", "SharpnessTracker")
       .number("measurement", kNegative, {0, kHuge}, [](double v) {
         SharpnessTracker().measure(v);
+      });
+}
+
+void add_meter(OptionTable& table) {
+  using Options = CurvatureMeterOptions;
+  const auto measure_with = [](const Options& options) {
+    CurvatureMeter(options).measure(small_operator());
+  };
+  OptionCases(table, "CurvatureMeterOptions", "CurvatureMeter")
+      .count(
+          "start_products",
+          kNotCount,
+          {1, 100},
+          [=](int64_t v) { measure_with(Options().start_products(v)); })
+      .count("products", kNotCount, {1, kMostCount}, [=](int64_t v) {
+        measure_with(Options().products(v));
       });
 }
 
@@ -192,6 +209,7 @@ void difference(double epsilon) {
 OptionTable curvature_table() {
   OptionTable table;
   add_tracker(table);
+  add_meter(table);
   add_iterations(table);
   add_samples(table);
   OptionCases(table, "HessianOptions", "hessian_operator")

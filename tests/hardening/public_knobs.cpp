@@ -58,6 +58,7 @@ const Reasons& free_types() {
 const Reasons& free_knobs() {
   static const Reasons knobs = {
       {"OptimizerTraits::state", "names"},
+      {"CurvatureMeterOptions::seed", "every seed is one"},
       {"PowerMethodSGDOptions::seed", "every seed is one"},
       {"ResumableSamplerOptions::seed", "every seed is one"},
       {"ConnectOptions::address", "names a machine, which may be there or not"},

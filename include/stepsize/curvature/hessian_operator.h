@@ -13,8 +13,11 @@
 
 namespace stepsize {
 
-/// Computes the loss: a scalar with its graph. It must not call backward().
-using LossClosure = std::function<at::Tensor()>;
+/// Returns the loss, a scalar with its graph, and does not call backward().
+using GraphClosure = std::function<at::Tensor()>;
+/// The same by its former name; torch::optim::Optimizer::LossClosure, which
+/// calls backward(), is another one.
+using LossClosure = GraphClosure;
 
 /// How a Hessian-vector product is computed.
 enum class HessianMethod : std::uint8_t {
@@ -101,7 +104,7 @@ class HessianOperator : public LinearOperator {
   std::shared_ptr<State> state_;
 
   friend HessianOperator hessian_operator(
-      const LossClosure&, const TensorVector&, const HessianOptions&);
+      const GraphClosure&, const TensorVector&, const HessianOptions&);
   friend HessianOperator hessian_operator(
       const at::Tensor&, const TensorVector&);
   friend HessianOperator hessian_operator(
@@ -115,7 +118,7 @@ class HessianOperator : public LinearOperator {
 /// throws passes through. All is then as it was. The operator keeps the
 /// closure: what that refers to must live as long.
 HessianOperator hessian_operator(
-    const LossClosure& closure,
+    const GraphClosure& closure,
     const TensorVector& parameters,
     const HessianOptions& options = {});
 

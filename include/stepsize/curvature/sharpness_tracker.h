@@ -57,10 +57,8 @@ class SharpnessTracker {
 
   /// Whether there has been a measurement.
   bool started() const { return measurements_ > 0; }
-  /// Whether the first five measurements are behind. The curvature of a network
-  /// grows fastest in its first updates, and one product from the vector of
-  /// last time does not keep up there: make as many as in the first.
-  bool settled() const { return measurements_ >= kUnsettled; }
+  /// Measurements so far; no more than five are counted.
+  int64_t measurements() const { return measurements_; }
   /// Whether the coming update should be measured.
   bool due() const { return wait_ == 0; }
 
@@ -96,10 +94,7 @@ class SharpnessTracker {
   double target() const;
   double first_rate() const;
 
-  static constexpr int64_t kUnsettled = 5;
-
   SharpnessTrackerOptions options_;
-  // No more than kUnsettled are counted.
   int64_t measurements_ = 0;
   double sharpness_ = 0;
   double rate_ = 0;

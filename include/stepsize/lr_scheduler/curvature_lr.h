@@ -1,8 +1,8 @@
 #pragma once
 
+#include <stepsize/curvature/curvature_meter.h>
 #include <stepsize/curvature/hessian_operator.h>
 #include <stepsize/curvature/max_stable_lr.h>
-#include <stepsize/curvature/power_iteration.h>
 #include <stepsize/curvature/sharpness_tracker.h>
 #include <stepsize/lr_scheduler/per_group.h>
 #include <stepsize/lr_scheduler/stateful_lr.h>
@@ -118,7 +118,7 @@ class CurvatureLR : public StatefulLR {
   /// The same from a closure that computes the loss and does not call
   /// backward(): also by finite differences, for what has no double backward
   /// or none that is finite. It is not called where it is not time.
-  bool observe(const LossClosure& closure);
+  bool observe(const GraphClosure& closure);
 
   void set_base_lrs(const PerGroup& base_lrs) override;
 
@@ -150,17 +150,15 @@ class CurvatureLR : public StatefulLR {
 
  private:
   TensorVector trained_parameters() const;
-  TensorVector start_vector(const TensorVector& parameters) const;
   void check_dampening() const;
   bool is_time();
-  PowerIterationResult iterate(
-      const LinearOperator& hessian, const TensorVector& parameters) const;
-  bool take(const PowerIterationResult& result);
+  template <typename Loss>
+  bool measure(const Loss& loss);
   std::vector<double> lrs_at(int64_t epoch, double rate) const;
 
   CurvatureLROptions options_;
   SharpnessTracker tracker_;
-  TensorVector vector_;
+  CurvatureMeter meter_;
   int64_t products_ = 0;
   int64_t failed_ = 0;
   // Calls of observe() since a measurement, its own with them.

@@ -167,6 +167,8 @@ class PowerMethodSGD : public IndexedOptimizer {
   double over_ranks(double own) const;
   void together(const std::function<void()>& work) const;
   void measure(Update& update, const LossClosure& closure);
+  double measured(Update& update, const LossClosure& closure);
+  at::Tensor& slot(const Update& update, std::size_t index);
   double power_step(const LinearOperator& hessian, Update& update);
   double difference_step(Update& update, const LossClosure& closure);
   void apply(const Update& update);

@@ -27,6 +27,12 @@ enum class LRClosure : std::uint8_t {
   kReturnsGraph,   ///< returns the loss with its graph; the test calls backward
 };
 
+/// Returns the loss of a batch, as LRClosure says.
+using RangeTestClosure = std::function<at::Tensor()>;
+
+/// Returns a loss of data that is not trained on; no graph is made.
+using EvaluationClosure = std::function<at::Tensor()>;
+
 /// How the rates are spaced.
 enum class LRSpacing : std::uint8_t {
   kExponential,  ///< lr_i = start (end / start)^(i / (N - 1))
@@ -60,7 +66,7 @@ class LRRangeTestOptions {
   TORCH_ARG(std::vector<double>, group_ratios);
   /// Computes a loss on other data, without gradients, after each update: the
   /// curve is then this loss. A module is in eval mode meanwhile.
-  TORCH_ARG(LossClosure, validation) = nullptr;
+  TORCH_ARG(EvaluationClosure, validation) = nullptr;
   /// Watches, and may end the test.
   TORCH_ARG(LRProgress, progress) = nullptr;
   /// Share of the moving average that stays from loss to loss; in [0, 1). The
@@ -156,7 +162,7 @@ class LRRangeTestOptions {
 LRRangeTestResult lr_range_test(
     torch::nn::Module& module,
     torch::optim::Optimizer& optimizer,
-    const LossClosure& closure,
+    const RangeTestClosure& closure,
     const LRRangeTestOptions& options = {});
 
 /// The same for a module that is held: `torch::nn::Linear model(...)`, or
@@ -165,7 +171,7 @@ template <typename Contained>
 LRRangeTestResult lr_range_test(
     torch::nn::ModuleHolder<Contained> module,
     torch::optim::Optimizer& optimizer,
-    const LossClosure& closure,
+    const RangeTestClosure& closure,
     const LRRangeTestOptions& options = {}) {
   torch::nn::Module& its_module = *module;
   return lr_range_test(its_module, optimizer, closure, options);
@@ -174,7 +180,7 @@ template <typename Contained>
 LRRangeTestResult lr_range_test(
     const std::shared_ptr<Contained>& module,
     torch::optim::Optimizer& optimizer,
-    const LossClosure& closure,
+    const RangeTestClosure& closure,
     const LRRangeTestOptions& options = {}) {
   TORCH_CHECK(module != nullptr, "lr_range_test: the module is null");
   torch::nn::Module& its_module = *module;
@@ -187,7 +193,7 @@ LRRangeTestResult lr_range_test(
 LRRangeTestResult lr_range_test(
     const TensorVector& parameters,
     torch::optim::Optimizer& optimizer,
-    const LossClosure& closure,
+    const RangeTestClosure& closure,
     const LRRangeTestOptions& options = {});
 
 }  // namespace stepsize
