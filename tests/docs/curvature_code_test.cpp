@@ -2,6 +2,7 @@
 // each of its blocks here.
 
 #include <gtest/gtest.h>
+#include <stepsize/curvature/curvature_meter.h>
 #include <stepsize/curvature/hessian_operator.h>
 #include <stepsize/curvature/lanczos.h>
 #include <stepsize/curvature/max_stable_lr.h>
@@ -99,11 +100,16 @@ TEST(CurvatureCode, IsTrue) {
         torch::allclose(from_loss.apply(v)[0], from_gradients.apply(v)[0]));
   }
   {
-    const auto& last = top;
-    auto tracked = power_iteration(
-        hessian,
-        PowerIterationOptions().initial(last.vector).max_iterations(1));
-    EXPECT_EQ(tracked.iterations, 1);
+    CurvatureMeter meter(CurvatureMeterOptions().buffers(model->buffers()));
+    for (int step = 0; step < 1000; ++step) {
+      if (step % 10 == 0) {
+        meter.measure(loss, model->parameters());
+        std::cout << meter.sharpness() << " allows rates up to "
+                  << max_stable_lr(meter.sharpness(), /*momentum=*/0.9) << '\n';
+      }
+      // The update, by any optimizer.
+    }
+    EXPECT_NEAR(meter.sharpness(), top.magnitude, 0.05 * top.magnitude);
   }
   {
     auto result = lanczos(hessian, LanczosOptions().k(5));

@@ -68,7 +68,7 @@ void add_tracker(OptionTable& table) {
       });
 }
 
-void add_meter(OptionTable& table) {
+void add_curvature_meter(OptionTable& table) {
   using Options = CurvatureMeterOptions;
   const auto measure_with = [](const Options& options) {
     CurvatureMeter(options).measure(small_operator());
@@ -209,7 +209,7 @@ void difference(double epsilon) {
 OptionTable curvature_table() {
   OptionTable table;
   add_tracker(table);
-  add_meter(table);
+  add_curvature_meter(table);
   add_iterations(table);
   add_samples(table);
   OptionCases(table, "HessianOptions", "hessian_operator")
