@@ -70,14 +70,17 @@ void add_tracker(OptionTable& table) {
 
 void add_curvature_meter(OptionTable& table) {
   using Options = CurvatureMeterOptions;
+  // Every vector is its eigenvector: however many products there may be, the
+  // first one ends it.
   const auto measure_with = [](const Options& options) {
-    CurvatureMeter(options).measure(small_operator());
+    CurvatureMeter(options).measure(
+        matrix_operator(torch::ones({1, 1}, torch::kFloat64)));
   };
   OptionCases(table, "CurvatureMeterOptions", "CurvatureMeter")
       .count(
           "start_products",
           kNotCount,
-          {1, 100},
+          {1, kMostCount},
           [=](int64_t v) { measure_with(Options().start_products(v)); })
       .count("products", kNotCount, {1, kMostCount}, [=](int64_t v) {
         measure_with(Options().products(v));

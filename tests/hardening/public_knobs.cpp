@@ -22,7 +22,7 @@ const Reasons& free_types() {
       {"std::vector<at::Generator>", kData},
       {"Count", kData},
       {"TensorVector", kData},
-      {"LossClosure", kData},
+      {"EvaluationClosure", kData},
       {"LRProgress", kData},
       {"MomentumAccess", kData},
       {"AnnealStrategy", kEnum},
