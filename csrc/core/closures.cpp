@@ -35,8 +35,10 @@ void BackwardWatch::check(const std::string& kind) const {
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     const Mark mark = mark_of(parameters_[i]);
     if (mark.first == nullptr || mark == before_[i]) continue;
-    TORCH_CHECK(
-        !parameters_[i].grad().ne(0).any().item<bool>(), kind, kBackwardText);
+    const at::Tensor& gradient = parameters_[i].grad();
+    const at::Tensor values =
+        gradient.is_sparse() ? gradient._values() : gradient;
+    TORCH_CHECK(!values.ne(0).any().item<bool>(), kind, kBackwardText);
   }
 }
 

@@ -25,7 +25,7 @@
 #include "csrc/tune/lr_optimizer_watch.h"
 #include "csrc/tune/lr_range_options.h"
 #include "csrc/tune/lr_stability.h"
-#include "csrc/tune/lr_trace_guard.h"
+#include "csrc/tune/training_state_guard.h"
 
 namespace stepsize {
 namespace {
@@ -255,7 +255,7 @@ class Run {
   torch::nn::Module* module_;
   std::vector<double> ratios_;
   Reduction* reduction_;
-  detail::TraceGuard guard_;
+  detail::TrainingStateGuard guard_;
   detail::OptimizerWatch watch_;
   detail::LossPass pass_;
   detail::DivergenceWatch divergence_;

@@ -2,6 +2,7 @@
 // each of its blocks here.
 
 #include <gtest/gtest.h>
+#include <stepsize/checkpoint/checkpoint.h>
 #include <stepsize/curvature/curvature_meter.h>
 #include <stepsize/curvature/hessian_operator.h>
 #include <stepsize/curvature/lanczos.h>
@@ -100,16 +101,19 @@ TEST(CurvatureCode, IsTrue) {
         torch::allclose(from_loss.apply(v)[0], from_gradients.apply(v)[0]));
   }
   {
+    const auto& watched_loss = loss;
     CurvatureMeter meter(CurvatureMeterOptions().buffers(model->buffers()));
     for (int step = 0; step < 1000; ++step) {
       if (step % 10 == 0) {
-        meter.measure(loss, model->parameters());
+        meter.measure([&] { return watched_loss(); }, model->parameters());
         std::cout << meter.sharpness() << " allows rates up to "
                   << max_stable_lr(meter.sharpness(), /*momentum=*/0.9) << '\n';
       }
       // The update, by any optimizer.
     }
     EXPECT_NEAR(meter.sharpness(), top.magnitude, 0.05 * top.magnitude);
+    Checkpoint checkpoint;
+    checkpoint.state("meter", meter);
   }
   {
     auto result = lanczos(hessian, LanczosOptions().k(5));

@@ -49,9 +49,9 @@ struct CurvatureFrame : LoopFrame {
   stepsize::TensorVector v;
   std::vector<Part> micro_batches;
   torch::Tensor loss_of(const Part& part);
+  torch::Tensor watched_loss();
   torch::Tensor loss_tensor;
   stepsize::TensorVector parameters;
-  stepsize::PowerIterationResult& last;
 };
 
 torch::Tensor share_of_batch(int64_t step, int64_t rank, int64_t world_size);

@@ -87,6 +87,7 @@ TEST_F(OptimizerRunsTest, EachLearnsAndLogsWhatItKnows) {
         "rmsprop",
         "clipped-sgd",
         "clipped-adamw",
+        "lion",
         "rollback-sgd",
         "power-sgd"}) {
     SCOPED_TRACE(name);

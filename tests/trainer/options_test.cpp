@@ -410,6 +410,7 @@ TEST(ParseCommandLine, HelpSaysTheDefaultsOfEachOptimizer) {
         "rmsprop",
         "clipped-sgd",
         "clipped-adamw",
+        "lion",
         "rollback-sgd",
         "power-sgd"}) {
     const auto options = parse({"--optimizer", name}).options;

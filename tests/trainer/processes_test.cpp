@@ -117,6 +117,7 @@ INSTANTIATE_TEST_SUITE_P(
         "--optimizer rmsprop --lr 0.00001",
         "--optimizer clipped-sgd --lr 0.001",
         "--optimizer clipped-adamw --lr 0.0001 --accumulate 2",
+        "--optimizer lion --lr 0.000001",
         "--optimizer rollback-sgd --lr 0.001",
         "--optimizer power-sgd --epochs 1 --safety 0.1",
         "--lr 0.001 --batch-schedule 32 --epochs 4",

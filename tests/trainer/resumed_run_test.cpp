@@ -157,6 +157,7 @@ INSTANTIATE_TEST_SUITE_P(
             "Accumulated",
             "--optimizer clipped-adamw --batch-size 4 --accumulate 3",
             10},
+        KilledRun{"Lion", "--optimizer lion", 8},
         KilledRun{"Rollback", "--optimizer rollback-sgd --lr 3", 8},
         KilledRun{"FoundRate", "--lr auto", 8},
         KilledRun{"Measured", "--optimizer power-sgd", 8},

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <stepsize/optim/clipped_adamw.h>
 #include <stepsize/optim/clipped_sgd.h>
+#include <stepsize/optim/lion.h>
 #include <stepsize/optim/power_method_sgd.h>
 #include <torch/torch.h>
 
@@ -114,6 +115,7 @@ TEST(TrainedOptimizer, TellsLossNormAnswersAndRateOfEveryOptimizer) {
         "rmsprop",
         "clipped-sgd",
         "clipped-adamw",
+        "lion",
         "rollback-sgd",
         "power-sgd"}) {
     SCOPED_TRACE(name);
@@ -406,6 +408,7 @@ TEST(MakeOptimizer, PassesTheNumbersOn) {
   check_betas(options_of<torch::optim::AdamOptions>(*make("adam")));
   check_betas(options_of<torch::optim::AdamWOptions>(*make("adamw")));
   check_betas(options_of<ClippedAdamWOptions>(*make("clipped-adamw")));
+  check_betas(options_of<LionOptions>(*make("lion")));
   EXPECT_EQ(options_of<ClippedSGDOptions>(*make("clipped-sgd")).max_norm(), 3);
   EXPECT_EQ(
       options_of<ClippedAdamWOptions>(*make("clipped-adamw")).max_norm(), 3);

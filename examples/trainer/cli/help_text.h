@@ -17,7 +17,7 @@ Data
 Training
   --model NAME         cnn, resnet20 or resnet18
   --optimizer NAME     sgd, adam, adamw, rmsprop, clipped-sgd, clipped-adamw,
-                       rollback-sgd or power-sgd
+                       lion, rollback-sgd or power-sgd
   --lr X               the learning rate; auto: found by a range test
   --schedule TEXT      what multiplies it ["warmup 10% > cosine 90%"]
   --epochs N           passes over the training images

@@ -144,6 +144,7 @@ const std::map<std::string, OptimizerDefaults>& optimizer_defaults() {
       {"rmsprop", {0.001, 0, 0, {}, {}, "sqrt"}},
       {"clipped-sgd", {0.1, 0.9, 5e-4, 5, {}, "linear"}},
       {"clipped-adamw", {0.003, 0.9, 0.05, 5, {}, "sqrt"}},
+      {"lion", {0.0003, 0.9, 0.5, {}, {}, "sqrt"}},
       {"rollback-sgd", {0.1, 0.9, 5e-4, {}, {}, "linear"}},
       {"power-sgd", {1, 0.9, 5e-4, {}, 0.5, "linear"}},
   };
@@ -298,8 +299,9 @@ void add_optimizer_options(
          "--optimizer",
          options.optimizer,
          "LibTorch's sgd, adam, adamw or rmsprop; clipped-sgd,\n"
-         "clipped-adamw: with a longest gradient; rollback-sgd:\n"
-         "takes back steps that went wrong, with a lower rate;\n"
+         "clipped-adamw: with a longest gradient; lion: steps by\n"
+         "the signs of a mean of gradients; rollback-sgd: takes\n"
+         "back steps that went wrong, with a lower rate;\n"
          "power-sgd: finds the rate by measuring curvature" +
              always(options.optimizer))
       ->check(one_of(names(defaults)))
@@ -318,7 +320,7 @@ void add_optimizer_options(
   app.add_option(
          "--momentum",
          open.momentum,
-         "Momentum; for adam, adamw and clipped-adamw, beta1\n" +
+         "Momentum; for adam, adamw, clipped-adamw and lion, beta1\n" +
              by_name(defaults, &OptimizerDefaults::momentum))
       ->check(number("in [0, 1)", [](double x) { return x >= 0 && x < 1; }))
       ->type_name("X")
@@ -326,8 +328,8 @@ void add_optimizer_options(
   app.add_option(
          "--weight-decay",
          open.weight_decay,
-         "Weight decay (decoupled from the gradient in adamw and\n"
-         "clipped-adamw)\n" +
+         "Weight decay (decoupled from the gradient in adamw,\n"
+         "clipped-adamw and lion)\n" +
              by_name(defaults, &OptimizerDefaults::weight_decay))
       // LibTorch multiplies in single precision.
       ->check(number(

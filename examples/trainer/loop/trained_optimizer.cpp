@@ -4,6 +4,7 @@
 #include <stepsize/kernels/grad_norm.h>
 #include <stepsize/optim/clipped_adamw.h>
 #include <stepsize/optim/clipped_sgd.h>
+#include <stepsize/optim/lion.h>
 #include <stepsize/optim/power_method_sgd.h>
 
 #include <algorithm>
@@ -286,9 +287,8 @@ Options sgd_options(const OptimizerChoice& choice) {
 
 template <typename Options>
 Options adam_options(const OptimizerChoice& choice) {
-  constexpr double kBeta2 = 0.999;
   return Options(choice.lr)
-      .betas({choice.momentum, kBeta2})
+      .betas({choice.momentum, std::get<1>(Options().betas())})
       .weight_decay(choice.weight_decay);
 }
 
@@ -322,10 +322,14 @@ std::unique_ptr<optim::Optimizer> gradient_optimizer(
         parameters,
         adam_options<ClippedAdamWOptions>(choice).max_norm(*choice.max_norm));
   }
+  if (name == "lion") {
+    return std::make_unique<Lion>(
+        parameters, adam_options<LionOptions>(choice));
+  }
   TORCH_CHECK(
       false,
       "make_optimizer: the optimizer must be sgd, adam, adamw, rmsprop, "
-      "clipped-sgd, clipped-adamw, rollback-sgd or power-sgd, got ",
+      "clipped-sgd, clipped-adamw, lion, rollback-sgd or power-sgd, got ",
       name);
 }
 

@@ -100,12 +100,12 @@ std::unique_ptr<TrainedOptimizer> by_rollback(
 
 /// An optimizer by its name, with the numbers that the trainer's user gives.
 struct OptimizerChoice {
-  /// sgd, adam, adamw, rmsprop, clipped-sgd, clipped-adamw, rollback-sgd or
-  /// power-sgd.
+  /// sgd, adam, adamw, rmsprop, clipped-sgd, clipped-adamw, lion, rollback-sgd
+  /// or power-sgd.
   std::string name = "sgd";
   /// For power-sgd a factor of the rate that it measures.
   double lr = 0;
-  /// beta1 for adam, adamw and clipped-adamw.
+  /// beta1 for adam, adamw, clipped-adamw and lion.
   double momentum = 0;
   double weight_decay = 0;
   /// Of clipped-sgd and clipped-adamw only: the longest gradient that is not

@@ -28,13 +28,14 @@ struct Touched {
 /// buffers, the optimizer, gradients, requires_grad, the modes of modules and
 /// the random state. While it lives the parameters have no gradients; the
 /// tensors that they had are set aside.
-class TraceGuard {
+class TrainingStateGuard {
  public:
-  TraceGuard(torch::optim::Optimizer& optimizer, const Touched& touched);
+  TrainingStateGuard(
+      torch::optim::Optimizer& optimizer, const Touched& touched);
   /// Puts everything back where restore() has not, and warns of what it cannot.
-  ~TraceGuard();
-  TraceGuard(const TraceGuard&) = delete;
-  TraceGuard& operator=(const TraceGuard&) = delete;
+  ~TrainingStateGuard();
+  TrainingStateGuard(const TrainingStateGuard&) = delete;
+  TrainingStateGuard& operator=(const TrainingStateGuard&) = delete;
 
   /// Puts everything back. Where one part throws, the others are put back
   /// nevertheless, and the first error is thrown on.

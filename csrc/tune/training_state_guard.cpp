@@ -1,4 +1,4 @@
-#include "csrc/tune/lr_trace_guard.h"
+#include "csrc/tune/training_state_guard.h"
 
 #include <ATen/Functions.h>
 #include <ATen/autocast_mode.h>
@@ -33,7 +33,7 @@ class UniqueTensors {
 
 }  // namespace
 
-TraceGuard::TraceGuard(
+TrainingStateGuard::TrainingStateGuard(
     torch::optim::Optimizer& optimizer, const Touched& touched)
     : snapshot_(optimizer) {
   const c10::AutoGradMode no_grad(false);
@@ -79,7 +79,7 @@ TraceGuard::TraceGuard(
   }
 }
 
-TraceGuard::~TraceGuard() {
+TrainingStateGuard::~TrainingStateGuard() {
   try {
     restore();
   } catch (const std::exception& error) {
@@ -90,7 +90,7 @@ TraceGuard::~TraceGuard() {
   }
 }
 
-void TraceGuard::restore() {
+void TrainingStateGuard::restore() {
   if (restored_) return;
   restored_ = true;
   const c10::AutoGradMode no_grad(false);
@@ -112,7 +112,7 @@ void TraceGuard::restore() {
   if (failure) std::rethrow_exception(failure);
 }
 
-void TraceGuard::restore_tensors() {
+void TrainingStateGuard::restore_tensors() {
   for (Kept& kept : kept_) {
     put_back(kept.place, kept.copy);
     if (kept.place.has_storage() && !kept.owner.is_alias_of(kept.place)) {
@@ -121,7 +121,7 @@ void TraceGuard::restore_tensors() {
   }
 }
 
-void TraceGuard::restore_gradients() {
+void TrainingStateGuard::restore_gradients() {
   for (std::size_t i = 0; i < gradients_.size(); ++i) {
     at::Tensor& parameter = parameters_[i];
     if (parameter.requires_grad() != gradients_[i].required) {
@@ -133,14 +133,14 @@ void TraceGuard::restore_gradients() {
   }
 }
 
-void TraceGuard::keep_modes(torch::nn::Module& module) {
+void TrainingStateGuard::keep_modes(torch::nn::Module& module) {
   modes_.push_back({nullptr, &module, module.is_training()});
   for (auto& child : module.modules(/*include_self=*/false)) {
     modes_.push_back({child, child.get(), child->is_training()});
   }
 }
 
-void TraceGuard::restore_modes() {
+void TrainingStateGuard::restore_modes() {
   // train() reaches the children too. Outer modules come first, but one that
   // has two parents may be set by the second after its own turn.
   for (std::size_t round = 0; round < modes_.size(); ++round) {
@@ -155,7 +155,7 @@ void TraceGuard::restore_modes() {
   }
 }
 
-void TraceGuard::restore_random_state() {
+void TrainingStateGuard::restore_random_state() {
   if (random_state_) random_state_->restore();
 }
 
