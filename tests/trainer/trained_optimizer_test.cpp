@@ -437,7 +437,7 @@ TEST(MakeOptimizer, RefusesUnknownNamesAndNumbersOfOthers) {
   const auto refusal = [&](const OptimizerChoice& choice) {
     return message_of([&] { make_optimizer(model, choice); });
   };
-  EXPECT_THAT(refusal(choice_of("lion", 0.1)), HasSubstr("lion"));
+  EXPECT_THAT(refusal(choice_of("adagrad", 0.1)), HasSubstr("adagrad"));
   auto choice = choice_of("sgd", 0.1);
   choice.max_norm = 1;
   EXPECT_THAT(refusal(choice), HasSubstr("sgd has no use for a max_norm"));

@@ -320,7 +320,7 @@ void add_optimizer_options(
   app.add_option(
          "--momentum",
          open.momentum,
-         "Momentum; for adam, adamw, clipped-adamw and lion, beta1\n" +
+         "Momentum; of adam, adamw, clipped-adamw, lion beta1\n" +
              by_name(defaults, &OptimizerDefaults::momentum))
       ->check(number("in [0, 1)", [](double x) { return x >= 0 && x < 1; }))
       ->type_name("X")
