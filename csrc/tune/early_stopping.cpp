@@ -14,6 +14,7 @@
 #include "csrc/core/named_options.h"
 #include "csrc/core/overlap.h"
 #include "csrc/state/metric_order.h"
+#include "csrc/text/number.h"
 
 namespace stepsize {
 namespace {
