@@ -14,6 +14,7 @@
 #include "csrc/checkpoint/durable_file.h"
 #include "csrc/checkpoint/save.h"
 #include "csrc/core/check.h"
+#include "csrc/state/metric_order.h"
 
 namespace stepsize {
 namespace {
@@ -224,9 +225,7 @@ bool CheckpointFolder::is_best(int64_t step, double metric) const {
     detail::CheckpointFile best(kCheckpointFolder, path);
     const auto& known = best.info().metric;
     if (!known || best.info().step == step) return true;
-    const bool is_better = options_.mode() == CheckpointMetric::kMin
-                               ? metric < *known
-                               : metric > *known;
+    const bool is_better = detail::is_better(options_.mode(), metric, *known);
     if (!is_better) best.check_data();
     return is_better;
   } catch (const detail::CheckpointDamage&) {

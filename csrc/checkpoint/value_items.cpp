@@ -6,8 +6,8 @@
 
 #include "csrc/checkpoint/items.h"
 #include "csrc/core/archive.h"
-#include "csrc/core/check.h"
 #include "csrc/core/tensors.h"
+#include "csrc/text/number.h"
 
 namespace stepsize::detail {
 namespace {

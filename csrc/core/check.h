@@ -3,13 +3,9 @@
 #include <cstdint>
 #include <string>
 
+#include "csrc/text/number.h"  // for errors that a check_option cannot say
+
 namespace stepsize::detail {
-
-/// The shortest text that reads back as the same number.
-std::string number_text(double value);
-
-/// The same of the value rounded to so many significant digits, for a sentence.
-std::string short_number_text(double value, int digits = 4);
 
 /// Throws c10::Error "Kind: option must be RULE, got VALUE" unless `holds`.
 void check_option(

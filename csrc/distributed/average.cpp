@@ -17,6 +17,7 @@
 #include "csrc/core/half.h"
 #include "csrc/core/overlap.h"
 #include "csrc/distributed/failure.h"
+#include "csrc/text/number.h"
 
 namespace stepsize {
 namespace {

@@ -11,11 +11,11 @@
 #include <utility>
 #include <vector>
 
-#include "csrc/core/check.h"
 #include "csrc/distributed/failure.h"
 #include "csrc/distributed/groups.h"
 #include "csrc/distributed/meeting.h"
 #include "csrc/distributed/meeting_store.h"
+#include "csrc/text/number.h"
 
 namespace stepsize {
 namespace {

@@ -9,9 +9,9 @@
 #include <utility>
 #include <vector>
 
-#include "csrc/core/check.h"
 #include "csrc/distributed/failure.h"
 #include "csrc/distributed/guarded_sum.h"
+#include "csrc/text/number.h"
 
 namespace stepsize {
 namespace {

@@ -9,6 +9,7 @@
 
 #include "csrc/lr_scheduler/option_text.h"
 #include "csrc/lr_scheduler/rules.h"
+#include "csrc/text/number.h"
 
 namespace stepsize {
 namespace {

@@ -11,6 +11,7 @@
 #include "csrc/lr_scheduler/option_text.h"
 #include "csrc/lr_scheduler/rule_node.h"
 #include "csrc/lr_scheduler/rules.h"
+#include "csrc/text/number.h"
 
 namespace stepsize::detail {
 namespace {

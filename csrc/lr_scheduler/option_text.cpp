@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+#include "csrc/text/number.h"
+
 namespace stepsize {
 namespace detail {
 

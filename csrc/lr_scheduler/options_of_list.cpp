@@ -387,7 +387,7 @@ ReduceLROnPlateauOptions plateau_of(const NamedOptions& list) {
   reader.get(
       "mode",
       options.mode(),
-      {{"min", PlateauMode::kMin}, {"max", PlateauMode::kMax}});
+      {{"min", MetricMode::kMin}, {"max", MetricMode::kMax}});
   reader.get("factor", options.factor());
   reader.get("patience", options.patience());
   reader.get("threshold", options.threshold());

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <limits>
 #include <utility>
 
 #include "csrc/core/archive.h"
@@ -13,16 +12,12 @@
 #include "csrc/lr_scheduler/option_text.h"
 #include "csrc/lr_scheduler/options_of_list.h"
 #include "csrc/lr_scheduler/usage_watch.h"
+#include "csrc/state/metric_order.h"
 
 namespace stepsize {
 namespace {
 
 constexpr char kReduceLROnPlateau[] = "ReduceLROnPlateau";
-
-double worst(PlateauMode mode) {
-  constexpr double kInfinity = std::numeric_limits<double>::infinity();
-  return mode == PlateauMode::kMin ? kInfinity : -kInfinity;
-}
 
 const char* text_of(ThresholdMode mode) {
   switch (mode) {
@@ -53,7 +48,7 @@ detail::NamedOptions ReduceLROnPlateauOptions::options() const {
   check_option(
       patience_ >= 0, kReduceLROnPlateau, "patience", ">= 0", patience_);
   detail::check_rates(kReduceLROnPlateau, "threshold", threshold_);
-  const bool is_min = mode_ == PlateauMode::kMin;
+  const bool is_min = mode_ == MetricMode::kMin;
   const bool is_rel = threshold_mode_ != ThresholdMode::kAbs;
   check_option(
       !(is_min && is_rel) || threshold_ < 1,
@@ -66,7 +61,7 @@ detail::NamedOptions ReduceLROnPlateauOptions::options() const {
   detail::check_rates(kReduceLROnPlateau, "min_lr", min_lr_);
   detail::check_rates(kReduceLROnPlateau, "eps", eps_);
   return detail::OptionText(kReduceLROnPlateau)
-      .add("mode", is_min ? "min" : "max", "min")
+      .add("mode", detail::text_of(mode_), "min")
       .add("factor", factor_, 0.1)
       .add("patience", patience_, 10)
       .add("threshold", threshold_, 1e-4)
@@ -81,7 +76,7 @@ ReduceLROnPlateau::ReduceLROnPlateau(
     torch::optim::Optimizer& optimizer, const ReduceLROnPlateauOptions& options)
     : StatefulLR(optimizer, options.options()),
       options_(options),
-      best_(worst(options.mode())) {
+      best_(detail::worst_metric(options.mode())) {
   if (options_.min_lr().is_list()) {
     detail::check_list_length(
         kReduceLROnPlateau,
@@ -98,7 +93,7 @@ std::vector<double> ReduceLROnPlateau::get_lrs() {
 }
 
 bool ReduceLROnPlateau::is_better(double metric) const {
-  const bool is_min = options_.mode() == PlateauMode::kMin;
+  const bool is_min = options_.mode() == MetricMode::kMin;
   double limit = best_;
   // An infinite best has no margin (and times 0 would be a NaN).
   if (std::isfinite(best_)) {
@@ -117,8 +112,7 @@ bool ReduceLROnPlateau::is_better(double metric) const {
         break;
     }
   }
-  // A NaN compares false: no improvement.
-  return is_min ? metric < limit : metric > limit;
+  return detail::is_better(options_.mode(), metric, limit);
 }
 
 void ReduceLROnPlateau::step(double metric) {

@@ -13,6 +13,7 @@
 #include "csrc/lr_scheduler/option_text.h"
 #include "csrc/lr_scheduler/time_map.h"
 #include "csrc/lr_scheduler/usage_watch.h"
+#include "csrc/text/number.h"
 
 namespace stepsize {
 

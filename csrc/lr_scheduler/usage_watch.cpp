@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "csrc/lr_scheduler/option_text.h"
+#include "csrc/text/number.h"
 
 namespace stepsize {
 namespace {

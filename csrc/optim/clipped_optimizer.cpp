@@ -11,7 +11,7 @@
 #include <utility>
 
 #include "csrc/core/archive.h"
-#include "csrc/core/check.h"
+#include "csrc/text/number.h"
 
 namespace stepsize {
 namespace {

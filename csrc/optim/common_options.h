@@ -6,7 +6,7 @@
 
 #include <string>
 
-#include "csrc/core/check.h"
+#include "csrc/text/number.h"
 
 namespace stepsize::detail {
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 
-#include "csrc/core/check.h"
+#include "csrc/text/number.h"
 
 namespace stepsize::detail {
 namespace {

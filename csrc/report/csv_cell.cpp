@@ -1,6 +1,6 @@
 #include <stepsize/report/csv_cell.h>
 
-#include "csrc/report/text.h"
+#include "csrc/text/number.h"
 
 namespace stepsize {
 namespace {
@@ -20,8 +20,8 @@ std::string quoted_if_needed(const std::string& text) {
 
 }  // namespace
 
-CsvCell::CsvCell(double value) : text_(report::shortest_number(value)) {}
-CsvCell::CsvCell(float value) : text_(report::shortest_number(value)) {}
+CsvCell::CsvCell(double value) : text_(detail::number_text(value)) {}
+CsvCell::CsvCell(float value) : text_(detail::number_text(value)) {}
 CsvCell::CsvCell(const std::string& text) : text_(quoted_if_needed(text)) {}
 CsvCell::CsvCell(const char* text) : CsvCell(std::string(text)) {}
 

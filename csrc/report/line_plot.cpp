@@ -3,14 +3,14 @@
 #include <cmath>
 #include <stdexcept>
 
-#include "csrc/report/text.h"
+#include "csrc/text/number.h"
 
 namespace stepsize {
 namespace {
 
 void check_range(const char* name, double lo, double hi, bool log) {
-  const std::string got = ", got [" + report::shortest_number(lo) + ", " +
-                          report::shortest_number(hi) + "]";
+  const std::string got = ", got [" + detail::number_text(lo) + ", " +
+                          detail::number_text(hi) + "]";
   if (!std::isfinite(lo) || !std::isfinite(hi) || !(lo < hi)) {
     throw std::invalid_argument(
         std::string("LinePlot: ") + name + " must be finite with lo < hi" +
@@ -79,7 +79,7 @@ LinePlot& LinePlot::mark(double x, std::string label) {
   if (!std::isfinite(x)) {
     throw std::invalid_argument(
         "LinePlot: mark \"" + label + "\" must have a finite x, got " +
-        report::shortest_number(x));
+        detail::number_text(x));
   }
   marks_.push_back({x, std::move(label)});
   return *this;

@@ -20,14 +20,6 @@ bool is_printable(char32_t c) {
   return c != 0xFFFE && c != 0xFFFF;
 }
 
-template <typename Float>
-std::string to_text(Float value) {
-  std::array<char, 64> buffer;
-  const auto result =
-      std::to_chars(buffer.data(), buffer.data() + buffer.size(), value);
-  return std::string(buffer.data(), result.ptr);
-}
-
 bool between(char32_t c, char32_t first, char32_t last) {
   return first <= c && c <= last;
 }
@@ -46,9 +38,6 @@ std::u32string shorten_code_points(
 }
 
 }  // namespace
-
-std::string shortest_number(double value) { return to_text(value); }
-std::string shortest_number(float value) { return to_text(value); }
 
 std::string fixed_number(double value, int decimals) {
   std::array<char, 64> buffer;

@@ -6,11 +6,6 @@
 
 namespace stepsize::report {
 
-/// Shortest decimal form that reads back as the same number; '.' in every
-/// locale; "nan", "inf", "-inf".
-std::string shortest_number(double value);
-std::string shortest_number(float value);
-
 /// At most `decimals` digits after the point, trailing zeros dropped. For
 /// coordinates: value must be finite and |value| < 1e15.
 std::string fixed_number(double value, int decimals);

@@ -1,6 +1,7 @@
 #include "csrc/schedule/call.h"
 
 #include "csrc/schedule/check.h"
+#include "csrc/text/number.h"
 
 #include <algorithm>
 #include <charconv>
@@ -90,8 +91,8 @@ double Call::duration_or_rest(std::size_t i) const {
     fail(
         column(),
         "nothing is left of the run for " + name_.text + ": it has " +
-            format_number(context_.run_length) + " steps, and " +
-            format_number(elapsed_) +
+            number_text(context_.run_length) + " steps, and " +
+            number_text(elapsed_) +
             " are taken before; expected shorter curves before it, or its "
             "length");
   }

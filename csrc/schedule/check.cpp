@@ -1,24 +1,17 @@
 #include "csrc/schedule/check.h"
 
-#include <array>
-#include <charconv>
 #include <cmath>
 #include <stdexcept>
 
-namespace stepsize::detail {
+#include "csrc/text/number.h"
 
-std::string format_number(double value) {
-  std::array<char, 32> buffer{};
-  const auto end =
-      std::to_chars(buffer.data(), buffer.data() + buffer.size(), value).ptr;
-  return std::string(buffer.data(), end);
-}
+namespace stepsize::detail {
 
 void check(bool ok, std::string_view who, std::string_view rule, double value) {
   if (!ok) {
     throw std::invalid_argument(
         std::string(who) + ": " + std::string(rule) + ", got " +
-        format_number(value));
+        number_text(value));
   }
 }
 

@@ -1,12 +1,8 @@
 #pragma once
 
-#include <string>
 #include <string_view>
 
 namespace stepsize::detail {
-
-/// The shortest text that reads back as the same double, whatever the locale.
-std::string format_number(double value);
 
 /// Throws std::invalid_argument "<who>: <rule>, got <value>" unless `ok`.
 void check(bool ok, std::string_view who, std::string_view rule, double value);

@@ -1,6 +1,7 @@
 #include "csrc/schedule/check.h"
 #include "csrc/schedule/node.h"
 #include "csrc/schedule/ramp_node.h"
+#include "csrc/text/number.h"
 
 #include <algorithm>
 #include <cmath>
@@ -179,7 +180,7 @@ class Clamp final : public KeyedNode<Clamp> {
   double length() const override { return inner_.length(); }
   std::string text() const override {
     return parenthesized(inner_, Binding::kAtom) + " clamp " +
-           format_number(low_) + " " + format_number(high_);
+           number_text(low_) + " " + number_text(high_);
   }
   std::vector<Join> joins() const override {
     return changed_joins(inner_, [this](Join& join) {

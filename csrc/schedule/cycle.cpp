@@ -3,6 +3,7 @@
 #include "csrc/schedule/check.h"
 #include "csrc/schedule/cycle_position.h"
 #include "csrc/schedule/node.h"
+#include "csrc/text/number.h"
 
 #include <algorithm>
 #include <cmath>
@@ -40,19 +41,19 @@ class CosineRestarts final : public KeyedNode<CosineRestarts> {
   }
   double length() const override { return length_; }
   std::string text() const override {
-    std::string text = "cosine_restarts " + format_number(first_);
+    std::string text = "cosine_restarts " + number_text(first_);
     if (stretch_ != 1) {
-      text += " stretch " + format_number(stretch_);
+      text += " stretch " + number_text(stretch_);
     }
     if (decay_.factor() != 1) {
-      text += " decay " + format_number(decay_.factor());
+      text += " decay " + number_text(decay_.factor());
     }
     if (cycles_ != Schedule::kForever) {
       text += " cycles " + std::to_string(cycles_);
     }
     return floor_ == 0
                ? text
-               : text + " " + decay_.keyword() + " " + format_number(floor_);
+               : text + " " + decay_.keyword() + " " + number_text(floor_);
   }
   double floor() const override { return floor_; }
   auto key() const {
@@ -83,9 +84,9 @@ class PolynomialCycles final : public KeyedNode<PolynomialCycles> {
     return rest + floor_ * (1 - rest);
   }
   std::string text() const override {
-    return "polynomial_cycles " + format_number(length_) +
-           (power_ == 1 ? "" : " power " + format_number(power_)) +
-           (floor_ == 0 ? "" : " to " + format_number(floor_));
+    return "polynomial_cycles " + number_text(length_) +
+           (power_ == 1 ? "" : " power " + number_text(power_)) +
+           (floor_ == 0 ? "" : " to " + number_text(floor_));
   }
   double floor() const override { return floor_; }
   auto key() const { return std::tie(length_, power_, floor_); }
@@ -119,14 +120,14 @@ class Triangle final : public KeyedNode<Triangle> {
     std::string text = scale_ == TriangleScale::kConstant ? "triangular "
                        : scale_ == TriangleScale::kHalved ? "triangular2 "
                                                           : "exp_range ";
-    text += format_number(up_);
+    text += number_text(up_);
     if (scale_ == TriangleScale::kExponential) {
-      text += " gamma " + format_number(gamma_);
+      text += " gamma " + number_text(gamma_);
     }
     if (down_ != up_) {
-      text += " down " + format_number(down_);
+      text += " down " + number_text(down_);
     }
-    return text + " from " + format_number(floor_);
+    return text + " from " + number_text(floor_);
   }
   double floor() const override { return floor_; }
   auto key() const { return std::tie(scale_, up_, down_, floor_, gamma_); }

@@ -2,6 +2,7 @@
 
 #include "csrc/schedule/check.h"
 #include "csrc/schedule/node.h"
+#include "csrc/text/number.h"
 
 #include <algorithm>
 #include <cmath>
@@ -20,7 +21,7 @@ class StepDecay final : public KeyedNode<StepDecay> {
     return std::pow(gamma_, std::round((t - std::fmod(t, period_)) / period_));
   }
   std::string text() const override {
-    return "step " + format_number(period_) + " gamma " + format_number(gamma_);
+    return "step " + number_text(period_) + " gamma " + number_text(gamma_);
   }
   auto key() const { return std::tie(period_, gamma_); }
 
@@ -42,9 +43,9 @@ class MultiStep final : public KeyedNode<MultiStep> {
   std::string text() const override {
     std::string text = "multi_step";
     for (const double milestone : milestones_) {
-      text += " " + format_number(milestone);
+      text += " " + number_text(milestone);
     }
-    return text + " gamma " + format_number(gamma_);
+    return text + " gamma " + number_text(gamma_);
   }
   auto key() const { return std::tie(milestones_, gamma_); }
 
@@ -60,8 +61,8 @@ class Exponential final : public KeyedNode<Exponential> {
     return std::pow(gamma_, t / period_);
   }
   std::string text() const override {
-    return "exponential " + format_number(gamma_) +
-           (period_ == 1 ? "" : " every " + format_number(period_));
+    return "exponential " + number_text(gamma_) +
+           (period_ == 1 ? "" : " every " + number_text(period_));
   }
   auto key() const { return std::tie(gamma_, period_); }
 
@@ -82,8 +83,8 @@ class InverseTime final : public KeyedNode<InverseTime> {
     return k_ == 0 ? 1 : 1 / (1 + k_ * periods);
   }
   std::string text() const override {
-    return "inverse_time " + format_number(k_) +
-           (period_ == 1 ? "" : " every " + format_number(period_)) +
+    return "inverse_time " + number_text(k_) +
+           (period_ == 1 ? "" : " every " + number_text(period_)) +
            (staircase_ ? " staircase" : "");
   }
   auto key() const { return std::tie(k_, period_, staircase_); }
@@ -101,7 +102,7 @@ class InverseSqrt final : public KeyedNode<InverseSqrt> {
     return std::sqrt(timescale_ / (timescale_ + t));
   }
   std::string text() const override {
-    return "inverse_sqrt " + format_number(timescale_);
+    return "inverse_sqrt " + number_text(timescale_);
   }
   const double& key() const { return timescale_; }
 
@@ -121,9 +122,9 @@ class Noam final : public KeyedNode<Noam> {
                step / (warmup_steps_ * std::sqrt(warmup_steps_)));
   }
   std::string text() const override {
-    return "noam " + format_number(warmup_steps_) + " model_size " +
-           format_number(model_size_) +
-           (scale_ == 1 ? "" : " scale " + format_number(scale_));
+    return "noam " + number_text(warmup_steps_) + " model_size " +
+           number_text(model_size_) +
+           (scale_ == 1 ? "" : " scale " + number_text(scale_));
   }
   auto key() const { return std::tie(warmup_steps_, model_size_, scale_); }
 
@@ -142,13 +143,13 @@ class Callable final : public KeyedNode<Callable> {
     if (!(factor >= 0 && std::isfinite(factor))) {
       throw std::domain_error(
           "callable: the factor must be >= 0 and finite, got " +
-          format_number(factor) + " at t = " + format_number(t));
+          number_text(factor) + " at t = " + number_text(t));
     }
     return factor;
   }
   double length() const override { return length_; }
   std::string text() const override {
-    return length_ < kInfinity ? "callable for " + format_number(length_)
+    return length_ < kInfinity ? "callable for " + number_text(length_)
                                : "callable";
   }
   // Functions cannot be compared: a node equals itself alone.
@@ -178,7 +179,7 @@ Schedule multi_step(std::vector<double> milestones, double gamma) {
     detail::check(
         milestone >= previous,
         "multi_step",
-        "milestones must not decrease, " + detail::format_number(previous) +
+        "milestones must not decrease, " + detail::number_text(previous) +
             " comes before",
         milestone);
     previous = milestone;

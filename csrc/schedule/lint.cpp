@@ -2,10 +2,9 @@
 
 #include "csrc/schedule/check.h"
 #include "csrc/schedule/node.h"
+#include "csrc/text/number.h"
 
 #include <algorithm>
-#include <array>
-#include <charconv>
 #include <cmath>
 #include <stdexcept>
 
@@ -15,6 +14,8 @@ namespace {
 using detail::factor_or_nan;
 using detail::kInfinity;
 using detail::kNaN;
+using detail::number_text;
+using detail::short_number_text;
 
 // A difference that a person would see in a plot: relative to the greater of
 // two factors, or to the range of the run.
@@ -24,20 +25,6 @@ constexpr int64_t kSamples = 4096;
 
 // What is left of 0 by rounding, relative to the peak of the run.
 constexpr double kRounding = 1e-9;
-
-// Four digits of a factor are enough for a person; a time is needed in full.
-std::string shown(double factor) {
-  std::array<char, 32> buffer{};
-  const auto end = std::to_chars(
-                       buffer.data(),
-                       buffer.data() + buffer.size(),
-                       factor,
-                       std::chars_format::general,
-                       4)
-                       .ptr;
-  return std::string(buffer.data(), end);
-}
-using detail::format_number;
 
 struct Sample {
   double t;
@@ -136,7 +123,7 @@ class Linter {
       warn(
           LintKind::kNoFactor,
           gap_,
-          "there is no factor at t = " + format_number(gap_) + " (" +
+          "there is no factor at t = " + number_text(gap_) + " (" +
               error.what() + ")");
     }
   }
@@ -167,9 +154,9 @@ class Linter {
       warn(
           LintKind::kJumpAtJoin,
           join.t,
-          "the factor jumps from " + shown(join.before) + " to " +
-              shown(join.after) +
-              " where two curves join, at t = " + format_number(join.t));
+          "the factor jumps from " + short_number_text(join.before) + " to " +
+              short_number_text(join.after) +
+              " where two curves join, at t = " + number_text(join.t));
     }
   }
 
@@ -191,9 +178,9 @@ class Linter {
       warn(
           LintKind::kRiseAfterEnd,
           low->t,
-          "the factor came down to " + shown(low->factor) +
-              " at t = " + format_number(low->t) + " and is up again at " +
-              shown(end) + " when the run ends");
+          "the factor came down to " + short_number_text(low->factor) +
+              " at t = " + number_text(low->t) + " and is up again at " +
+              short_number_text(end) + " when the run ends");
     }
   }
 
@@ -210,8 +197,9 @@ class Linter {
       warn(
           LintKind::kFloorNotReached,
           run_length_,
-          "the lowest factor of the schedule, " + shown(floor) +
-              ", is never reached: the run's lowest is " + shown(lowest));
+          "the lowest factor of the schedule, " + short_number_text(floor) +
+              ", is never reached: the run's lowest is " +
+              short_number_text(lowest));
     }
   }
 
@@ -222,7 +210,8 @@ class Linter {
       warn(
           LintKind::kFloorAboveOne,
           low->t,
-          "every factor is above 1, the lowest " + shown(low->factor) +
+          "every factor is above 1, the lowest " +
+              short_number_text(low->factor) +
               ": a factor multiplies the base rate, and is no rate itself");
     }
   }
@@ -237,9 +226,9 @@ class Linter {
       warn(
           LintKind::kRunShorter,
           run_length_,
-          "the run ends at t = " + format_number(run_length_) +
-              ", at the factor " + shown(end_factor()) +
-              "; the schedule goes on to t = " + format_number(length));
+          "the run ends at t = " + number_text(run_length_) +
+              ", at the factor " + short_number_text(end_factor()) +
+              "; the schedule goes on to t = " + number_text(length));
     } else if (run_length_ > length && !ends_with_a_step()) {
       const double held = factor_or_nan(schedule_, length);
       if (std::isnan(held)) {
@@ -248,9 +237,9 @@ class Linter {
       warn(
           LintKind::kRunLonger,
           length,
-          "the schedule ends at t = " + format_number(length) +
-              ", the run at t = " + format_number(run_length_) +
-              ": the factor " + shown(held) + " is held for the rest" +
+          "the schedule ends at t = " + number_text(length) +
+              ", the run at t = " + number_text(run_length_) + ": the factor " +
+              short_number_text(held) + " is held for the rest" +
               (held == 0 ? ", where no update changes anything" : ""));
     }
   }

@@ -2,6 +2,7 @@
 
 #include "csrc/schedule/check.h"
 #include "csrc/schedule/ramp_node.h"
+#include "csrc/text/number.h"
 
 #include <algorithm>
 #include <cmath>
@@ -105,9 +106,9 @@ class PowerCooldown final : public KeyedNode<PowerCooldown> {
   }
   double length() const override { return length_; }
   std::string text() const override {
-    return "power_cooldown " + format_number(length_) + " power " +
-           format_number(power_) +
-           (scale_ ? " scale " + format_number(*scale_) : "");
+    return "power_cooldown " + number_text(length_) + " power " +
+           number_text(power_) +
+           (scale_ ? " scale " + number_text(*scale_) : "");
   }
   auto key() const { return std::tie(length_, power_, scale_); }
 
@@ -155,7 +156,7 @@ RampParameters default_parameters(RampShape shape) {
 double default_warmup_start(double length) { return 1 / (length + 1); }
 
 std::string Constant::text() const {
-  return "constant " + format_number(factor_);
+  return "constant " + number_text(factor_);
 }
 
 double Ramp::remaining(double t) const {
@@ -206,10 +207,10 @@ std::string Ramp::text() const {
   const RampName name = ramp_name(shape_, is_warmup);
   const bool prints_warmup = std::string(name.name) == "warmup";
   std::string text =
-      std::string(name.name) + " " + format_number(length_) + name.word;
+      std::string(name.name) + " " + number_text(length_) + name.word;
   const auto add = [&text](const char* keyword, double value, double usual) {
     if (value != usual) {
-      text += std::string(" ") + keyword + " " + format_number(value);
+      text += std::string(" ") + keyword + " " + number_text(value);
     }
   };
   if (shape_ == RampShape::kPolynomial) {
@@ -257,7 +258,7 @@ Schedule make_ramp(
     check(
         std::isfinite(p1) && std::isfinite(p2) && p1 < p2,
         who,
-        "lower must be below upper and both finite, upper " + format_number(p2),
+        "lower must be below upper and both finite, upper " + number_text(p2),
         p1);
   }
   return make_schedule<Ramp>(shape, length, from, to, parameters);

@@ -3,6 +3,7 @@
 #include "csrc/schedule/check.h"
 #include "csrc/schedule/node.h"
 #include "csrc/schedule/ramp_node.h"
+#include "csrc/text/number.h"
 
 #include <algorithm>
 #include <cmath>
@@ -46,7 +47,7 @@ class Piecewise final : public KeyedNode<Piecewise> {
   std::string text() const override {
     std::string text = "piecewise";
     for (const SchedulePoint& point : points_) {
-      text += " " + format_number(point.t) + ":" + format_number(point.factor);
+      text += " " + number_text(point.t) + ":" + number_text(point.factor);
     }
     return text + (interpolation_ == Interpolation::kCosine ? " cosine" : "");
   }
@@ -103,10 +104,10 @@ class Noise final : public KeyedNode<Noise> {
     }
   }
   std::string text() const override {
-    return "noise " + format_number(stddev_) +
-           (limit_ == 0.5 ? "" : " limit " + format_number(limit_)) +
+    return "noise " + number_text(stddev_) +
+           (limit_ == 0.5 ? "" : " limit " + number_text(limit_)) +
            (seed_ == 0 ? "" : " seed " + std::to_string(seed_)) +
-           (period_ == 1 ? "" : " every " + format_number(period_));
+           (period_ == 1 ? "" : " every " + number_text(period_));
   }
   // cosine(9000) * noise(0.05) is over when the cosine is.
   bool extends_product() const override { return false; }
@@ -137,7 +138,7 @@ Schedule piecewise(
     detail::check(
         point.t > previous,
         "piecewise",
-        "t must increase, " + detail::format_number(previous) + " comes before",
+        "t must increase, " + detail::number_text(previous) + " comes before",
         point.t);
     previous = point.t;
   }

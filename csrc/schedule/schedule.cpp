@@ -4,6 +4,7 @@
 
 #include "csrc/schedule/check.h"
 #include "csrc/schedule/node.h"
+#include "csrc/text/number.h"
 
 #include <algorithm>
 #include <cmath>
@@ -61,8 +62,8 @@ double Schedule::operator()(double t) const {
   const double factor = node_->value(time);
   if (!(factor <= std::numeric_limits<double>::max())) {
     throw std::domain_error(
-        "Schedule: the factor at t = " + detail::format_number(t) +
-        " is too large for a double: " + detail::format_number(factor));
+        "Schedule: the factor at t = " + detail::number_text(t) +
+        " is too large for a double: " + detail::number_text(factor));
   }
   return factor;
 }

@@ -3,6 +3,7 @@
 #include "csrc/schedule/check.h"
 #include "csrc/schedule/cycle_position.h"
 #include "csrc/schedule/node.h"
+#include "csrc/text/number.h"
 
 #include <algorithm>
 #include <cmath>
@@ -56,14 +57,14 @@ class Repeat final : public KeyedNode<Repeat> {
       text += " " + std::to_string(count_);
     }
     if (stretch_ != 1) {
-      text += " stretch " + format_number(stretch_);
+      text += " stretch " + number_text(stretch_);
     }
     if (decay_.factor() != 1) {
-      text += " decay " + format_number(decay_.factor());
+      text += " decay " + number_text(decay_.factor());
     }
     if (decay_.level() != 0) {
       text += std::string(" ") + decay_.keyword() + " " +
-              format_number(decay_.level());
+              number_text(decay_.level());
     }
     return text;
   }
@@ -115,7 +116,7 @@ class Stretch final : public KeyedNode<Stretch> {
   double length() const override { return length_; }
   std::string text() const override {
     return parenthesized(inner_, Binding::kAtom) + " stretch_to " +
-           format_number(length_);
+           number_text(length_);
   }
   std::vector<Join> joins() const override {
     return changed_joins(inner_, [this](Join& join) {
@@ -146,7 +147,7 @@ class Shift final : public KeyedNode<Shift> {
   }
   std::string text() const override {
     return parenthesized(inner_, Binding::kAtom) + " shift " +
-           format_number(delay_);
+           number_text(delay_);
   }
   // What a negative delay moves before 0 is not played.
   std::vector<Join> joins() const override {
@@ -172,7 +173,7 @@ class Limit final : public KeyedNode<Limit> {
   double length() const override { return length_; }
   std::string text() const override {
     return parenthesized(inner_, Binding::kAtom) + " for " +
-           format_number(length_);
+           number_text(length_);
   }
   std::vector<Join> joins() const override {
     std::vector<Join> joins = inner_.node().joins();

@@ -8,7 +8,7 @@
 #include <system_error>
 
 #include "csrc/core/archive.h"
-#include "csrc/core/check.h"
+#include "csrc/text/number.h"
 
 namespace stepsize::detail {
 namespace {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "csrc/core/check.h"
+#include "csrc/text/number.h"
 
 namespace stepsize {
 namespace {

@@ -7,13 +7,14 @@
 #include <charconv>
 #include <cmath>
 #include <cstddef>
-#include <limits>
 #include <utility>
 
 #include "csrc/core/archive.h"
 #include "csrc/core/check.h"
 #include "csrc/core/named_options.h"
 #include "csrc/core/overlap.h"
+#include "csrc/state/metric_order.h"
+#include "csrc/text/number.h"
 
 namespace stepsize {
 namespace {
@@ -21,16 +22,10 @@ namespace {
 constexpr char kEarlyStopping[] = "EarlyStopping";
 constexpr char kStoppingFormatKey[] = "stepsize_early_stopping_format";
 
-double worst(MetricMode mode) {
-  constexpr double kInfinity = std::numeric_limits<double>::infinity();
-  return mode == MetricMode::kMin ? kInfinity : -kInfinity;
-}
-
 detail::NamedOptions list_of(const EarlyStoppingOptions& options) {
-  const bool is_min = options.mode() == MetricMode::kMin;
   const bool is_rel = options.min_delta_mode() == MinDeltaMode::kRel;
   detail::NamedOptions list(kEarlyStopping);
-  list.add("mode", is_min ? "min" : "max", "min");
+  list.add("mode", detail::text_of(options.mode()), "min");
   list.add("patience", std::to_string(options.patience()), "10");
   list.add("min_delta", detail::number_text(options.min_delta()), "0");
   list.add("min_delta_mode", is_rel ? "rel" : "abs", "abs");
@@ -148,7 +143,7 @@ std::string EarlyStoppingOptions::describe() const {
 }
 
 EarlyStopping::EarlyStopping(const EarlyStoppingOptions& options)
-    : options_(options), best_(worst(options.mode())) {
+    : options_(options), best_(detail::worst_metric(options.mode())) {
   options_.describe();
 }
 
@@ -177,8 +172,9 @@ bool EarlyStopping::is_better(double metric) const {
   const double size =
       options_.min_delta_mode() == MinDeltaMode::kRel ? std::abs(best_) : 1;
   const double delta = options_.min_delta() * size;
-  return options_.mode() == MetricMode::kMin ? metric < best_ - delta
-                                             : metric > best_ + delta;
+  const double limit =
+      options_.mode() == MetricMode::kMin ? best_ - delta : best_ + delta;
+  return detail::is_better(options_.mode(), metric, limit);
 }
 
 bool EarlyStopping::step(double metric) {
@@ -288,7 +284,8 @@ std::vector<std::string> EarlyStopping::load(
       detail::read_int(archive, kEarlyStopping, "non_finite_steps", steps);
   const bool has_best = best_count > 0;
   detail::check_option(
-      has_best ? std::isfinite(best) : best == worst(options.mode()),
+      has_best ? std::isfinite(best)
+               : best == detail::worst_metric(options.mode()),
       kEarlyStopping,
       "'best' of the archive",
       has_best ? "finite" : "infinite before the first best step",

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "csrc/core/check.h"
+#include "csrc/text/number.h"
 #include "csrc/tune/lr_curve.h"
 #include "csrc/tune/lr_range_options.h"
 

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "csrc/core/check.h"
+#include "csrc/text/number.h"
 #include "csrc/tune/lr_noise.h"
 
 namespace stepsize {

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <cstddef>
 
-#include "csrc/core/check.h"
+#include "csrc/text/number.h"
 #include "csrc/tune/lr_noise.h"
 
 namespace stepsize::detail {

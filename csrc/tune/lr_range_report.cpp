@@ -12,7 +12,7 @@
 #include <limits>
 #include <stdexcept>
 
-#include "csrc/core/check.h"
+#include "csrc/text/number.h"
 
 namespace stepsize {
 namespace {

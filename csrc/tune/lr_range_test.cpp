@@ -17,7 +17,7 @@
 #include <utility>
 #include <vector>
 
-#include "csrc/core/check.h"
+#include "csrc/text/number.h"
 #include "csrc/tune/lr_conclusion.h"
 #include "csrc/tune/lr_divergence.h"
 #include "csrc/tune/lr_loss_pass.h"

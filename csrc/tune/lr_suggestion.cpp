@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "csrc/core/check.h"
+#include "csrc/text/number.h"
 #include "csrc/tune/lr_curve.h"
 
 namespace stepsize {

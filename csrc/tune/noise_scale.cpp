@@ -9,6 +9,7 @@
 #include <numeric>
 
 #include "csrc/core/check.h"
+#include "csrc/text/number.h"
 
 namespace stepsize {
 namespace {

@@ -91,6 +91,7 @@
 #include <stepsize/schedule/ramp.h>
 #include <stepsize/schedule/recipe.h>
 #include <stepsize/schedule/schedule.h>
+#include <stepsize/state/metric_mode.h>
 #include <stepsize/state/optimizer_state.h>
 #include <stepsize/state/optimizer_traits.h>
 #include <stepsize/state/option_list.h>

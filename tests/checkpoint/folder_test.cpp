@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <stepsize/checkpoint/checkpoint_folder.h>
 #include <stepsize/checkpoint/checkpoint_info.h>
+#include <stepsize/lr_scheduler/reduce_lr_on_plateau.h>
 
 #include <cstdint>
 #include <filesystem>
@@ -76,11 +77,20 @@ TEST_F(CheckpointFolderTest, NoMetricThatIsNotFiniteIsTheBest) {
 
 TEST_F(CheckpointFolderTest, TheLargestIsTheBestIfAsked) {
   CheckpointFolder folder(
-      path, CheckpointFolderOptions().mode(CheckpointMetric::kMax));
+      path, CheckpointFolderOptions().mode(MetricMode::kMax));
   save(folder, 1, 0.3);
   save(folder, 2, 0.9);
   save(folder, 3, 0.8);
   EXPECT_EQ(best_step(), 2);
+}
+
+TEST(MetricMode, HasItsNamesOfVersion01) {
+  const PlateauMode plateau_mode = PlateauMode::kMax;
+  const auto scheduler_options = ReduceLROnPlateauOptions().mode(plateau_mode);
+  const CheckpointMetric metric = CheckpointMetric::kMax;
+  const auto folder_options = CheckpointFolderOptions().mode(metric);
+  EXPECT_EQ(scheduler_options.mode(), MetricMode::kMax);
+  EXPECT_EQ(folder_options.mode(), MetricMode::kMax);
 }
 
 TEST_F(CheckpointFolderTest, KeepsNoBestIfAsked) {

@@ -79,7 +79,7 @@ std::cout << "step " << info.counters.at("step") << ", written by LibTorch "
 
 stepsize::CheckpointFolder best_folder(
     "accurate", stepsize::CheckpointFolderOptions().keep_last(3).mode(
-                    stepsize::CheckpointMetric::kMax));
+                    stepsize::MetricMode::kMax));
 best_folder.save(step, checkpoint, /*metric=*/0.93);
 for (const auto& failure : best_folder.load_latest(checkpoint).passed_over) {
   std::cerr << "damaged: " << failure.reason << '\n';

@@ -1,12 +1,11 @@
 #include "tests/hardening/option_table.h"
 
 #include <algorithm>
-#include <array>
 #include <cctype>
-#include <charconv>
 #include <iterator>
 #include <utility>
 
+#include "csrc/text/number.h"
 #include "tests/support/numbers.h"
 
 namespace stepsize::test {
@@ -39,12 +38,7 @@ const std::vector<double> kNotOverOne = not_finite_and({1, 0, -1, -kHuge});
 const std::vector<int64_t> kNotCount = {0, -1, INT64_MIN};
 const std::vector<int64_t> kNegativeCount = {-1, INT64_MIN};
 
-std::string text_of(double value) {
-  std::array<char, 32> buffer{};
-  const auto result =
-      std::to_chars(buffer.data(), buffer.data() + buffer.size(), value);
-  return {buffer.data(), result.ptr};
-}
+std::string text_of(double value) { return detail::number_text(value); }
 
 std::string text_of(int64_t value) { return std::to_string(value); }
 

@@ -257,7 +257,7 @@ TEST(ReduceLROnPlateau, ARelativeThresholdTakesTheSizeOfANegativeBest) {
 }
 
 TEST(ReduceLROnPlateau, AFlatMetricIsCutWhateverItsSign) {
-  for (const PlateauMode mode : {PlateauMode::kMin, PlateauMode::kMax}) {
+  for (const MetricMode mode : {MetricMode::kMin, MetricMode::kMax}) {
     for (const double metric : {1.0, -1.0, 0.0, -0.0, 1e-300, -1e300}) {
       const Rates flat(3, metric);
       EXPECT_DOUBLE_EQ(rate_after(flat, no_patience().mode(mode)), 0.001)
@@ -283,7 +283,7 @@ TEST(ReduceLROnPlateau, MaxModeMirrorsMinMode) {
   for (const double threshold : {0.0, 0.05, 0.5}) {
     auto options = no_patience().factor(0.5).threshold(threshold);
     const double min = rate_after(mirrored, options);
-    EXPECT_EQ(rate_after(metrics, options.mode(PlateauMode::kMax)), min);
+    EXPECT_EQ(rate_after(metrics, options.mode(MetricMode::kMax)), min);
     EXPECT_LT(min, 0.1);
   }
 }
@@ -293,7 +293,7 @@ TEST(ReduceLROnPlateau, FromAnInfiniteBestAnyFiniteMetricImproves) {
   for (const auto mode : {ThresholdMode::kRel, ThresholdMode::kAbs}) {
     // A threshold of 1 and more is for kMax.
     auto options = no_patience().threshold(1).threshold_mode(mode);
-    options.mode(PlateauMode::kMax);
+    options.mode(MetricMode::kMax);
     const auto optimizer = make_optimizer("SGD", {0.1});
     ReduceLROnPlateau scheduler(*optimizer, options);
     for (const double worthless : {std::nan(""), -kInfinity}) {

@@ -423,7 +423,7 @@ TEST(SavedOptions, OfAPlateau) {
   for (int i = 0; i < 3; ++i) resumed.step(2.0);
   EXPECT_DOUBLE_EQ(lrs_of(*other)[0], 0.4);
   ReduceLROnPlateau rising(
-      *other, ReduceLROnPlateauOptions().mode(PlateauMode::kMax));
+      *other, ReduceLROnPlateauOptions().mode(MetricMode::kMax));
   const std::string before = saved(rising);
   EXPECT_THAT(
       message_of([&] { load_with(rising, bytes, OptionsFrom::kProgram); }),

@@ -192,7 +192,7 @@ TEST(ReduceLROnPlateau, StateKeepsEveryCounter) {
   const auto options = ReduceLROnPlateauOptions()
                            .patience(2)
                            .cooldown(5)
-                           .mode(PlateauMode::kMax)
+                           .mode(MetricMode::kMax)
                            .factor(0.7);
   const auto optimizer = make_optimizer("SGD", kLrs);
   ReduceLROnPlateau scheduler(*optimizer, options);

@@ -34,7 +34,9 @@ TEST(CsvCell, NonFiniteNumbersAreNamed) {
   const double infinity = std::numeric_limits<double>::infinity();
   EXPECT_EQ(CsvCell(infinity).text(), "inf");
   EXPECT_EQ(CsvCell(-infinity).text(), "-inf");
-  EXPECT_EQ(CsvCell(std::numeric_limits<double>::quiet_NaN()).text(), "nan");
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  EXPECT_EQ(CsvCell(nan).text(), "nan");
+  EXPECT_EQ(CsvCell(std::copysign(nan, -1.0)).text(), "nan");
 }
 
 TEST(CsvCell, IntegersOfEveryWidth) {

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "csrc/text/number.h"
+
 namespace stepsize::report {
 namespace {
 
@@ -56,7 +58,7 @@ TEST(Numbers, HavePointsInALocaleWithCommas) {
   const std::locale before =
       std::locale::global(std::locale(std::locale(), new CommaFormat));
   const std::string fixed = fixed_number(12345.5, 2);
-  const std::string shortest = shortest_number(12345.5);
+  const std::string shortest = detail::number_text(12345.5);
   std::locale::global(before);
   EXPECT_EQ(fixed, "12345.5");
   EXPECT_EQ(shortest, "12345.5");

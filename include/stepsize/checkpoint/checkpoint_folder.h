@@ -1,6 +1,7 @@
 #pragma once
 
 #include <stepsize/checkpoint/checkpoint.h>
+#include <stepsize/state/metric_mode.h>
 #include <torch/arg.h>
 
 #include <cstdint>
@@ -10,8 +11,8 @@
 
 namespace stepsize {
 
-/// Which metric is the best, as EarlyStopping's MetricMode has it.
-enum class CheckpointMetric : std::uint8_t { kMin, kMax };
+/// The name that MetricMode had here in version 0.1.
+using CheckpointMetric = MetricMode;
 
 /// Options of CheckpointFolder.
 class CheckpointFolderOptions {
@@ -21,7 +22,7 @@ class CheckpointFolderOptions {
   /// Whether the checkpoint of the best metric is kept too.
   TORCH_ARG(bool, keep_best) = true;
   /// Whether the best metric is the smallest or the largest.
-  TORCH_ARG(CheckpointMetric, mode) = CheckpointMetric::kMin;
+  TORCH_ARG(MetricMode, mode) = MetricMode::kMin;
 };
 
 /// A checkpoint that was passed over, and why.

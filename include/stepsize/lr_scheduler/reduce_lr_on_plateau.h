@@ -2,6 +2,7 @@
 
 #include <stepsize/lr_scheduler/per_group.h>
 #include <stepsize/lr_scheduler/stateful_lr.h>
+#include <stepsize/state/metric_mode.h>
 #include <torch/arg.h>
 
 #include <cstdint>
@@ -11,8 +12,8 @@
 
 namespace stepsize {
 
-/// Whether a metric is to fall or to rise.
-enum class PlateauMode : std::uint8_t { kMin, kMax };
+/// The name that MetricMode had here in version 0.1.
+using PlateauMode = MetricMode;
 
 /// By how much a metric must beat the best one to count.
 enum class ThresholdMode : std::uint8_t {
@@ -27,7 +28,7 @@ enum class ThresholdMode : std::uint8_t {
 /// for negative metrics is not.
 class ReduceLROnPlateauOptions {
  public:
-  TORCH_ARG(PlateauMode, mode) = PlateauMode::kMin;
+  TORCH_ARG(MetricMode, mode) = MetricMode::kMin;
   /// Factor of the rate at each cut; in [0, 1).
   TORCH_ARG(double, factor) = 0.1;
   /// Steps without improvement to sit through: the cut comes at the next

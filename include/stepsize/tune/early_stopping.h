@@ -1,5 +1,6 @@
 #pragma once
 
+#include <stepsize/state/metric_mode.h>
 #include <stepsize/state/options_from.h>
 #include <torch/arg.h>
 #include <torch/optim/optimizer.h>
@@ -17,9 +18,6 @@ class ModuleHolder;
 }  // namespace torch::nn
 
 namespace stepsize {
-
-/// Whether a metric is to fall or to rise.
-enum class MetricMode : std::uint8_t { kMin, kMax };
 
 /// What EarlyStoppingOptions::min_delta is measured in.
 enum class MinDeltaMode : std::uint8_t {

@@ -145,7 +145,7 @@ Recipe one_cycle_of(const Spec& s) {
 
 Recipe plateau(const Spec& s) {
   ReduceLROnPlateauOptions o;
-  if (s.text("mode", "min") == "max") o.mode(PlateauMode::kMax);
+  if (s.text("mode", "min") == "max") o.mode(MetricMode::kMax);
   const std::string threshold_mode = s.text("threshold_mode", "rel");
   if (threshold_mode == "abs") o.threshold_mode(ThresholdMode::kAbs);
   if (threshold_mode == "python_rel") {
