@@ -1,6 +1,7 @@
 // Two processes train one model, each on its half of every batch:
 //
-//     scripts/launch.sh -n 2 --program build/release/bin/two_processes
+//     recipes=build/release/examples/recipes
+//     scripts/launch.sh -n 2 --program $recipes/two_processes
 //
 // starts them with --world-size N --rank R --master HOST:PORT. A number after
 // `--` is that of the training images.
