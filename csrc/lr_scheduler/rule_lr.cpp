@@ -11,18 +11,12 @@
 
 #include "csrc/lr_scheduler/group_writes.h"
 #include "csrc/lr_scheduler/option_text.h"
+#include "csrc/lr_scheduler/rule_plan.h"
 #include "csrc/lr_scheduler/time_map.h"
 #include "csrc/lr_scheduler/usage_watch.h"
 #include "csrc/text/number.h"
 
 namespace stepsize {
-
-struct RuleLR::Plan {
-  std::vector<double> base_lrs;
-  std::vector<double> base_momenta;
-  std::vector<double> lrs;
-  std::vector<std::optional<double>> momenta;  // nothing: leave it alone
-};
 
 RuleLR::RuleLR(torch::optim::Optimizer& optimizer, LRRule rule)
     : RuleLR(optimizer, std::move(rule), BaseRate::kAtConstruction) {}

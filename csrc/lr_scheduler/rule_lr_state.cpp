@@ -8,6 +8,7 @@
 #include "csrc/core/archive.h"
 #include "csrc/core/named_options.h"
 #include "csrc/lr_scheduler/group_writes.h"
+#include "csrc/lr_scheduler/rule_plan.h"
 #include "csrc/lr_scheduler/rules.h"
 #include "csrc/lr_scheduler/time_map.h"
 #include "csrc/lr_scheduler/usage_watch.h"
