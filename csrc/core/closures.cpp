@@ -32,14 +32,19 @@ BackwardWatch::Mark BackwardWatch::mark_of(const at::Tensor& parameter) {
 
 void BackwardWatch::check(const std::string& kind) const {
   const c10::AutoGradMode no_grad(false);
+  at::Tensor written;
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     const Mark mark = mark_of(parameters_[i]);
     if (mark.first == nullptr || mark == before_[i]) continue;
     const at::Tensor& gradient = parameters_[i].grad();
     const at::Tensor values =
         gradient.is_sparse() ? gradient._values() : gradient;
-    TORCH_CHECK(!values.ne(0).any().item<bool>(), kind, kBackwardText);
+    const at::Tensor here = values.ne(0).any();
+    written = written.defined() ? written.logical_or(here.to(written.device()))
+                                : here;
   }
+  // An accelerator is waited for once.
+  TORCH_CHECK(!written.defined() || !written.item<bool>(), kind, kBackwardText);
 }
 
 void check_graph_was_there(

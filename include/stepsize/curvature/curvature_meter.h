@@ -55,8 +55,9 @@ struct MeterAgreement {
 ///     if (step % 10 == 0) meter.measure(loss_of_batch, model->parameters());
 ///     double limit = max_stable_lr(meter.sharpness(), /*momentum=*/0.9);
 ///
-/// Parameters may come, go, freeze and thaw: where count or shapes are others,
-/// the next measurement starts anew. Memory: one vector. A value: a copy
+/// Pass the parameters that require a gradient. Where count or shapes are
+/// others than last time, the next measurement starts anew; a swap of equal
+/// shapes is not noticed. Memory: one vector. A value: a copy
 /// measures by itself.
 class CurvatureMeter {
  public:
