@@ -5,6 +5,7 @@
 #include <c10/util/Exception.h>
 
 #include <cstddef>
+#include <utility>
 
 namespace stepsize::detail {
 namespace {
@@ -15,27 +16,34 @@ constexpr char kBackwardText[] =
 
 }  // namespace
 
+BackwardWatch::Mark::Mark(const at::Tensor& parameter)
+    : gradient(at::Tensor().getIntrusivePtr()) {
+  // What is no leaf has no gradient, and LibTorch warns of a look at it.
+  if (!parameter.is_leaf() || !parameter.grad().defined()) return;
+  const auto& pointer = parameter.grad().getIntrusivePtr();
+  gradient = decltype(gradient)(pointer);
+  defined = true;
+  version = pointer->version_counter().current_version();
+}
+
+bool BackwardWatch::Mark::operator==(const Mark& other) const {
+  return gradient == other.gradient && version == other.version;
+}
+
 BackwardWatch::BackwardWatch(std::vector<at::Tensor> parameters)
     : parameters_(std::move(parameters)) {
   before_.reserve(parameters_.size());
   for (const at::Tensor& parameter : parameters_) {
-    before_.push_back(mark_of(parameter));
+    before_.emplace_back(parameter);
   }
-}
-
-BackwardWatch::Mark BackwardWatch::mark_of(const at::Tensor& parameter) {
-  // What is no leaf has no gradient, and LibTorch warns of a look at it.
-  if (!parameter.is_leaf() || !parameter.grad().defined()) return {};
-  auto* const gradient = parameter.grad().unsafeGetTensorImpl();
-  return {gradient, gradient->version_counter().current_version()};
 }
 
 void BackwardWatch::check(const std::string& kind) const {
   const c10::AutoGradMode no_grad(false);
   at::Tensor written;
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    const Mark mark = mark_of(parameters_[i]);
-    if (mark.first == nullptr || mark == before_[i]) continue;
+    const Mark mark(parameters_[i]);
+    if (!mark.defined || mark == before_[i]) continue;
     const at::Tensor& gradient = parameters_[i].grad();
     const at::Tensor values =
         gradient.is_sparse() ? gradient._values() : gradient;
@@ -52,9 +60,11 @@ void check_graph_was_there(
   TORCH_CHECK(
       std::string(error.what()).find("a second time") == std::string::npos,
       kind,
-      of_closure ? kBackwardText
-                 : ": backward() has been called on the loss and has freed its "
-                   "graph: call this before it");
+      ": backward() has freed the graph of the loss, or a part of it: ",
+      of_closure ? "the closure must not call backward(), and what it keeps of "
+                   "an earlier evaluation must be detached"
+                 : "call this before it, and detach what is of an earlier "
+                   "evaluation");
 }
 
 }  // namespace stepsize::detail

@@ -1,11 +1,12 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/UndefinedTensorImpl.h>
+#include <c10/util/intrusive_ptr.h>
 
 #include <cstdint>
 #include <exception>
 #include <string>
-#include <utility>
 #include <vector>
 
 namespace stepsize::detail {
@@ -21,16 +22,23 @@ class BackwardWatch {
   void check(const std::string& kind) const;
 
  private:
-  // The gradient of a parameter, and how often it has been written to.
-  using Mark = std::pair<const void*, uint32_t>;
-  static Mark mark_of(const at::Tensor& parameter);
+  // The gradient of a parameter, and how often it has been written to. A weak
+  // pointer lets its memory go, and no other gradient come to the same address.
+  struct Mark {
+    explicit Mark(const at::Tensor& parameter);
+    bool operator==(const Mark& other) const;
+
+    c10::weak_intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl> gradient;
+    bool defined = false;
+    uint32_t version = 0;
+  };
 
   std::vector<at::Tensor> parameters_;
   std::vector<Mark> before_;
 };
 
 /// To be called with what autograd has thrown: where a backward() before has
-/// freed the graph, throws c10::Error that says so.
+/// freed the graph, or a part of it, throws c10::Error that says so.
 void check_graph_was_there(
     const std::string& kind, const std::exception& error, bool of_closure);
 

@@ -4,6 +4,7 @@
 #include <ATen/Functions.h>
 #include <c10/core/GradMode.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <utility>
@@ -16,9 +17,6 @@ namespace stepsize {
 namespace {
 
 constexpr char kCurvatureMeter[] = "CurvatureMeter";
-// The curvature of a network grows fastest in its first updates, and one
-// product from the vector of last time does not keep up there.
-constexpr int64_t kUnsettled = 5;
 
 const CurvatureMeterOptions& checked(const CurvatureMeterOptions& options) {
   CurvatureMeterOptions::option_list().check(options, kCurvatureMeter);
@@ -35,8 +33,16 @@ bool fits(const TensorVector& vector, const TensorVector& like) {
   return true;
 }
 
-// A part of the vector, to be written: of a half type rounding would hide what
-// one product changes.
+// Whether a vector has all the parts that it is to have.
+bool is_whole(const TensorVector& vector, const TensorVector& like) {
+  return fits(vector, like) &&
+         std::all_of(vector.begin(), vector.end(), [](const at::Tensor& part) {
+           return part.defined();
+         });
+}
+
+// A part of the vector, to be written; of the type that the state of our
+// optimizers has, which keeps it.
 at::Tensor new_part(const at::Tensor& like) {
   return at::zeros_like(
       like, like.options().dtype(detail::widened(like.scalar_type())));
@@ -87,13 +93,13 @@ CurvatureMeter::Start CurvatureMeter::start(
   for (const at::Tensor& part : start.vector) {
     if (part.defined()) known.push_back(part);
   }
-  start.all_known = known.size() == like.size();
-  if (start.all_known) return start;
   if (!known.empty() && detail::norm(known) == 0) {
     // What there was lay in parameters that are not here: nothing to go on.
     known.clear();
     start.vector.assign(like.size(), at::Tensor());
   }
+  start.all_known = known.size() == like.size();
+  if (start.all_known) return start;
   TensorVector drawn;
   auto generator =
       at::detail::createCPUGenerator(static_cast<uint64_t>(options_.seed()));
@@ -120,7 +126,7 @@ CurvatureMeter::Start CurvatureMeter::start(
 PowerIterationResult CurvatureMeter::iterate(
     const LinearOperator& op, const MeterAgreement& agree) const {
   const Start from = start(op.like(), agree);
-  const bool settled = measurements_ >= kUnsettled && from.all_known;
+  const bool settled = measurements_ >= kStartMeasurements && from.all_known;
   auto result = power_iteration(
       op,
       PowerIterationOptions()
@@ -142,8 +148,9 @@ double CurvatureMeter::take(const PowerIterationResult& result) {
     return std::numeric_limits<double>::quiet_NaN();
   }
   sharpness_ = result.magnitude;
-  if (sharpness_ > 0) {
-    ++measurements_;
+  if (sharpness_ > 0) ++measurements_;
+  // After a zero this is where it started from, which is not drawn twice.
+  if (sharpness_ > 0 || !is_whole(vector_, result.vector)) {
     vector_ = result.vector;
   }
   return sharpness_;

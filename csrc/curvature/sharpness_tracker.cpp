@@ -1,6 +1,7 @@
 #include <stepsize/curvature/sharpness_tracker.h>
 
 #include <c10/util/Exception.h>
+#include <stepsize/curvature/curvature_meter.h>
 
 #include <algorithm>
 #include <cmath>
@@ -12,8 +13,6 @@ namespace {
 
 constexpr char kSharpnessTracker[] = "SharpnessTracker";
 constexpr double kJump = 1.25;
-// Nobody asks for more: CurvatureMeter has found its direction by then.
-constexpr int64_t kMostCounted = 5;
 constexpr double kRateOfTheFlat = 1e-3;
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
@@ -75,7 +74,8 @@ void SharpnessTracker::measure(double sharpness) {
       "finite and >= 0",
       sharpness);
   const bool first = !started();
-  measurements_ = std::min(measurements_ + 1, kMostCounted);
+  measurements_ =
+      std::min(measurements_ + 1, CurvatureMeter::kStartMeasurements);
   if (first) {
     sharpness_ = sharpness;
     interval_ = 1;
@@ -128,12 +128,13 @@ void SharpnessTracker::restore(const std::vector<double>& state) {
   const auto is_count = [](double value, double least, double most) {
     return value >= least && value <= most && value == std::floor(value);
   };
-  const bool holds = state.size() == 8 && is_count(state[0], 0, kMostCounted) &&
-                     std::isfinite(state[1]) && state[1] >= 0 &&
-                     std::isfinite(state[2]) && state[2] >= 0 && state[3] > 0 &&
-                     is_count(state[4], 1, 0x1p53) &&
-                     is_count(state[5], 0, state[4]) &&
-                     is_count(state[6], 0, 1) && is_count(state[7], 0, 1);
+  const bool holds =
+      state.size() == 8 &&
+      is_count(state[0], 0, CurvatureMeter::kStartMeasurements) &&
+      std::isfinite(state[1]) && state[1] >= 0 && std::isfinite(state[2]) &&
+      state[2] >= 0 && state[3] > 0 && is_count(state[4], 1, 0x1p53) &&
+      is_count(state[5], 0, state[4]) && is_count(state[6], 0, 1) &&
+      is_count(state[7], 0, 1);
   TORCH_CHECK(holds, kSharpnessTracker, ": this is no state of a tracker");
   measurements_ = static_cast<int64_t>(state[0]);
   sharpness_ = state[1];

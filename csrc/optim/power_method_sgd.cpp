@@ -403,16 +403,7 @@ double PowerMethodSGD::power_step(
                            .start_products(options_of(0).start_products())
                            .seed(options_of(0).seed()));
   TensorVector vector;
-  TensorVector kept;
-  for (const std::size_t i : update.used) {
-    vector.push_back(slot(update, i));
-    if (vector.back().defined()) kept.push_back(vector.back());
-  }
-  if (update.used.size() < update.parameters.size() &&
-      global_norm(kept).item<double>() == 0) {
-    // All of it lies in parameters that have no gradient here.
-    vector.clear();
-  }
+  for (const std::size_t i : update.used) vector.push_back(slot(update, i));
   meter.go_on_from(std::move(vector), tracker_.measurements());
   MeterAgreement agree;
   if (reduction() != nullptr) {

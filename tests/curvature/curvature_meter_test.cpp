@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <limits>
 #include <sstream>
+#include <stdexcept>
 #include <vector>
 
 #include "tests/curvature/support/problems.h"
@@ -114,6 +115,10 @@ TEST(CurvatureMeter, DrawsWhatIsNotKnownAndKeepsTheRest) {
   EXPECT_EQ(meter.products(), 30);
   meter.measure(op);
   EXPECT_EQ(meter.products(), 31);
+  // What is known and what is drawn enter with length 1 each.
+  CurvatureMeter once(MeterOptions().start_products(1));
+  once.go_on_from({torch::tensor({1.0, 0.0}, torch::kDouble), at::Tensor()}, 5);
+  EXPECT_NEAR(once.measure(op), std::sqrt((4.0 + 81.0) / 2), 1e-12);
   // Other shapes: from nothing.
   EXPECT_NEAR(meter.measure(diagonal({4, 1})), 4, 1e-9);
   EXPECT_EQ(meter.products(), 61);
@@ -128,6 +133,23 @@ TEST(CurvatureMeter, StartsAnewWhereAllThatIsKnownIsZero) {
         return TensorVector{v[0] * 6, v[1]};
       });
   EXPECT_NEAR(meter.measure(op), 6, 1e-9);
+  // Also where nothing is missing in it.
+  CurvatureMeter whole;
+  whole.go_on_from({torch::zeros({2}, torch::kDouble)}, 5);
+  EXPECT_NEAR(whole.measure(diagonal({6, 1})), 6, 1e-9);
+  EXPECT_EQ(whole.products(), 20);
+}
+
+TEST(CurvatureMeter, KeepsItsStartWhereTheGroundIsFlat) {
+  CurvatureMeter meter;
+  EXPECT_EQ(meter.measure(diagonal({0, 0})), 0);
+  ASSERT_EQ(meter.vector().size(), 1U);
+  const auto start = meter.vector()[0].clone();
+  EXPECT_NEAR(start.norm().item<double>(), 1, 1e-12);
+  EXPECT_EQ(meter.measure(diagonal({0, 0})), 0);
+  EXPECT_TRUE(meter.vector()[0].equal(start));
+  EXPECT_EQ(meter.measurements(), 0);
+  EXPECT_NEAR(meter.measure(diagonal({3, 1})), 3, 1e-9);
 }
 
 TEST(CurvatureMeter, ForgetsNothingByAMeasurementThatSaysNothing) {

@@ -1,5 +1,6 @@
 // What hessian_operator refuses, and how kAutomatic chooses.
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <stepsize/curvature/hessian_operator.h>
 
@@ -236,8 +237,35 @@ TEST(HessianFallback, SaysThatTheClosureMustNotCallBackward) {
   loss.backward();
   EXPECT_EQ(
       message_of([&] { hessian_operator(loss, {w}); }),
-      "hessian_operator: backward() has been called on the loss and has freed "
-      "its graph: call this before it");
+      "hessian_operator: backward() has freed the graph of the loss, or a part "
+      "of it: call this before it, and detach what is of an earlier "
+      "evaluation");
+  // A new gradient is noticed wherever it lies, that of the old one included.
+  for (int i = 0; i < 100; ++i) {
+    EXPECT_THAT(
+        message_of([&] {
+          hessian_operator(
+              [&] {
+                w.mutable_grad().reset();
+                const auto again = w.pow(3).sum();
+                again.backward({}, /*keep_graph=*/true);
+                return again;
+              },
+              {w});
+        }),
+        testing::HasSubstr("the closure must not call backward()"));
+  }
+  // A graph of before in the closure's own.
+  const auto hidden = (w * w).sum();
+  EXPECT_THAT(
+      message_of([&] {
+        hessian_operator(
+            [&] { return hidden * w.sum(); },
+            {w},
+            HessianOptions().method(Method::kFiniteDifference))
+            .apply({torch::ones({2}, torch::kDouble)});
+      }),
+      testing::HasSubstr("must be detached"));
   // To clear gradients is no backward().
   hessian_operator(
       [&] {

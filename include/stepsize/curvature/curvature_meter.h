@@ -35,7 +35,8 @@ class CurvatureMeterOptions {
 };
 
 /// For computers that measure one operator together: each function puts the
-/// same on all, as their own may differ.
+/// same on all, as their own may differ. All go on from vectors that have the
+/// same parts.
 struct MeterAgreement {
   /// The numbers by which an iteration decides.
   AgreeOnNumbers numbers;
@@ -57,16 +58,20 @@ struct MeterAgreement {
 ///
 /// Pass the parameters that require a gradient. Where count or shapes are
 /// others than last time, the next measurement starts anew; a swap of equal
-/// shapes is not noticed. Memory: one vector. A value: a copy
-/// measures by itself.
+/// shapes is not noticed. Memory: one vector. A value: a copy measures by
+/// itself.
 class CurvatureMeter {
  public:
+  /// So many measurements take start_products products each.
+  static constexpr int64_t kStartMeasurements = 5;
+
   /// Throws c10::Error, naming option, rule and value, where an option is out
   /// of its range.
   explicit CurvatureMeter(const CurvatureMeterOptions& options = {});
 
   /// Measures, and returns the sharpness. NaN where a product is not finite;
-  /// that and a zero, which tells no direction, leave the vector as it was.
+  /// that and a zero, which tells no direction, leave a vector that is there as
+  /// it was.
   /// Throws what hessian_operator() and its products throw; nothing has changed
   /// then.
   double measure(const GraphClosure& closure, const TensorVector& parameters);
@@ -89,7 +94,8 @@ class CurvatureMeter {
   /// before the first.
   const TensorVector& vector() const { return vector_; }
   /// Goes on from a vector, after so many measurements. What is undefined in it
-  /// is drawn by the next one, which then makes start_products products.
+  /// is drawn by the next one, which then makes start_products products; all
+  /// is, where the rest is zero.
   void go_on_from(TensorVector vector, int64_t measurements);
 
   const CurvatureMeterOptions& options() const { return options_; }

@@ -57,7 +57,7 @@ class SharpnessTracker {
 
   /// Whether there has been a measurement.
   bool started() const { return measurements_ > 0; }
-  /// Measurements so far; no more than five are counted.
+  /// Measurements so far, counted up to CurvatureMeter::kStartMeasurements.
   int64_t measurements() const { return measurements_; }
   /// Whether the coming update should be measured.
   bool due() const { return wait_ == 0; }

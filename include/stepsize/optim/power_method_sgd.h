@@ -98,7 +98,7 @@ class PowerMethodSGDOptions : public ListedOptions<PowerMethodSGDOptions> {
 /// Cost: with exact products an update that measures keeps its graph and costs
 /// 1.5 to 2.8 gradients more, with finite differences one more. One buffer for
 /// v, one with momentum. The host waits for the device once a step, for norm
-/// and loss, once more where the closure has written to gradients, and three
+/// and loss, once more where the closure has written to gradients, and four
 /// times in one that measures.
 ///
 /// When not to use it: for Adam's kin, whose limit is that of the
