@@ -56,6 +56,26 @@ TEST(PowerMethodSGDFailure, ParametersThatThawOrAreUsedLaterEnterTheVector) {
   }
 }
 
+// All of the vector lies in what is frozen: nothing is left to start from.
+TEST(PowerMethodSGDFailure, WhatStaysMayHaveNoPartInTheVector) {
+  auto x = leaf({1});
+  auto y = leaf({1});
+  PowerMethodSGD sgd({x, y});
+  double curvature = 0;
+  const auto loss = [&] {
+    return curvature * x.square().sum() / 2 + x.sum() + y.square().sum();
+  };
+  for (int i = 0; i < 30; ++i) sgd.step(loss);
+  EXPECT_NEAR(sgd.sharpness(), 2, 1e-6);
+  y.set_requires_grad(false);
+  for (int i = 0; i < 30; ++i) sgd.step(loss);
+  EXPECT_EQ(sgd.skipped_steps(), 0);
+  // And it is found when it bends.
+  curvature = 100;
+  for (int i = 0; i < 30; ++i) sgd.step(loss);
+  EXPECT_NEAR(sgd.sharpness(), 100, 1e-2);
+}
+
 TEST(PowerMethodSGDFailure, AGradientThatIsZeroAtFirstIsNoReasonToThrow) {
   auto x = leaf({1, 2});
   PowerMethodSGD sgd({x});
