@@ -240,7 +240,7 @@ void add_optimizer_options(
   app.add_option(
          "--momentum",
          open.momentum,
-         "Momentum; of adam, adamw, clipped-adamw, lion beta1\n" +
+         "Momentum; beta1 of adam, adamw, clipped-adamw and lion\n" +
              by_name(defaults, &OptimizerDefaults::momentum))
       ->check(number("in [0, 1)", [](double x) { return x >= 0 && x < 1; }))
       ->type_name("X")
