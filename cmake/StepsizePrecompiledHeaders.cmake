@@ -25,5 +25,7 @@ function(stepsize_precompile_headers target)
       stepsize_torch_header PRIVATE ${stepsize_program_options})
     target_precompile_headers(stepsize_torch_header PRIVATE <torch/torch.h>)
   endif()
+  # With GNU's extensions it would not be taken.
+  set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF)
   target_precompile_headers(${target} REUSE_FROM stepsize_torch_header)
 endfunction()

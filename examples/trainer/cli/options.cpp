@@ -64,7 +64,7 @@ const std::map<std::string, OptimizerDefaults>& optimizer_defaults() {
       {"rmsprop", {0.001, 0, 0, {}, {}, "sqrt"}},
       {"clipped-sgd", {0.1, 0.9, 5e-4, 5, {}, "linear"}},
       {"clipped-adamw", {0.003, 0.9, 0.05, 5, {}, "sqrt"}},
-      {"lion", {0.0003, 0.9, 0.5, {}, {}, "sqrt"}},
+      {"lion", {0.001, 0.9, 0.15, {}, {}, "sqrt"}},
       {"rollback-sgd", {0.1, 0.9, 5e-4, {}, {}, "linear"}},
       {"power-sgd", {1, 0.9, 5e-4, {}, 0.5, "linear"}},
   };
