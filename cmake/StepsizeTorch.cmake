@@ -2,7 +2,9 @@
 #   STEPSIZE_CXX_STANDARD   the lowest C++ standard that both stepsize (17) and
 #                           the LibTorch found can be compiled with; for a newer
 #                           one set CMAKE_CXX_STANDARD
-#   stepsize_torch_version  the version of the LibTorch found, where known
+#   stepsize_torch_version  the version of the LibTorch found, where known, as
+#                           it calls itself
+#   stepsize_torch_release  the same as its package has it, for people
 
 # At file scope, since a LibTorch with CUDA enables that language, which CMake
 # does not allow in a function. A project that includes this one may have found
@@ -20,6 +22,7 @@ if(NOT TARGET torch)
   set(CMAKE_CXX_FLAGS "${stepsize_flags_before}")
   unset(stepsize_flags_before)
   # Debian's 1.13.1 calls itself 1.13.0, in its headers too: ask the package.
+  set(stepsize_torch_release "${Torch_VERSION}")
   set(stepsize_torch_text "${Torch_VERSION}")
   find_program(STEPSIZE_DPKG_QUERY dpkg-query)
   mark_as_advanced(STEPSIZE_DPKG_QUERY)
@@ -30,8 +33,9 @@ if(NOT TARGET torch)
       ERROR_QUIET)
     if(stepsize_package_version MATCHES "^([0-9]+:)?([0-9]+\\.[0-9]+\\.[0-9]+)"
        AND NOT Torch_VERSION VERSION_EQUAL CMAKE_MATCH_2)
+      set(stepsize_torch_release "${CMAKE_MATCH_2}")
       set(stepsize_torch_text
-          "${CMAKE_MATCH_2}, which calls itself ${Torch_VERSION}")
+          "${stepsize_torch_release}, which calls itself ${Torch_VERSION}")
     endif()
     unset(stepsize_package_version)
   endif()

@@ -323,6 +323,27 @@ TEST(ParseCommandLine, SaysTheVersions) {
       MatchesRegex("stepsize-train [0-9.]+ \\(LibTorch [0-9.]+.*\\)\n"));
 }
 
+// Debian's 1.13.1 says in its headers that it is 1.13.0.
+TEST(ParseCommandLine, SaysTheVersionThatThePackageHas) {
+  if (std::string(STEPSIZE_TORCH_DIR).rfind("/usr/lib/", 0) != 0) {
+    GTEST_SKIP() << "this LibTorch is no package's";
+  }
+  std::string package(80, '\0');
+  std::FILE* answer = popen("dpkg-query -W -f '${Version}' libtorch-dev", "r");
+  ASSERT_NE(answer, nullptr);
+  package.resize(std::fread(package.data(), 1, package.size(), answer));
+  if (pclose(answer) != 0) {
+    GTEST_SKIP() << "there is no package libtorch-dev";
+  }
+  // "1.13.1+dfsg-4", after an epoch perhaps.
+  std::smatch version;
+  ASSERT_TRUE(std::regex_search(
+      package, version, std::regex("^(?:[0-9]+:)?([0-9]+[.][0-9]+[.][0-9]+)")))
+      << package;
+  EXPECT_THAT(
+      printed("--version"), HasSubstr("(LibTorch " + version[1].str() + ")\n"));
+}
+
 TEST(ParseCommandLine, NamesUnknownOptionsInOrderWithWhatMayBeMeant) {
   EXPECT_THAT(
       refusal({"--epoch", "3"}),

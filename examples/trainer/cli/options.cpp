@@ -675,7 +675,7 @@ bool is_run(const CommandLine& command) {
 }
 
 constexpr const char* kVersion =
-    "stepsize-train " STEPSIZE_VERSION " (LibTorch " TORCH_VERSION ")";
+    "stepsize-train " STEPSIZE_VERSION " (LibTorch " STEPSIZE_TORCH_RELEASE ")";
 
 }  // namespace
 
