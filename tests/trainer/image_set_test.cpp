@@ -171,6 +171,14 @@ TEST(LoadSets, NamesTheOtherSetThatIsThere) {
   EXPECT_THAT(
       error("cifar10", bars),
       HasSubstr("; it holds files of fashion-mnist or mnist: --dataset "));
+  const auto archive = folder / "archive";
+  std::filesystem::create_directories(archive);
+  write_plain(archive / "cifar-10-binary.tar.gz", {'x'});
+  for (const auto* wanted : {"fashion-mnist", "cifar100"}) {
+    EXPECT_THAT(
+        error(wanted, archive),
+        AllOf(HasSubstr(is_cifar + "cifar10"), Not(HasSubstr("unpack"))));
+  }
   const auto packed = folder / "packed";
   std::filesystem::create_directories(packed);
   write_plain(packed / "data_batch_1.bin.xz", {'x'});

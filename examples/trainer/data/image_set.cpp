@@ -135,12 +135,26 @@ bool has_any(const DataFiles& files, const CifarSet& set) {
          });
 }
 
-// The data set whose files are there in the place of those wanted: "; it holds
-// the files of cifar10: --dataset cifar10". Empty where there is none.
+// The archive that a set comes in, where it is in the folder; empty where it is
+// not.
+fs::path archive_of(const CifarSet& set, const fs::path& folder) {
+  for (const auto* ending : {".tar.gz", ".tar"}) {
+    const auto archive = folder / (set.archive + std::string(ending));
+    if (is_file(archive)) {
+      return archive;
+    }
+  }
+  return {};
+}
+
+// The data set whose files, or whose archive, are there in the place of those
+// wanted: "; it holds the files of cifar10: --dataset cifar10". Empty where
+// there is none.
 std::string other_set_in(const DataFiles& files) {
   for (const auto& set : cifar_sets()) {
     if (has_any(files, set) ||
-        has_any(DataFiles::of_folder(files.path() / set.folder), set)) {
+        has_any(DataFiles::of_folder(files.path() / set.folder), set) ||
+        !archive_of(set, files.path()).empty()) {
       return std::string("; it holds the files of ") + set.name +
              ": --dataset " + set.name;
     }
@@ -172,10 +186,11 @@ DataFiles idx_folder(const IdxSet& set, const fs::path& given) {
       return files;
     }
   }
+  const std::string other = other_set_in(DataFiles::of_folder(given));
   throw std::runtime_error(
       "cannot find " + (given / wanted[0]).string() + " (nor " + wanted[1] +
       ", nor one with .gz at its end, nor " + set.root + "/raw below)" +
-      other_set_in(DataFiles::of_folder(given)) + advice_on(given));
+      (other.empty() ? advice_on(given) : other));
 }
 
 TrainTestSets load_idx(const IdxSet& set, const fs::path& given) {
@@ -235,11 +250,8 @@ DataFiles cifar_files(const CifarSet& set, const fs::path& given) {
       return files;
     }
   }
-  for (const auto* ending : {".tar.gz", ".tar"}) {
-    const auto archive = given / (set.archive + std::string(ending));
-    if (is_file(archive)) {
-      return DataFiles::of_archive(archive);
-    }
+  if (const auto archive = archive_of(set, given); !archive.empty()) {
+    return DataFiles::of_archive(archive);
   }
   throw std::runtime_error(
       "cannot find " + (given / set.train.front()).string() +
