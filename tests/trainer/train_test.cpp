@@ -411,6 +411,20 @@ TEST(Progress, KeepsTheBarWithin79Columns) {
   EXPECT_NE(frame.find("3910000/7820000"), std::string::npos) << frame;
 }
 
+TEST(Progress, FitsTheTerminal) {
+  const std::string bar = "[##..] ";
+  EXPECT_EQ(
+      progress_line("epoch 1/2 ", bar, "0:13 left", 80),
+      "epoch 1/2 [##..] 0:13 left");
+  // 26 columns and the one that stays free.
+  EXPECT_EQ(
+      progress_line("epoch 1/2 ", bar, "0:13 left", 27),
+      "epoch 1/2 [##..] 0:13 left");
+  EXPECT_EQ(
+      progress_line("epoch 1/2 ", bar, "0:13 left", 26), "epoch 1/2 0:13 left");
+  EXPECT_EQ(progress_line("epoch 1/2 ", bar, "0:13 left", 8), "epoch 1");
+}
+
 TEST(Progress, MovesInTheTestOfAnEpoch) {
   std::ostringstream out;
   // 300 images of training are worth 900 of a test, as long as it is not known.

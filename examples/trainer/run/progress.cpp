@@ -30,6 +30,17 @@ std::string clock_text(double seconds) {
                    : format("%lld:%02lld", minutes, whole % 60);
 }
 
+std::string progress_line(
+    const std::string& start,
+    const std::string& bar,
+    const std::string& end,
+    std::size_t columns) {
+  // A line that the terminal wraps could not be taken away again.
+  const std::size_t room = columns - 1;
+  const bool fits = start.size() + bar.size() + end.size() <= room;
+  return (start + (fits ? bar : "") + end).substr(0, room);
+}
+
 Progress::Progress(std::ostream& out, bool bar, const ProgressPlan& plan)
     : out_(out),
       bar_(bar),
@@ -77,12 +88,8 @@ std::string Progress::time_left() const {
 }
 
 void Progress::draw(const std::string& start, const std::string& end) {
-  // A line that the terminal wraps could not be taken away again.
-  const std::size_t columns = terminal_columns() - 1;
-  const std::string bar = cells();
-  const bool fits = start.size() + bar.size() + end.size() <= columns;
-  const std::string line = start + (fits ? bar : "") + end;
-  out_ << '\r' << line.substr(0, columns) << "\x1b[K" << std::flush;
+  out_ << '\r' << progress_line(start, cells(), end, terminal_columns())
+       << "\x1b[K" << std::flush;
 }
 
 void Progress::add(const StepResult& result) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <ostream>
 #include <string>
@@ -117,6 +118,14 @@ class Progress {
   Clock::time_point last_;
   Clock::time_point drawn_;
 };
+
+/// The line of a bar on a terminal of so many columns, the last one left free:
+/// without the bar where there is no room for it, and cut where there is less.
+std::string progress_line(
+    const std::string& start,
+    const std::string& bar,
+    const std::string& end,
+    std::size_t columns);
 
 /// "0:07", "12:30" or "1:02:03".
 std::string clock_text(double seconds);
