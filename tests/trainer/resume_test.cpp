@@ -47,6 +47,44 @@ TEST(NothingLeft, KnowsARunThatHasEnded) {
   EXPECT_THAT(nothing_left(stopped), HasSubstr("stopped early after 2 epochs"));
 }
 
+// A run of 4 epochs of 10 updates that is over.
+std::string said_after_end(const std::string& schedule) {
+  auto request = request_after(4, 4);
+  request.options.schedule = schedule;
+  request.options.batch_size = 2;
+  request.earlier->data = "20 training and 10 test images";
+  request.earlier->step = 40;
+  return nothing_left(request);
+}
+
+TEST(NothingLeft, OffersOnlyWhatIsNotRefused) {
+  for (const auto* at_zero :
+       {"cosine", "warmup 10% > cosine 90%", "cosine 30", "linear to 0"}) {
+    EXPECT_THAT(
+        said_after_end(at_zero),
+        AllOf(
+            HasSubstr("after 4 epochs at a rate of 0, and more --epochs "),
+            HasSubstr("begin a new run with more epochs")))
+        << at_zero;
+  }
+  for (const auto* above : {"cosine to 0.1", "constant", "cosine 100"}) {
+    EXPECT_THAT(
+        said_after_end(above),
+        AllOf(
+            HasSubstr("; a larger --epochs makes it longer"),
+            Not(HasSubstr("unless"))))
+        << above;
+  }
+  // A run of the same length that it was given in two parts.
+  auto request = request_after(6, 6);
+  request.options.schedule = "cosine";
+  request.options.batch_size = 2;
+  request.earlier->data = "20 training and 10 test images";
+  request.earlier->stretches = {{30, 6}};
+  request.earlier->step = 60;
+  EXPECT_THAT(nothing_left(request), HasSubstr("at a rate of 0"));
+}
+
 TEST(NothingLeft, RefusesALengthThatTheRunIsBeyond) {
   for (const std::int64_t epochs : {1, 2}) {
     EXPECT_THAT(
@@ -165,6 +203,17 @@ TEST(SetLength, RefusesToGoOnAtARateOfZero) {
           HasSubstr(
               "--epochs 6: the schedule has come to its end at a rate of 0"),
           HasSubstr("There is no earlier checkpoint to go on from: begin")));
+}
+
+TEST(SetLength, RefusesToGoOnWhereTheScheduleEndedBeforeTheRun) {
+  ScheduledRun run("cosine 20");
+  run.go_to(25);
+  EXPECT_THAT(
+      message_of([&] { run.change_length(6); }),
+      HasSubstr("the schedule has come to its end at a rate of 0"));
+  ScheduledRun shorter("cosine 20");
+  shorter.go_to(25);
+  EXPECT_TRUE(shorter.change_length(3));
 }
 
 // Factors of "cosine 100" at its own time.

@@ -267,6 +267,35 @@ TEST_F(ResumedRunTest, ChecksOptionsDataAndLog) {
   EXPECT_EQ(read_text(out() / "steps.csv"), steps);
 }
 
+// What the program advises where more epochs are refused can be done.
+TEST_F(ResumedRunTest, AdvisesWhatWorks) {
+  ASSERT_EQ(train("--no-lr-check").status, 0);
+  const auto newest = checkpoint_folder(out()) / "checkpoint-0000000008.ckpt";
+  const auto advice =
+      "To go on from the checkpoint before it remove " + newest.string();
+  const auto bare = start(to_resume(out()));
+  EXPECT_EQ(bare.status, 0) << bare.err;
+  EXPECT_THAT(
+      bare.out,
+      AllOf(HasSubstr("at a rate of 0, and more"), HasSubstr(advice)));
+  const auto refused = start(to_resume(out()) + "--epochs 4");
+  expect_refusal(refused, 1);
+  EXPECT_THAT(refused.err, HasSubstr(advice));
+  fs::remove(newest);
+  const auto longer = start(to_resume(out()) + "--epochs 4");
+  EXPECT_EQ(longer.status, 0) << longer.err;
+  EXPECT_EQ(column(out() / "log.csv", "epoch").size(), 4U);
+}
+
+TEST_F(ResumedRunTest, AdvisesANewRunAfterOneEpoch) {
+  ASSERT_EQ(train("--no-lr-check --epochs 1").status, 0);
+  const auto advice = "no earlier checkpoint to go on from: begin a new run";
+  EXPECT_THAT(start(to_resume(out())).out, HasSubstr(advice));
+  const auto refused = start(to_resume(out()) + "--epochs 4");
+  expect_refusal(refused, 1);
+  EXPECT_THAT(refused.err, HasSubstr(advice));
+}
+
 TEST_F(ResumedRunTest, PassesADamagedCheckpointOver) {
   ASSERT_EQ(train("--no-lr-check --checkpoint-every 3").status, 0);
   const auto steps = read_text(out() / "steps.csv");

@@ -1,6 +1,11 @@
 #include "examples/trainer/run/resume.h"
 
+#include <stepsize/checkpoint/checkpoint_folder.h>
+#include <stepsize/checkpoint/checkpoint_info.h>
+
+#include <charconv>
 #include <cmath>
+#include <optional>
 #include <sstream>
 #include <stdexcept>
 
@@ -45,6 +50,66 @@ double schedule_end(
     epochs = stretch.epochs;
   }
   return length;
+}
+
+// A factor below this is none: the end of a cosine is not 0 to the last bit.
+constexpr double kNoRate = 1e-9;
+
+// The training images that data_text() begins with; 0 where it does not.
+std::int64_t images_of(const RunRecord& record) {
+  std::int64_t images = 0;
+  const char* text = record.data.data();
+  std::from_chars(text, text + record.data.size(), images);
+  return images;
+}
+
+// Whether a schedule that ends there has ended; its parts may not add up to the
+// last digit.
+bool has_come_to(double end, std::int64_t step) {
+  constexpr double kRounding = 1e-6;
+  return end < static_cast<double>(step) + kRounding;
+}
+
+// The update at which the schedule of a run that has ended has come down to 0.
+// Nothing where it has not, or where that cannot be told before the images are
+// read: `is_known` is then false.
+std::optional<double> end_at_zero(const RunRequest& request, bool& is_known) {
+  const std::int64_t images = images_of(*request.earlier);
+  is_known = images > 0 && request.options.batch_schedule == 0;
+  if (!is_known) {
+    return std::nullopt;
+  }
+  std::ostringstream nowhere;
+  const auto options = fit_to_data(request.options, images, nowhere);
+  const Schedule factor =
+      first_schedule(request, options, images, nowhere).factor;
+  const double end =
+      schedule_end(factor.length(), *request.earlier, options, images);
+  const bool is_at_zero = has_come_to(end, request.earlier->step) &&
+                          factor(factor.length()) < kNoRate;
+  return is_at_zero ? std::make_optional(end) : std::nullopt;
+}
+
+// Whether that checkpoint was saved before update `end`.
+bool is_before(const std::string& checkpoint, double end) {
+  try {
+    const auto info = read_checkpoint_info(checkpoint);
+    return !has_come_to(end, to_record(info.values).step);
+  } catch (const std::exception&) {
+    // A damaged one is of no use either.
+    return false;
+  }
+}
+
+// How a run becomes longer all the same whose rate has come to 0 at `end`.
+std::string advice_at_zero(const TrainOptions& options, double end) {
+  const auto numbered =
+      CheckpointFolder(checkpoint_folder(options.out).string()).paths();
+  return numbered.size() > 1 && is_before(numbered[numbered.size() - 2], end)
+             ? "To go on from the checkpoint before it remove " +
+                   numbered.back()
+             : "There is no earlier checkpoint to go on from: begin a new run "
+               "with more epochs";
 }
 
 }  // namespace
@@ -95,12 +160,19 @@ std::string nothing_left(const RunRequest& request) {
         "--epochs " + std::to_string(options.epochs) + ": " + run_in(options) +
         " has done " + counted(done, "epoch") + " already");
   }
-  return options.epochs > done
-             ? ""
-             : run_in(options) + " has ended" + after +
-                   "; a larger --epochs makes it longer, unless its schedule "
-                   "ended at a rate of 0" +
-                   to_export;
+  if (options.epochs > done) {
+    return {};
+  }
+  bool is_known = false;
+  if (const auto at_zero = end_at_zero(request, is_known)) {
+    return run_in(options) + " has ended" + after +
+           " at a rate of 0, and more --epochs change nothing. " +
+           advice_at_zero(options, *at_zero) + to_export;
+  }
+  return run_in(options) + " has ended" + after +
+         "; a larger --epochs makes it longer" +
+         (is_known ? "" : ", unless its schedule ended at a rate of 0") +
+         to_export;
 }
 
 void check_data(const RunRequest& request, const std::string& data) {
@@ -134,6 +206,7 @@ bool set_length(
     std::int64_t images,
     std::ostream& out) {
   const bool is_new = options.epochs != epochs_of(record);
+  const bool is_longer = options.epochs > epochs_of(record);
   const bool had_ended = state.epoch > epochs_of(record);
   if (is_new) {
     record.stretches.push_back({state.images, options.epochs});
@@ -154,26 +227,23 @@ bool set_length(
   } else if (!had_ended && std::isfinite(end) && end > step) {
     scheduler.extend(static_cast<std::int64_t>(end));
   }
-  if (!had_ended || (!run_schedule.growing && end > step)) {
+  const bool schedule_ended =
+      run_schedule.growing ? had_ended : has_come_to(end, state.step);
+  if (!schedule_ended) {
     return true;
   }
   const double factor = scheduler.get_last_lr().front() / record.lr;
-  constexpr double kNone = 1e-9;
-  if (factor < kNone) {
-    const auto numbered =
-        CheckpointFolder(checkpoint_folder(options.out).string()).paths();
+  if (is_longer && factor < kNoRate) {
     throw std::invalid_argument(
         "--epochs " + std::to_string(options.epochs) +
         ": the schedule has come to its end at a rate of 0, at which more "
         "epochs change nothing. " +
-        (numbered.size() > 1
-             ? "To go on from the checkpoint before it remove " +
-                   numbered.back()
-             : "There is no earlier checkpoint to go on from: begin a new run "
-               "with more epochs"));
+        advice_at_zero(options, end));
   }
-  out << format(
-      "the schedule has ended: its last factor, %.3g, stays\n", factor);
+  if (had_ended) {
+    out << format(
+        "the schedule has ended: its last factor, %.3g, stays\n", factor);
+  }
   return true;
 }
 

@@ -28,8 +28,8 @@ struct RunRequest {
 /// have.
 RunRequest read_request(const CommandLine& command, std::ostream& err);
 
-/// Says why a run has nothing left to do; empty where it has. Throws
-/// std::invalid_argument for a length that it is beyond.
+/// Says why a run has nothing left to do, and how it can be made longer; empty
+/// where it has. Throws std::invalid_argument for a length that it is beyond.
 std::string nothing_left(const RunRequest& request);
 
 /// Throws std::invalid_argument where the run that goes on has had other
@@ -50,7 +50,7 @@ RunSchedule first_schedule(
 /// jump. What a schedule has beyond a run that has ended comes at its own pace.
 /// True where the length is new, and in the record. `images` are those of an
 /// epoch. Says to `out` which rate a schedule that has ended holds; throws
-/// std::invalid_argument where that is none.
+/// std::invalid_argument where that is none and the run is to be longer.
 bool set_length(
     RunRecord& record,
     RunSchedule& run_schedule,
