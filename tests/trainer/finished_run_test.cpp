@@ -102,7 +102,9 @@ TEST_F(FinishedRunTest, ExportedWeightsMakeTheSameAnswers) {
   EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 1) << status;
   EXPECT_THAT(
       read_text(answer_file),
-      AllOf(HasSubstr("open file failed"), Not(HasSubstr("frame #"))));
+      AllOf(
+          HasSubstr("read-weights: nope.pt: open file failed"),
+          Not(HasSubstr("frame #"))));
   // Nothing but the file stays.
   for (const auto& entry : fs::directory_iterator(folder_.path())) {
     EXPECT_THAT(entry.path().filename().string(), Not(HasSubstr("tmp")));
@@ -204,6 +206,27 @@ TEST_F(FinishedRunTest, ComparesRuns) {
   const auto absent = start("--compare '" + (folder_ / "none").string() + "'");
   expect_refusal(absent, 1);
   EXPECT_THAT(absent.err, HasSubstr("none/steps.csv"));
+}
+
+TEST_F(FinishedRunTest, SaysThatRunsAreOfDifferentDataSets) {
+  ASSERT_EQ(train("").status, 0);
+  const auto second = folder_ / "second";
+  const std::string to_second = " --out '" + second.string() + "'";
+  const auto compare = [&] {
+    return start(
+        "--compare '" + out().string() + "' '" + second.string() + "' --out '" +
+        (folder_ / "both").string() + "'");
+  };
+  ASSERT_EQ(train(to_second).status, 0);
+  EXPECT_THAT(compare().out, Not(HasSubstr("data sets")));
+  // The files have the same names.
+  ASSERT_EQ(train("--dataset mnist" + to_second).status, 0);
+  const auto outcome = compare();
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_THAT(
+      outcome.out,
+      HasSubstr("\nnote: these runs are of different data sets: fashion-mnist "
+                "mnist\n"));
 }
 
 }  // namespace

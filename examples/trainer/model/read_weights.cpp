@@ -60,6 +60,8 @@ int main(int argc, char** argv) try {
   std::cout << "class " << answer.item<std::int64_t>() << '\n';
   return 0;
 } catch (const c10::Error& error) {
-  std::cerr << error.what_without_backtrace() << '\n';
+  // Without the backtrace. That there is an argument has been looked at.
+  std::cerr << "read-weights: " << argv[1] << ": "
+            << error.what_without_backtrace() << '\n';
   return 1;
 }
