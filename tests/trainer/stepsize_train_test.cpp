@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <regex>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -78,6 +80,31 @@ TEST_F(StepsizeTrainTest, FindsTheRateAndTrainsWithIt) {
   EXPECT_EQ(timeless(out() / "log.csv"), log);
   // Files of an earlier run do not stay.
   EXPECT_FALSE(fs::exists(out() / "lr_range.svg"));
+}
+
+// A line that the terminal wraps stays there, and the next one comes below.
+TEST_F(StepsizeTrainTest, DrawsNoLineThatANarrowTerminalWraps) {
+  if (std::system("script -qec true /dev/null < /dev/null > /dev/null 2>&1") !=
+      0) {
+    GTEST_SKIP() << "script cannot make a terminal";
+  }
+  const auto shown = folder_ / "shown";
+  const std::string command =
+      "script -qec \"stty cols 40; exec '" STEPSIZE_TRAIN "' " +
+      arguments("--lr auto") + "\" /dev/null > '" + shown.string() +
+      "' < /dev/null";
+  ASSERT_EQ(std::system(command.c_str()), 0) << read_text(shown);
+  // What is drawn over comes between a return and the end of the line's rest.
+  const std::string text = read_text(shown);
+  const std::regex pattern("\r([^\r\n\x1b]*)\x1b\\[K");
+  int count = 0;
+  for (std::sregex_iterator at(text.begin(), text.end(), pattern), end;
+       at != end;
+       ++at) {
+    EXPECT_LE((*at)[1].length(), 39) << (*at)[1];
+    ++count;
+  }
+  EXPECT_GT(count, 30);
 }
 
 TEST_F(StepsizeTrainTest, DoesARangeTestAndNoMore) {

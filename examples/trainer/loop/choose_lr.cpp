@@ -11,6 +11,7 @@
 
 #include "examples/trainer/cli/text.h"
 #include "examples/trainer/loop/train.h"
+#include "examples/trainer/run/progress.h"
 #include "examples/trainer/run/run_log.h"
 
 namespace stepsize::trainer {
@@ -239,13 +240,14 @@ std::optional<double> choose_lr(
         options.accumulate,
         [&](std::int64_t done, std::int64_t all, double rate, double loss) {
           if (bar) {
-            out << format(
-                       "\rrange test %lld/%lld  lr %.3g  loss %.3g\x1b[K",
-                       static_cast<long long>(done),
-                       static_cast<long long>(all),
-                       rate,
-                       loss)
-                << std::flush;
+            const std::string text = format(
+                "range test %lld/%lld  lr %.3g  loss %.3g",
+                static_cast<long long>(done),
+                static_cast<long long>(all),
+                rate,
+                loss);
+            out << '\r' << progress_line(text, "", "", terminal_columns())
+                << "\x1b[K" << std::flush;
           }
           return !should_stop();
         });

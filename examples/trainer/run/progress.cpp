@@ -10,17 +10,13 @@
 #include "examples/trainer/cli/text.h"
 
 namespace stepsize::trainer {
-namespace {
 
-// Of the terminal at standard output; 80 where there is none.
 std::size_t terminal_columns() {
   winsize size{};
   const bool known =
       ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1;
   return known ? size.ws_col : 80;
 }
-
-}  // namespace
 
 std::string clock_text(double seconds) {
   const auto whole = static_cast<long long>(std::ceil(std::max(seconds, 0.0)));

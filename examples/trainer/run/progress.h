@@ -119,6 +119,9 @@ class Progress {
   Clock::time_point drawn_;
 };
 
+/// Those of the terminal at standard output; 80 where there is none.
+std::size_t terminal_columns();
+
 /// The line of a bar on a terminal of so many columns, the last one left free:
 /// without the bar where there is no room for it, and cut where there is less.
 std::string progress_line(
