@@ -6,7 +6,10 @@
 //
 // The number of a network is its batch size. PowerMethodSGD is timed after its
 // first hundred steps, when it measures every ten; `products` are those a step.
+// A row that ends with 500 is so many steps from the first on, with all that a
+// start costs.
 #include <benchmark/benchmark.h>
+#include <stepsize/optim/auto_sgd.h>
 #include <stepsize/optim/clipped_sgd.h>
 #include <stepsize/optim/power_method_sgd.h>
 #include <stepsize/optim/rollback_sgd.h>
@@ -77,6 +80,52 @@ void power_sgd(benchmark::State& state, Problem problem, HessianMethod method) {
       benchmark::Counter::kAvgIterations);
 }
 
+stepsize::AutoSGD make_auto_sgd(const Problem& problem) {
+  return stepsize::AutoSGD(
+      problem.parameters(),
+      stepsize::AutoSGDOptions().momentum(kMomentum).buffers(
+          problem.net->buffers()));
+}
+
+void auto_sgd(benchmark::State& state, Problem problem) {
+  auto sgd = make_auto_sgd(problem);
+  const auto closure = [&] { return problem.loss(); };
+  constexpr int kWarmUp = 100;
+  for (int i = 0; i < kWarmUp; ++i) sgd.step(closure);
+  const int64_t before = sgd.extra_losses();
+  for (auto _ : state) sgd.step(closure);
+  state.counters["losses"] = benchmark::Counter(
+      static_cast<double>(sgd.extra_losses() - before),
+      benchmark::Counter::kAvgIterations);
+}
+
+constexpr int kMany = 500;
+
+void torch_sgd_500(benchmark::State& state, Problem problem) {
+  torch::optim::SGD sgd(
+      problem.parameters(),
+      torch::optim::SGDOptions(kRate).momentum(kMomentum));
+  const auto closure = [&] {
+    for (auto& parameter : problem.net->parameters()) {
+      parameter.mutable_grad().reset();
+    }
+    auto loss = problem.loss();
+    loss.backward();
+    return loss;
+  };
+  for (auto _ : state) {
+    for (int i = 0; i < kMany; ++i) sgd.step(closure);
+  }
+}
+
+void auto_sgd_500(benchmark::State& state, Problem problem) {
+  const auto closure = [&] { return problem.loss(); };
+  for (auto _ : state) {
+    auto sgd = make_auto_sgd(problem);
+    for (int i = 0; i < kMany; ++i) sgd.step(closure);
+  }
+}
+
 void register_all(
     const std::string& name, Problem (*make)(int64_t), int64_t batch) {
   const auto add = [&](const char* what, auto function, auto... more) {
@@ -94,6 +143,9 @@ void register_all(
   add("RollbackSGD", rollback_sgd);
   add("PowerMethodExact", power_sgd, HessianMethod::kExact);
   add("PowerMethodOneSided", power_sgd, HessianMethod::kFiniteDifference);
+  add("AutoSGD", auto_sgd);
+  add("TorchSGD500", torch_sgd_500);
+  add("AutoSGD500", auto_sgd_500);
 }
 
 }  // namespace

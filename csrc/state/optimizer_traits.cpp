@@ -152,12 +152,7 @@ bool OptimizerOptionList::set(
 
 std::vector<std::pair<std::string, double>> OptimizerOptionList::numbers(
     const OptimizerOptions& options) const {
-  const void* const found = own(options);
-  std::vector<std::pair<std::string, double>> all;
-  for (const Entry& entry : list_.entries()) {
-    all.emplace_back(entry.field.name, as_double(entry.get(found)));
-  }
-  return all;
+  return list_.numbers(own(options));
 }
 
 void OptimizerOptionList::check(const OptimizerOptions& options) const {

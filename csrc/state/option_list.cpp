@@ -232,6 +232,18 @@ std::string FieldList::describe(const void* options) const {
   return text;
 }
 
+std::vector<std::pair<std::string, double>> FieldList::numbers(
+    const void* options) const {
+  std::vector<std::pair<std::string, double>> all;
+  for (const Entry& entry : entries_) {
+    const double number = std::visit(
+        [](auto value) { return static_cast<double>(value); },
+        entry.get(options));
+    all.emplace_back(entry.field.name, number);
+  }
+  return all;
+}
+
 void FieldList::write(
     torch::serialize::OutputArchive& archive, const void* options) const {
   for (const Entry& entry : entries_) {

@@ -4,6 +4,7 @@
 #include <ATen/Context.h>
 #include <stepsize/lr_scheduler/curvature_lr.h>
 #include <stepsize/lr_scheduler/reduce_lr_on_plateau.h>
+#include <stepsize/optim/auto_sgd.h>
 #include <stepsize/optim/clipped_adamw.h>
 #include <stepsize/optim/clipped_sgd.h>
 #include <stepsize/optim/gradient_norm_rollback.h>
@@ -94,6 +95,12 @@ std::unique_ptr<Optimizer> optimizer_of(
             OptimizerParamGroup(lists[0]), OptimizerParamGroup(lists[1])},
         PowerMethodSGDOptions());
   }
+  if (name == "AutoSGD") {
+    return std::make_unique<AutoSGD>(
+        std::vector<OptimizerParamGroup>{
+            OptimizerParamGroup(lists[0]), OptimizerParamGroup(lists[1])},
+        AutoSGDOptions());
+  }
   if (name == "RollbackSGD") {
     return made<RollbackSGD>(lists, RollbackSGDOptions(kTooFast).momentum(0.9));
   }
@@ -117,6 +124,7 @@ std::vector<TrainingRow> training_rows() {
         "ClippedSGD",
         "ClippedAdamW",
         "PowerMethodSGD",
+        "AutoSGD",
         "RollbackSGD"}) {
     rows.push_back({name, "StepLR(step_size=3)"});
   }
@@ -200,7 +208,7 @@ double TrainingRun::step() {
     value.backward();
     return value;
   };
-  if (parts.row.optimizer == "PowerMethodSGD") {
+  if (find_traits(optimizer)->wants_graph()) {
     loss = optimizer.step([&] { return parts.loss(input, target); });
   } else if (
       parts.row.optimizer == "RollbackSGD" || parts.row.optimizer == "LBFGS") {

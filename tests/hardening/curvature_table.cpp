@@ -1,12 +1,17 @@
 // The room curvature: checked when a function is called or a class is made.
 
+#include <stepsize/curvature/averaged_vector_policy.h>
 #include <stepsize/curvature/curvature_meter.h>
+#include <stepsize/curvature/edge_policy.h>
 #include <stepsize/curvature/hessian_operator.h>
 #include <stepsize/curvature/hutchinson.h>
 #include <stepsize/curvature/lanczos.h>
 #include <stepsize/curvature/linear_operator.h>
 #include <stepsize/curvature/max_stable_lr.h>
+#include <stepsize/curvature/polyak_policy.h>
 #include <stepsize/curvature/power_iteration.h>
+#include <stepsize/curvature/secant_policy.h>
+#include <stepsize/curvature/sharpness_policy.h>
 #include <stepsize/curvature/sharpness_tracker.h>
 #include <stepsize/curvature/spectral_density.h>
 
@@ -29,6 +34,147 @@ void measure_with(const SharpnessTrackerOptions& options) {
     if (tracker.due()) tracker.measure(i % 3);
     tracker.next_rate();
   }
+}
+
+template <typename Policy, typename Options>
+void make_policy(const Options& options) {
+  const Policy policy(options);
+}
+
+void add_policies(OptionTable& table) {
+  const std::vector<double> not_growth = {0, -1, kBelowOne, kNaN, -kInfinity};
+  const std::vector<double> not_rate = {0, -1, kNaN, -kInfinity};
+  const std::vector<double> not_share = {
+      -kSmallest, -1, 1, kHuge, kNaN, kInfinity, -kInfinity};
+  const std::vector<int64_t> not_interval = {
+      0, -1, INT64_MIN, int64_t{1} << 52, kMostCount};
+  const std::vector<int64_t> intervals = {1, (int64_t{1} << 52) - 1};
+  const auto edge = [](const EdgePolicyOptions& options) {
+    make_policy<EdgePolicy>(options);
+  };
+  OptionCases(table, "EdgePolicyOptions", "EdgePolicy")
+      .number(
+          "safety",
+          kNotPositive,
+          {kSmallest, kHuge},
+          [=](double v) { edge(EdgePolicyOptions().safety(v)); })
+      .count(
+          "start_measurements",
+          kNotCount,
+          {1, kMostCount},
+          [=](int64_t v) { edge(EdgePolicyOptions().start_measurements(v)); })
+      .count(
+          "max_interval",
+          not_interval,
+          intervals,
+          [=](int64_t v) { edge(EdgePolicyOptions().max_interval(v)); })
+      .number(
+          "lr_growth",
+          not_growth,
+          {1, kHuge, kInfinity},
+          [=](double v) { edge(EdgePolicyOptions().lr_growth(v)); })
+      .number(
+          "max_lr",
+          not_rate,
+          {kSmallest, kHuge, kInfinity},
+          [=](double v) { edge(EdgePolicyOptions().max_lr(v)); })
+      .number(
+          "memory",
+          not_share,
+          {0, kBelowOne},
+          [=](double v) { edge(EdgePolicyOptions().memory(v)); })
+      .number("average", not_share, {0, kBelowOne}, [=](double v) {
+        edge(EdgePolicyOptions().average(v));
+      });
+  const auto secant = [](const SecantPolicyOptions& options) {
+    make_policy<SecantPolicy>(options);
+  };
+  OptionCases(table, "SecantPolicyOptions", "SecantPolicy")
+      .number(
+          "safety",
+          kNotPositive,
+          {kSmallest, kHuge},
+          [=](double v) { secant(SecantPolicyOptions().safety(v)); })
+      .count(
+          "interval",
+          not_interval,
+          intervals,
+          [=](int64_t v) { secant(SecantPolicyOptions().interval(v)); })
+      .number("max_lr", not_rate, {kSmallest, kHuge, kInfinity}, [=](double v) {
+        secant(SecantPolicyOptions().max_lr(v));
+      });
+  const auto polyak = [](const PolyakPolicyOptions& options) {
+    make_policy<PolyakPolicy>(options);
+  };
+  OptionCases(table, "PolyakPolicyOptions", "PolyakPolicy")
+      .number(
+          "divisor",
+          kNotPositive,
+          {kSmallest, kHuge},
+          [=](double v) { polyak(PolyakPolicyOptions().divisor(v)); })
+      .number(
+          "floor",
+          {kNaN, kInfinity, -kInfinity},
+          {0, -1, kHuge},
+          [=](double v) { polyak(PolyakPolicyOptions().floor(v)); })
+      .number(
+          "lr_growth",
+          not_growth,
+          {1, kHuge, kInfinity},
+          [=](double v) { polyak(PolyakPolicyOptions().lr_growth(v)); })
+      .number("max_lr", not_rate, {kSmallest, kHuge, kInfinity}, [=](double v) {
+        polyak(PolyakPolicyOptions().max_lr(v));
+      });
+  const auto vector = [](const AveragedVectorPolicyOptions& options) {
+    make_policy<AveragedVectorPolicy>(options);
+  };
+  OptionCases(table, "AveragedVectorPolicyOptions", "AveragedVectorPolicy")
+      .number(
+          "safety",
+          kNotPositive,
+          {kSmallest, kHuge},
+          [=](double v) { vector(AveragedVectorPolicyOptions().safety(v)); })
+      .number(
+          "weight",
+          {0, -1, 1.5, kHuge, kNaN, kInfinity, -kInfinity},
+          {kSmallest, 1},
+          [=](double v) { vector(AveragedVectorPolicyOptions().weight(v)); })
+      .count(
+          "start_measurements",
+          kNotCount,
+          {1, kMostCount},
+          [=](int64_t v) {
+            vector(AveragedVectorPolicyOptions().start_measurements(v));
+          })
+      .count(
+          "interval",
+          not_interval,
+          intervals,
+          [=](int64_t v) { vector(AveragedVectorPolicyOptions().interval(v)); })
+      .number(
+          "lr_growth",
+          not_growth,
+          {1, kHuge, kInfinity},
+          [=](double v) { vector(AveragedVectorPolicyOptions().lr_growth(v)); })
+      .number("max_lr", not_rate, {kSmallest, kHuge, kInfinity}, [=](double v) {
+        vector(AveragedVectorPolicyOptions().max_lr(v));
+      });
+  const auto sharpness = [](const SharpnessPolicyOptions& options) {
+    make_policy<SharpnessPolicy>(options);
+  };
+  OptionCases(table, "SharpnessPolicyOptions", "SharpnessPolicy")
+      .count(
+          "start_products",
+          kNotCount,
+          {1, kMostCount},
+          [=](int64_t v) {
+            sharpness(SharpnessPolicyOptions().start_products(v));
+          })
+      // The tracker's knobs have rows of their own; here they bear this name.
+      .number("safety", kNotPositive, {kSmallest}, [=](double v) {
+        sharpness(SharpnessPolicyOptions().tracker(
+            SharpnessTrackerOptions().safety(v)));
+      });
 }
 
 void add_tracker(OptionTable& table) {
@@ -212,6 +358,7 @@ void difference(double epsilon) {
 OptionTable curvature_table() {
   OptionTable table;
   add_tracker(table);
+  add_policies(table);
   add_curvature_meter(table);
   add_iterations(table);
   add_samples(table);

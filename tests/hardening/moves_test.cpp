@@ -48,7 +48,7 @@ void step(Optimizer& optimizer, const torch::Tensor& w) {
   optimizer.step([&] {
     w.mutable_grad() = torch::Tensor();
     const torch::Tensor loss = (w * w * w * w).sum();
-    if constexpr (!std::is_same_v<Optimizer, PowerMethodSGD>) loss.backward();
+    if (!find_traits(optimizer)->wants_graph()) loss.backward();
     return loss;
   });
 }

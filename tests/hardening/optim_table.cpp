@@ -147,6 +147,13 @@ void add_power_method(OptionTable& table) {
   });
 }
 
+void add_auto_sgd(OptionTable& table) {
+  OptionCases(table, "AutoSGDOptions", "AutoSGD")
+      .refuses("nesterov", "true", {"nesterov", "got 0"}, [] {
+        AutoSGD({leaf({1})}, AutoSGDOptions().momentum(0).nesterov(true));
+      });
+}
+
 void add_param_groups(OptionTable& table) {
   const auto build_with = [](const ParamGroupOptions& own) {
     const torch::nn::Linear module(1, 1);
@@ -191,6 +198,7 @@ OptionTable optim_table() {
   add_nesterov<RollbackSGD, RollbackSGDOptions>(table, "RollbackSGD");
   add_param_groups(table);
   add_power_method(table);
+  add_auto_sgd(table);
   return table;
 }
 

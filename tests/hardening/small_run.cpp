@@ -100,7 +100,7 @@ SmallRun run(
     const std::string& name,
     const Options& options,
     const MakeScheduler& make_scheduler) {
-  constexpr bool kTakesGraph = std::is_same_v<Optimizer, PowerMethodSGD>;
+  const bool takes_graph = options.traits().wants_graph();
   return {name, [=](uint64_t seed) {
             Problem problem(seed);
             Optimizer optimizer(problem.parameters(), options);
@@ -109,7 +109,7 @@ SmallRun run(
             Trace trace;
             for (int step = 0; step < kSteps; ++step) {
               const torch::Tensor loss = optimizer.step([&] {
-                return kTakesGraph ? problem.loss()
+                return takes_graph ? problem.loss()
                                    : problem.loss_and_gradient();
               });
               static_cast<torch::optim::LRScheduler&>(*scheduler).step();
@@ -322,6 +322,10 @@ std::vector<SmallRun> small_runs() {
           "PowerMethodSGD",
           PowerMethodSGDOptions().momentum(0.5),
           scheduled_by<ScheduleLR>(parse("cosine 20 to 0.1 * noise 0.1"))),
+      run<AutoSGD>(
+          "AutoSGD",
+          AutoSGDOptions(),
+          scheduled_by<ScheduleLR>(parse("cosine 20 to 0.1"))),
       run<RollbackSGD>(
           "RollbackSGD",
           // Too large a rate, so that steps are taken back.

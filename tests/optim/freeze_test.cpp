@@ -1,3 +1,4 @@
+#include <stepsize/optim/auto_sgd.h>
 #include <stepsize/optim/freeze.h>
 
 #include <gmock/gmock.h>
@@ -63,20 +64,20 @@ TEST(Freeze, RefusesAPatternThatMatchesNothingAndChangesNothing) {
 // Momentum and weight decay would move what has a gradient of zeros.
 template <typename Optimizer, typename Options>
 void expect_still(Options options) {
-  constexpr bool kCallsBackward = !std::is_same_v<Optimizer, PowerMethodSGD>;
+  const bool calls_backward = !find_traits(options)->wants_graph();
   torch::manual_seed(4);
   GroupedNet net;
   options.weight_decay(0.1);
   Optimizer optimizer(net->parameters(), options);
-  for (int i = 0; i < 3; ++i) update(net, optimizer, kCallsBackward);
+  for (int i = 0; i < 3; ++i) update(net, optimizer, calls_backward);
   freeze(*net, {"body"});
   const auto frozen = net->body->weight.detach().clone();
   const auto other = net->head->weight.detach().clone();
-  for (int i = 0; i < 3; ++i) update(net, optimizer, kCallsBackward);
+  for (int i = 0; i < 3; ++i) update(net, optimizer, calls_backward);
   EXPECT_TRUE(torch::equal(net->body->weight, frozen));
   EXPECT_FALSE(torch::equal(net->head->weight, other));
   unfreeze(*net, {"body"});
-  for (int i = 0; i < 3; ++i) update(net, optimizer, kCallsBackward);
+  for (int i = 0; i < 3; ++i) update(net, optimizer, calls_backward);
   EXPECT_FALSE(torch::equal(net->body->weight, frozen));
 }
 
@@ -92,6 +93,7 @@ TEST(Freeze, KeepsEveryOptimizerFromMovingAParameter) {
   rollback.momentum(0.9);
   expect_still<RollbackSGD>(rollback);
   expect_still<PowerMethodSGD>(PowerMethodSGDOptions());
+  expect_still<AutoSGD>(AutoSGDOptions());
 }
 
 // By hand: with momentum 1/2, rate 1 and gradient 1 the buffer is 1 after the

@@ -1,3 +1,4 @@
+#include <stepsize/optim/auto_sgd.h>
 #include <stepsize/optim/optimizer_snapshot.h>
 
 #include <gtest/gtest.h>
@@ -59,6 +60,7 @@ std::vector<SnapshotRow> snapshot_table() {
           "RollbackSGD", RollbackSGDOptions(0.01).momentum(0.9)),
       snapshot_row<PowerMethodSGD>(
           "PowerMethodSGD", PowerMethodSGDOptions(0.5)),
+      snapshot_row<AutoSGD>("AutoSGD", AutoSGDOptions(0.5)),
   };
 }
 
@@ -69,8 +71,8 @@ struct SnapshotRun {
         optimizer(of.make(parameters)) {}
 
   void train(int steps) {
-    const bool graph =
-        dynamic_cast<PowerMethodSGD*>(optimizer.get()) != nullptr;
+    const auto* const traits = find_traits(*optimizer);
+    const bool graph = traits != nullptr && traits->wants_graph();
     for (int i = 0; i < steps; ++i) {
       optimizer->step([&] {
         if (!graph) optimizer->zero_grad();

@@ -1,5 +1,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <stepsize/optim/auto_sgd.h>
 #include <stepsize/optim/clipped_adamw.h>
 #include <stepsize/optim/clipped_sgd.h>
 #include <stepsize/optim/optimizer_snapshot.h>
@@ -84,6 +85,8 @@ TEST(OptimizerTraits, KnowsLibTorchsSixAndOurOwn) {
   expect(ClippedSGD(x, 0.25), "ClippedSGD", GradientUse::kDescends, kOnce);
   expect(ClippedAdamW(x), "ClippedAdamW", kScales, kOnce);
   expect(PowerMethodSGD(x), "PowerMethodSGD", GradientUse::kDescends, kOnce);
+  expect(
+      AutoSGD(x), "AutoSGD", GradientUse::kDescends, ClosureCalls::kManyTimes);
   expect(
       RollbackSGD(x, 0.25),
       "RollbackSGD",

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <stepsize/optim/auto_sgd.h>
 #include <stepsize/optim/clipped_adamw.h>
 #include <stepsize/optim/clipped_sgd.h>
 #include <stepsize/optim/power_method_sgd.h>
@@ -41,7 +42,7 @@ std::vector<double> rates_of(const std::vector<ParamGroupInfo>& groups) {
 // the rate and a decay of its own, no decay for norm and biases.
 template <typename Optimizer, typename Options>
 void expect_as_by_hand(const Options& options) {
-  constexpr bool kCallsBackward = !std::is_same_v<Optimizer, PowerMethodSGD>;
+  const bool calls_backward = !find_traits(options)->wants_graph();
   torch::manual_seed(3);
   GroupedNet built;
   torch::manual_seed(3);
@@ -80,8 +81,8 @@ void expect_as_by_hand(const Options& options) {
 
   const auto before = built->body->weight.detach().clone();
   for (int i = 0; i < 7; ++i) {
-    update(built, optimizer, kCallsBackward);
-    update(by_hand, hand_optimizer, kCallsBackward);
+    update(built, optimizer, calls_backward);
+    update(by_hand, hand_optimizer, calls_backward);
   }
   EXPECT_TRUE(same_parameters(*built, *by_hand));
   EXPECT_FALSE(torch::equal(built->body->weight, before));
@@ -111,6 +112,7 @@ TEST(ParamGroups, TrainAsThoseByHandWithOurOptimizers) {
   power.lr(0.1);
   power.weight_decay(0.1);
   expect_as_by_hand<PowerMethodSGD>(power);
+  expect_as_by_hand<AutoSGD>(AutoSGDOptions());
 }
 
 // LibTorch 2.14 takes an option that equals the default of its class for unset.

@@ -1,7 +1,13 @@
 // What the optimizers do where several ranks train one model.
 
 #include <gmock/gmock.h>
+#include <stepsize/curvature/averaged_vector_policy.h>
+#include <stepsize/curvature/edge_policy.h>
+#include <stepsize/curvature/polyak_policy.h>
+#include <stepsize/curvature/secant_policy.h>
+#include <stepsize/curvature/sharpness_policy.h>
 #include <stepsize/distributed/reduction.h>
+#include <stepsize/optim/auto_sgd.h>
 #include <stepsize/optim/clipped_adamw.h>
 #include <stepsize/optim/clipped_sgd.h>
 #include <stepsize/optim/gradient_norm_rollback.h>
@@ -132,9 +138,7 @@ std::vector<std::string> refusals(const Options& first, const Options& second) {
       optimizer.step([&] {
         problem.clear_gradients();
         auto loss = own_loss(problem, ranks);
-        if constexpr (!std::is_same_v<Optimizer, PowerMethodSGD>) {
-          loss.backward();
-        }
+        if (!find_traits(optimizer)->wants_graph()) loss.backward();
         return loss;
       });
     });
@@ -178,6 +182,73 @@ TEST(OptimizerRanks, MustHaveTheSameOptionsOfEveryKind) {
           PowerMethodSGDOptions().tracker(
               SharpnessTrackerOptions().safety(0.25))),
       "safety of group 0 is 0.25, rank 0 has 0.5");
+}
+
+// Each policy, so that every kind of measurement is averaged.
+std::vector<std::unique_ptr<StepSizePolicy>> policies() {
+  std::vector<std::unique_ptr<StepSizePolicy>> all;
+  all.push_back(std::make_unique<EdgePolicy>());
+  all.push_back(std::make_unique<SecantPolicy>());
+  all.push_back(std::make_unique<PolyakPolicy>());
+  all.push_back(std::make_unique<AveragedVectorPolicy>());
+  all.push_back(std::make_unique<SharpnessPolicy>());
+  return all;
+}
+
+TEST(OptimizerRanks, MeasureTheMeanLossForAPolicy) {
+  for (const auto& policy : policies()) {
+    SCOPED_TRACE(policy->name());
+    expect_ranks_like_one([&](const Ranks& ranks) {
+      RankProblem problem;
+      AutoSGD optimizer(problem.parameters(), AutoSGDOptions(), *policy);
+      optimizer.set_reduction(ranks);
+      RankRun run;
+      for (int i = 0; i < 30; ++i) {
+        run.losses.push_back(
+            optimizer.step([&] { return own_loss(problem, ranks); })
+                .item<double>());
+        run.losses.push_back(optimizer.current_lr());
+      }
+      run.events = 1 + optimizer.extra_losses() + optimizer.extra_gradients();
+      run.point = problem.point();
+      return run;
+    });
+  }
+}
+
+TEST(OptimizerRanks, MustHaveTheSamePolicy) {
+  const auto messages = on_ranks<std::string>(2, [](const Ranks& ranks) {
+    RankProblem problem;
+    AutoSGD optimizer(
+        problem.parameters(),
+        AutoSGDOptions(),
+        EdgePolicy(EdgePolicyOptions().safety(ranks->rank() == 0 ? 0.9 : 0.5)));
+    optimizer.set_reduction(ranks);
+    return message_of(
+        [&] { optimizer.step([&] { return own_loss(problem, ranks); }); });
+  });
+  expect_both(messages, "EdgePolicy's safety is 0.5, rank 0 has 0.9");
+}
+
+// In a measurement: the first call of the closure is the update's own.
+TEST(OptimizerRanks, AllThrowWhereAProbeOfOneDoes) {
+  const auto messages = on_ranks<std::string>(2, [](const Ranks& ranks) {
+    RankProblem problem;
+    const auto before = problem.point();
+    AutoSGD optimizer(problem.parameters());
+    optimizer.set_reduction(ranks);
+    int calls = 0;
+    const std::string message = message_of([&] {
+      optimizer.step([&] {
+        TORCH_CHECK(ranks->rank() == 0 || ++calls < 2, "no second loss");
+        return own_loss(problem, ranks);
+      });
+    });
+    EXPECT_TRUE(problem.point().equal(before));
+    return message;
+  });
+  EXPECT_THAT(messages[0], HasSubstr("rank 1"));
+  EXPECT_THAT(messages[1], HasSubstr("no second loss"));
 }
 
 // A scheduler that is another one on this rank, say.

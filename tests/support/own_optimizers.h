@@ -1,5 +1,6 @@
 #pragma once
 
+#include <stepsize/optim/auto_sgd.h>
 #include <stepsize/optim/clipped_adamw.h>
 #include <stepsize/optim/clipped_sgd.h>
 #include <stepsize/optim/lion.h>
@@ -53,6 +54,8 @@ void for_each_own_optimizer(const Visit& visit) {
       "RollbackSGD", RollbackSGDOptions(0.02).momentum(0.9), 2000, 5000});
   visit(OwnOptimizer<PowerMethodSGD, PowerMethodSGDOptions>{
       "PowerMethodSGD", PowerMethodSGDOptions().momentum(0.5)});
+  visit(OwnOptimizer<AutoSGD, AutoSGDOptions>{
+      "AutoSGD", AutoSGDOptions().momentum(0.5)});
 }
 
 }  // namespace stepsize::test

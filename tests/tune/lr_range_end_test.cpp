@@ -225,7 +225,7 @@ LRRangeTestResult with_bad_gradients(const Options& options) {
   auto w = leaf({3, 4});
   Optimizer optimizer({w}, options);
   int calls = 0;
-  const bool graph = std::is_same_v<Optimizer, PowerMethodSGD>;
+  const bool graph = options.traits().wants_graph();
   return lr_range_test(
       {w},
       optimizer,
@@ -255,6 +255,8 @@ TEST(LRRangeEnd, NoticesThatTheOptimizerSkips) {
   const auto power =
       with_bad_gradients<PowerMethodSGD>(PowerMethodSGDOptions());
   EXPECT_EQ(power.status, LRRangeStatus::kNonFinite);
+  const auto by_policy = with_bad_gradients<AutoSGD>(AutoSGDOptions());
+  EXPECT_EQ(by_policy.status, LRRangeStatus::kNonFinite);
 }
 
 TEST(LRRangeEnd, ARollbackIsADivergence) {

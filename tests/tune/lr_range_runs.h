@@ -1,5 +1,6 @@
 #pragma once
 
+#include <stepsize/optim/auto_sgd.h>
 #include <stepsize/optim/clipped_adamw.h>
 #include <stepsize/optim/clipped_sgd.h>
 #include <stepsize/optim/power_method_sgd.h>
@@ -59,6 +60,7 @@ inline std::vector<NamedOptimizer> optimizer_table() {
       named<PowerMethodSGD>(
           "PowerMethodSGD",
           PowerMethodSGDOptions().momentum(0.5).start_products(3)),
+      named<AutoSGD>("AutoSGD", AutoSGDOptions()),
   };
 }
 

@@ -26,7 +26,8 @@ class TracedRun {
   }
 
   bool returns_graph() const {
-    return dynamic_cast<PowerMethodSGD*>(optimizer.get()) != nullptr;
+    const auto* const traits = find_traits(*optimizer);
+    return traits != nullptr && traits->wants_graph();
   }
 
   torch::Tensor pass() {

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <stepsize/distributed/reduction.h>
+#include <stepsize/optim/auto_sgd.h>
 #include <stepsize/optim/clipped_sgd.h>
 #include <stepsize/optim/power_method_sgd.h>
 #include <stepsize/tune/gradient_noise_scale.h>
@@ -103,6 +104,10 @@ TEST(LRRangeRanks, GiveTheResultOfOneOnAllTheData) {
 TEST(LRRangeRanks, GiveItForAnOptimizerThatTakesTheGraph) {
   expect_the_result_of_one(
       maker_of<PowerMethodSGD>(PowerMethodSGDOptions()),
+      short_test().end_lr(1).closure(LRClosure::kReturnsGraph),
+      1e-9);
+  expect_the_result_of_one(
+      maker_of<AutoSGD>(AutoSGDOptions()),
       short_test().end_lr(1).closure(LRClosure::kReturnsGraph),
       1e-9);
 }

@@ -69,6 +69,9 @@ OptionValues option_values(const TrainOptions& options) {
   put("--weight-decay", options.weight_decay);
   put_present("--max-norm", options.max_norm);
   put_present("--safety", options.safety);
+  if (options.policy) {
+    put_text("--policy", *options.policy);
+  }
   put_text("--schedule", options.schedule);
   put("--epochs", options.epochs);
   put("--batch-size", options.batch_size);

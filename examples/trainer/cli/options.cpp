@@ -56,6 +56,17 @@ const std::map<std::string, DatasetDefaults>& dataset_defaults() {
   return defaults;
 }
 
+// Policies of power-sgd, and the shares of the limit that they take.
+constexpr char kEdge[] = "edge";
+constexpr double kEdgeSafety = 0.9;
+constexpr double kPolicySafety = 0.5;
+
+const std::vector<std::string>& policy_names() {
+  static const std::vector<std::string> policies{
+      kEdge, "sharpness", "averaged-vector", "secant", "polyak"};
+  return policies;
+}
+
 const std::map<std::string, OptimizerDefaults>& optimizer_defaults() {
   static const std::map<std::string, OptimizerDefaults> defaults{
       {"sgd", {0.1, 0.9, 5e-4, {}, {}, "linear"}},
@@ -66,7 +77,8 @@ const std::map<std::string, OptimizerDefaults>& optimizer_defaults() {
       {"clipped-adamw", {0.003, 0.9, 0.05, 5, {}, "sqrt"}},
       {"lion", {0.001, 0.9, 0.15, {}, {}, "sqrt"}},
       {"rollback-sgd", {0.1, 0.9, 5e-4, {}, {}, "linear"}},
-      {"power-sgd", {1, 0.9, 5e-4, {}, 0.5, "linear"}},
+      // The safety is that of its policy.
+      {"power-sgd", {1, 0.9, 5e-4, {}, kEdgeSafety, "linear"}},
   };
   return defaults;
 }
@@ -156,6 +168,7 @@ struct OpenOptions {
   std::optional<double> weight_decay;
   std::optional<double> max_norm;
   std::optional<double> safety;
+  std::optional<std::string> policy;
   std::optional<std::int64_t> epochs;
 };
 
@@ -222,7 +235,7 @@ void add_optimizer_options(
          "clipped-adamw: with a longest gradient; lion: steps by\n"
          "the signs of a mean of gradients; rollback-sgd: takes\n"
          "back steps that went wrong, with a lower rate;\n"
-         "power-sgd: finds the rate by measuring curvature" +
+         "power-sgd: needs no rate, it measures curvature" +
              always(options.optimizer))
       ->check(one_of(names(defaults)))
       ->type_name("NAME")
@@ -268,10 +281,20 @@ void add_optimizer_options(
          "--safety",
          open.safety,
          "Share of the largest stable rate that is taken; above 1\n"
-         "the loss grows\n" +
-             by_name(defaults, &OptimizerDefaults::safety))
+         "the loss grows\n"
+         "[power-sgd: 0.9; with another --policy than edge: 0.5]")
       ->check(number("> 0", [](double x) { return x > 0; }))
       ->type_name("X")
+      ->group("Training");
+  app.add_option(
+         "--policy",
+         open.policy,
+         "How power-sgd finds its rate: edge, from losses nearby;\n"
+         "sharpness, by the power method; averaged-vector,\n"
+         "secant, polyak\n"
+         "[power-sgd: edge]")
+      ->check(one_of(policy_names()))
+      ->type_name("NAME")
       ->group("Training");
 }
 
@@ -590,6 +613,18 @@ void fill_defaults(TrainOptions& options, const OpenOptions& open) {
       options.optimizer);
   options.safety = given_or_default(
       "--safety", open.safety, &OptimizerDefaults::safety, options.optimizer);
+  const bool measures = options.safety.has_value();
+  if (open.policy && !measures) {
+    throw CLI::ValidationError(
+        "--policy",
+        "is an option of power-sgd, and --optimizer is " + options.optimizer);
+  }
+  if (measures) {
+    options.policy = open.policy.value_or(kEdge);
+    if (options.policy != kEdge && !open.safety) {
+      options.safety = kPolicySafety;
+    }
+  }
   options.lr_scaling = open.lr_scaling.value_or(optimizer.lr_scaling);
   check_rate_and_batch(options, open);
 }

@@ -209,6 +209,7 @@ OptimizerChoice optimizer_choice(
   choice.weight_decay = options.weight_decay;
   choice.max_norm = options.max_norm;
   choice.safety = options.safety;
+  choice.policy = options.policy;
   if (options.accumulate > 1 || options.batch_schedule > 0) {
     choice.micro_batch = options.batch_size;
   }

@@ -1,7 +1,12 @@
 #include "examples/trainer/loop/trained_optimizer.h"
 
+#include <stepsize/curvature/averaged_vector_policy.h>
+#include <stepsize/curvature/edge_policy.h>
+#include <stepsize/curvature/polyak_policy.h>
+#include <stepsize/curvature/secant_policy.h>
 #include <stepsize/distributed/average.h>
 #include <stepsize/kernels/grad_norm.h>
+#include <stepsize/optim/auto_sgd.h>
 #include <stepsize/optim/clipped_adamw.h>
 #include <stepsize/optim/clipped_sgd.h>
 #include <stepsize/optim/lion.h>
@@ -264,6 +269,88 @@ class ByCurvature : public TrainedOptimizer {
   Range sharpness_;
 };
 
+// The same with a rate from a StepSizePolicy.
+class ByPolicy : public TrainedOptimizer {
+ public:
+  ByPolicy(
+      ImageModel& model,
+      std::unique_ptr<AutoSGD> optimizer,
+      const std::shared_ptr<Reduction>& ranks)
+      : TrainedOptimizer(model, /*micro_batch=*/0, ranks),
+        optimizer_(std::move(optimizer)) {
+    optimizer_->set_reduction(ranks);
+  }
+
+  optim::Optimizer& inner() override { return *optimizer_; }
+
+  void step(
+      const LossFunction& loss,
+      const LossFunction& /*loss_and_gradients*/,
+      Update& update) override {
+    update.loss = optimizer_->step(loss);
+    update.grad_norm = on_host(optimizer_->last_grad_norm());
+    update.lr = optimizer_->current_lr();
+    if (optimizer_->policy().rate() > 0) {
+      rates_.add(update.lr);
+    }
+  }
+
+  std::vector<std::string> summary() const override {
+    std::vector<std::string> lines;
+    lines.push_back(
+        rates_.empty() ? "no update has told a rate" : "rate " + rates_.text());
+    lines.push_back(
+        counted(optimizer_->extra_losses(), "loss evaluation") + " and " +
+        counted(optimizer_->extra_gradients(), "gradient") +
+        " besides those of the updates");
+    if (optimizer_->cut_steps() > 0) {
+      lines.push_back(
+          "gradient cut in " + counted(optimizer_->cut_steps(), "update"));
+    }
+    add_left_out(lines, optimizer_->skipped_steps());
+    return lines;
+  }
+
+  void save(torch::serialize::OutputArchive& archive) const override {
+    TrainedOptimizer::save(archive);
+    write_part(archive, "rates", [&](auto& part) { rates_.save(part); });
+  }
+
+  void load(torch::serialize::InputArchive& archive) override {
+    const auto rates = Range::loaded(read_part(archive, "rates"));
+    TrainedOptimizer::load(archive);
+    rates_ = rates;
+  }
+
+ private:
+  std::unique_ptr<AutoSGD> optimizer_;
+  Range rates_;
+};
+
+std::unique_ptr<StepSizePolicy> policy_of(const OptimizerChoice& choice) {
+  const double safety = *choice.safety;
+  if (choice.policy == "edge") {
+    return std::make_unique<EdgePolicy>(EdgePolicyOptions().safety(safety));
+  }
+  if (choice.policy == "averaged-vector") {
+    return std::make_unique<AveragedVectorPolicy>(
+        AveragedVectorPolicyOptions().safety(safety));
+  }
+  if (choice.policy == "secant") {
+    return std::make_unique<SecantPolicy>(SecantPolicyOptions().safety(safety));
+  }
+  if (choice.policy == "polyak") {
+    // The paper's c: its step is 1 / c of what would reach the floor.
+    return std::make_unique<PolyakPolicy>(
+        PolyakPolicyOptions().divisor(0.5 / safety));
+  }
+  TORCH_CHECK(
+      false,
+      "make_optimizer: the policy must be edge, sharpness, averaged-vector, "
+      "secant or polyak, got ",
+      choice.policy.value_or("none"));
+}
+
 void check_presence(
     const OptimizerChoice& choice,
     const char* option,
@@ -391,6 +478,17 @@ std::unique_ptr<TrainedOptimizer> make_optimizer(
             sgd_options<RollbackSGDOptions>(choice).rollback(
                 RollbackOptions().buffers(model.buffers()))),
         choice.micro_batch,
+        choice.ranks);
+  }
+  check_presence(
+      choice, "policy", choice.policy.has_value(), name == "power-sgd");
+  if (name == "power-sgd" && choice.policy != "sharpness") {
+    return std::make_unique<ByPolicy>(
+        model,
+        std::make_unique<AutoSGD>(
+            model.parameters(),
+            sgd_options<AutoSGDOptions>(choice).buffers(model.buffers()),
+            *policy_of(choice)),
         choice.ranks);
   }
   if (name == "power-sgd") {

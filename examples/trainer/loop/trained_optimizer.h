@@ -111,8 +111,10 @@ struct OptimizerChoice {
   /// Of clipped-sgd and clipped-adamw only: the longest gradient that is not
   /// clipped.
   std::optional<double> max_norm;
-  /// Of power-sgd only: share of the largest stable rate.
+  /// Of power-sgd only: share of the largest stable rate, and how the rate is
+  /// found: edge, sharpness, averaged-vector, secant or polyak.
   std::optional<double> safety;
+  std::optional<std::string> policy;
   /// Images in a full micro-batch, to measure the gradient noise scale; 0 for
   /// not. Of no use to power-sgd.
   std::int64_t micro_batch = 0;

@@ -317,7 +317,7 @@ RunPlan run_plan(
     const TrainOptions& options, double lr, const RunSchedule& run_schedule) {
   RunPlan plan{run_schedule.factor, lr, run_schedule.updates, options.max_norm};
   plan.batch_varies = options.accumulate > 1 || options.batch_schedule > 0;
-  if (options.safety) {
+  if (options.policy == "sharpness") {
     plan.stability_limit = max_stable_lr(
         /*lambda=*/1,
         options.momentum,

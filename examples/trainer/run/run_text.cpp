@@ -43,7 +43,7 @@ void describe_run(
     out << ", max norm " << *options.max_norm;
   }
   if (options.safety) {
-    out << ", safety " << *options.safety;
+    out << ", policy " << *options.policy << ", safety " << *options.safety;
   }
   out << '\n' << counted(run_schedule.updates, "update") << " of ";
   if (options.batch_schedule > 0) {

@@ -92,6 +92,8 @@ class FieldList {
   /// The first that differs, or null.
   const Entry* difference(const void* left, const void* right) const;
   std::string describe(const void* options) const;
+  std::vector<std::pair<std::string, double>> numbers(
+      const void* options) const;
   void write(
       torch::serialize::OutputArchive& archive, const void* options) const;
   void read(
@@ -276,6 +278,11 @@ class OptionList {
   /// "lr=0.1, momentum=0.9".
   std::string describe(const Options& options) const {
     return list_.describe(&options);
+  }
+  /// All of them, by name.
+  std::vector<std::pair<std::string, double>> numbers(
+      const Options& options) const {
+    return list_.numbers(&options);
   }
 
   void write(

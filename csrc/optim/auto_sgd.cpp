@@ -1,0 +1,597 @@
+#include <stepsize/optim/auto_sgd.h>
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Functions.h>
+#include <c10/core/GradMode.h>
+#include <c10/util/Exception.h>
+#include <stepsize/distributed/average.h>
+#include <stepsize/distributed/broadcast.h>
+#include <stepsize/distributed/reduction.h>
+#include <stepsize/kernels/grad_norm.h>
+#include <stepsize/kernels/sgd.h>
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/serialize/archive.h>
+
+#include <algorithm>
+#include <cmath>
+#include <exception>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "csrc/core/archive.h"
+#include "csrc/core/closures.h"
+#include "csrc/optim/common_options.h"
+#include "csrc/optim/displaced_loss.h"
+#include "csrc/optim/rank_evaluation.h"
+#include "csrc/optim/sgd_group_step.h"
+
+namespace stepsize {
+namespace {
+
+constexpr char kAutoSGD[] = "AutoSGD";
+
+// A gradient this many times as long as usual is cut to that length, and the
+// next update is measured: between measurements a spike of curvature would
+// multiply the iterate in every update.
+constexpr double kLongestGradient = 2;
+constexpr double kUsualNormDecay = 0.9;
+
+// How far rounding moves a loss, in units of its last digit: that of a mean
+// over a batch, whose terms are rounded each.
+constexpr double kLossDigits = 4;
+
+// A difference of gradients steps this share of the parameters' length.
+constexpr double kDifferenceShare = 2e-4;
+
+// The sum of products, in double precision.
+double inner(const TensorVector& a, const TensorVector& b) {
+  std::vector<at::Tensor> sums;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    if (a[i].defined() && b[i].defined()) {
+      sums.push_back(at::sum(a[i] * b[i], at::kDouble));
+    }
+  }
+  return sums.empty() ? 0.0 : at::stack(sums).sum().item<double>();
+}
+
+double epsilon_of(const at::Tensor& loss) {
+  return loss.scalar_type() == at::kDouble
+             ? std::numeric_limits<double>::epsilon()
+             : std::numeric_limits<float>::epsilon();
+}
+
+bool is_single_or_double(at::ScalarType type) {
+  return type == at::kFloat || type == at::kDouble;
+}
+
+}  // namespace
+
+AutoSGDOptions::AutoSGDOptions(double lr) : lr_(lr) {}
+
+const OptionList<AutoSGDOptions>& AutoSGDOptions::option_list() {
+  static const auto list =
+      OptionList<AutoSGDOptions>(kAutoSGD)
+          .option(STEPSIZE_OPTION(lr))
+          .not_negative()
+          .role(OptionRole::kRate)
+          .option(STEPSIZE_OPTION(momentum))
+          .share()
+          .role(OptionRole::kMomentum)
+          .option(STEPSIZE_OPTION(nesterov))
+          .role(OptionRole::kNesterov)
+          .option(STEPSIZE_OPTION(weight_decay))
+          .not_negative()
+          .role(OptionRole::kWeightDecay)
+          .option(STEPSIZE_OPTION(decoupled_weight_decay))
+          .role(OptionRole::kDecouples)
+          .rule([](const AutoSGDOptions& own, const std::string& kind) {
+            TORCH_CHECK(
+                !own.nesterov() || own.momentum() > 0,
+                kind,
+                ": nesterov wants momentum > 0, got ",
+                detail::number_text(own.momentum()));
+          });
+  return list;
+}
+
+const OptimizerTraits& AutoSGDOptions::optimizer_traits() {
+  static const OptimizerTraits traits =
+      OptimizerTraits::of<AutoSGD>(option_list())
+          .gradient(GradientUse::kDescends)
+          .sets_own_rate(true)
+          .wants_graph(true)
+          .closure_calls(ClosureCalls::kManyTimes)
+          .state({"momentum_buffer", "policy_vector"})
+          .skipped_steps(detail::skipped_by<AutoSGD>);
+  return traits;
+}
+
+AutoSGD::AutoSGD(
+    std::vector<at::Tensor> parameters,
+    const AutoSGDOptions& options,
+    const StepSizePolicy& policy)
+    : AutoSGD(
+          std::vector<torch::optim::OptimizerParamGroup>{
+              torch::optim::OptimizerParamGroup(std::move(parameters))},
+          options,
+          policy) {}
+
+AutoSGD::AutoSGD(
+    const std::vector<torch::optim::OptimizerParamGroup>& groups,
+    const AutoSGDOptions& defaults,
+    const StepSizePolicy& policy)
+    : IndexedOptimizer(std::make_unique<AutoSGDOptions>(defaults)),
+      policy_(policy.clone()) {
+  add_groups(groups);
+}
+
+const AutoSGDOptions& AutoSGD::options_of(std::size_t group) const {
+  return static_cast<const AutoSGDOptions&>(param_groups()[group].options());
+}
+
+double AutoSGD::current_lr(std::size_t group) const {
+  TORCH_CHECK(
+      group < param_groups().size(),
+      kAutoSGD,
+      ": there is no parameter group ",
+      std::to_string(group));
+  return group < lrs_.size() ? lrs_[group] : 0.0;
+}
+
+// One update's parts, all lists in the order of `parameters`.
+struct AutoSGD::Update {
+  TensorVector parameters;
+  // Group and position of each.
+  std::vector<std::pair<std::size_t, std::size_t>> places;
+  // Why this rank takes no step, to be thrown where the others hear of it.
+  std::exception_ptr refusal;
+  at::Tensor loss;
+  // Undefined where the loss does not depend on the parameter. With other
+  // ranks, the means.
+  TensorVector gradients;
+  // As it was before the closure, where the policy may call it again.
+  std::optional<detail::RandomState> random_before;
+};
+
+// The last bit may differ where processors do, and all must decide alike.
+double AutoSGD::over_ranks(double own) const {
+  return reduction() != nullptr ? reduction()->mean(own) : own;
+}
+
+// What the policy sees of an update.
+class AutoSGD::Probe : public StepProbe {
+ public:
+  Probe(AutoSGD& optimizer, Update& update, const LossClosure& closure)
+      : optimizer_(optimizer),
+        update_(update),
+        loss_(update.loss.item<double>()) {
+    if (update.random_before) {
+      nearby_.emplace(
+          closure,
+          update.parameters,
+          optimizer.options_of(0).buffers(),
+          *update.random_before);
+    }
+  }
+
+  double loss() override { return loss_; }
+  double momentum() override {
+    double most = 0;
+    for (std::size_t g = 0; g < optimizer_.param_groups().size(); ++g) {
+      most = std::max(most, optimizer_.options_of(g).momentum());
+    }
+    return most;
+  }
+  double gradient_square() override {
+    if (!square_) square_ = slope_along(gradient());
+    return *square_;
+  }
+  double slope() override {
+    if (!slope_) slope_ = slope_along(direction());
+    return *slope_;
+  }
+  ProbedCurvature gradient_curvature(double step) override {
+    return curvature_along(gradient(), gradient_square(), step);
+  }
+  ProbedCurvature update_curvature(double step) override {
+    return curvature_along(direction(), slope(), step);
+  }
+  double gradient_change(double step) override {
+    const TensorVector change =
+        difference(gradients_at(direction(), step), update_.gradients);
+    const double length = global_norm(defined(direction())).item<double>();
+    const double changed = global_norm(defined(change)).item<double>();
+    return optimizer_.over_ranks(changed / (step * length));
+  }
+  double averaged_product(double weight) override;
+
+ private:
+  static TensorVector defined(const TensorVector& tensors) {
+    TensorVector chosen;
+    for (const at::Tensor& tensor : tensors) {
+      if (tensor.defined()) chosen.push_back(tensor);
+    }
+    return chosen;
+  }
+  static TensorVector difference(const TensorVector& a, const TensorVector& b) {
+    TensorVector result(b.size());
+    for (std::size_t i = 0; i < b.size(); ++i) {
+      if (a[i].defined() && b[i].defined()) result[i] = a[i] - b[i];
+    }
+    return result;
+  }
+
+  double coupled_decay(std::size_t index) const {
+    const auto& options = optimizer_.options_of(update_.places[index].first);
+    return options.decoupled_weight_decay() ? 0.0 : options.weight_decay();
+  }
+  // The gradient with coupled decay.
+  at::Tensor decayed(std::size_t index) const {
+    const at::Tensor& gradient = update_.gradients[index];
+    const double decay = coupled_decay(index);
+    if (!gradient.defined() || decay == 0) return gradient;
+    return gradient + decay * update_.parameters[index].detach();
+  }
+
+  // A group's `lr` over the largest one: what a scheduler does to all of them
+  // changes no measurement. Without any, as if they were alike.
+  double share(std::size_t group) const {
+    double most = 0;
+    for (std::size_t g = 0; g < optimizer_.param_groups().size(); ++g) {
+      most = std::max(most, optimizer_.options_of(g).lr());
+    }
+    return most > 0 ? optimizer_.options_of(group).lr() / most : 1.0;
+  }
+
+  // The gradient, and where the update goes, each group's part times its
+  // share.
+  const TensorVector& gradient() {
+    if (gradient_.empty()) {
+      for (std::size_t i = 0; i < update_.parameters.size(); ++i) {
+        at::Tensor part = decayed(i);
+        const double own = share(update_.places[i].first);
+        gradient_.push_back(part.defined() && own != 1 ? part * own : part);
+      }
+    }
+    return gradient_;
+  }
+  const TensorVector& direction() {
+    if (direction_.empty()) {
+      for (std::size_t i = 0; i < update_.parameters.size(); ++i) {
+        direction_.push_back(direction_of(i));
+      }
+    }
+    return direction_;
+  }
+  at::Tensor direction_of(std::size_t index) {
+    const auto [group, position] = update_.places[index];
+    const auto& options = optimizer_.options_of(group);
+    const at::Tensor part = decayed(index);
+    if (!part.defined()) return part;
+    at::Tensor whole = part;
+    if (options.momentum() > 0) {
+      const at::Tensor& buffer =
+          optimizer_.group_state(group).slots[kMomentum][position];
+      if (buffer.defined()) whole = part + options.momentum() * buffer;
+      if (options.nesterov()) whole = part + options.momentum() * whole;
+    }
+    const double own = share(group);
+    return own == 1 ? whole : whole * own;
+  }
+
+  // The decayed gradient's product with a direction.
+  double slope_along(const TensorVector& direction) {
+    TensorVector own;
+    for (std::size_t i = 0; i < direction.size(); ++i) {
+      own.push_back(decayed(i));
+    }
+    return optimizer_.over_ranks(inner(own, direction));
+  }
+
+  ProbedCurvature curvature_along(
+      const TensorVector& direction, double slope, double step) {
+    // Decay adds to slope and curvature; the closure knows nothing of it.
+    double decay_slope = 0;
+    double decay_bend = 0;
+    for (std::size_t i = 0; i < direction.size(); ++i) {
+      const double decay = coupled_decay(i);
+      if (!direction[i].defined() || decay == 0) continue;
+      const at::Tensor& d = direction[i];
+      decay_slope += decay * inner({update_.parameters[i].detach()}, {d});
+      decay_bend += decay * inner({d}, {d});
+    }
+    const double there = loss_at(direction, step);
+    const double fall = step * (slope - decay_slope);
+    const double rounding = kLossDigits * epsilon_of(update_.loss) *
+                            std::max(std::abs(loss_), std::abs(there));
+    return {
+        2 * (there - loss_ + fall) / (step * step) + decay_bend,
+        2 * rounding / (step * step)};
+  }
+
+  double loss_at(const TensorVector& direction, double step) {
+    ++optimizer_.extra_losses_;
+    if (optimizer_.reduction() == nullptr) {
+      return nearby().loss(direction, step);
+    }
+    RankShare share;
+    share.numbers = {0};
+    share.failure = optimizer_.reduction()->attempt(
+        [&] { share.numbers = {nearby().loss(direction, step)}; });
+    return average({}, share, *optimizer_.reduction()).numbers[0];
+  }
+
+  TensorVector gradients_at(const TensorVector& direction, double step) {
+    ++optimizer_.extra_gradients_;
+    if (optimizer_.reduction() == nullptr) {
+      return nearby().gradients(direction, step);
+    }
+    RankShare share;
+    share.failure = optimizer_.reduction()->attempt(
+        [&] { share.tensors = nearby().gradients(direction, step); });
+    return average(update_.parameters, share, *optimizer_.reduction()).tensors;
+  }
+
+  const detail::DisplacedLoss& nearby() const {
+    TORCH_CHECK(
+        nearby_.has_value(),
+        kAutoSGD,
+        ": ",
+        optimizer_.policy_->name(),
+        " asks for a measurement in an update for which due() was false");
+    return *nearby_;
+  }
+
+  AutoSGD& optimizer_;
+  Update& update_;
+  double loss_;
+  std::optional<detail::DisplacedLoss> nearby_;
+  TensorVector gradient_;
+  TensorVector direction_;
+  std::optional<double> square_;
+  std::optional<double> slope_;
+};
+
+double AutoSGD::Probe::averaged_product(double weight) {
+  TensorVector vector;
+  TensorVector drawn;
+  // Drawn on the CPU, so that it is the same everywhere.
+  auto generator = at::detail::createCPUGenerator(0);
+  for (std::size_t i = 0; i < update_.parameters.size(); ++i) {
+    const auto [group, position] = update_.places[i];
+    at::Tensor& part = optimizer_.group_state(group).slots[kVector][position];
+    if (!part.defined() && update_.gradients[i].defined()) {
+      part = new_state(update_.parameters[i]);
+      part.copy_(
+          at::randn(part.sizes(), generator, at::TensorOptions(at::kDouble)));
+      drawn.push_back(part);
+    }
+    vector.push_back(update_.gradients[i].defined() ? part : at::Tensor());
+  }
+  if (optimizer_.reduction() != nullptr && !drawn.empty()) {
+    broadcast_state(drawn, *optimizer_.reduction());
+  }
+  const double length = global_norm(defined(vector)).item<double>();
+  const double size = global_norm(update_.parameters).item<double>();
+  if (!(length > 0)) return 0;
+  // -step: DisplacedLoss goes down a direction.
+  const double step = -kDifferenceShare * (size > 0 ? size : 1.0) / length;
+  const TensorVector change =
+      difference(gradients_at(vector, step), update_.gradients);
+  // H v / |v|
+  const double scale = 1 / (-step * length);
+  for (std::size_t i = 0; i < vector.size(); ++i) {
+    if (vector[i].defined() && change[i].defined() &&
+        !change[i].isfinite().all().item<bool>()) {
+      return std::numeric_limits<double>::quiet_NaN();
+    }
+  }
+  for (std::size_t i = 0; i < vector.size(); ++i) {
+    if (!vector[i].defined()) continue;
+    vector[i].mul_(1 - weight);
+    if (change[i].defined()) vector[i].add_(change[i], weight * scale);
+  }
+  return optimizer_.over_ranks(global_norm(defined(vector)).item<double>());
+}
+
+void AutoSGD::evaluate(Update& update, const LossClosure& closure) {
+  const auto own = [&] {
+    if (update.refusal) std::rethrow_exception(update.refusal);
+    const detail::BackwardWatch watch(update.parameters);
+    if (policy_->due()) {
+      update.random_before.emplace(detail::generators_of(update.parameters));
+    }
+    const c10::AutoGradMode enable_grad(true);
+    const at::Tensor loss = closure();
+    TORCH_CHECK(
+        loss.defined() && loss.numel() == 1 && loss.requires_grad(),
+        kAutoSGD,
+        ": the closure must return the loss as a scalar with its graph");
+    TORCH_CHECK(
+        is_single_or_double(loss.scalar_type()),
+        kAutoSGD,
+        ": the loss must be of Float or Double, got ",
+        c10::toString(loss.scalar_type()),
+        ": curvature is told from differences of losses");
+    watch.check(kAutoSGD);
+    try {
+      update.gradients = torch::autograd::grad(
+          {loss.dim() == 0 ? loss : loss.reshape({})},
+          update.parameters,
+          /*grad_outputs=*/{},
+          /*retain_graph=*/false,
+          /*create_graph=*/false,
+          /*allow_unused=*/true);
+    } catch (const std::exception& error) {
+      detail::check_graph_was_there(kAutoSGD, error, /*of_closure=*/true);
+      throw;
+    }
+    update.loss = loss.detach();
+    for (std::size_t i = 0; i < update.gradients.size(); ++i) {
+      const auto [group, position] = update.places[i];
+      check_gradient(group, position, update.gradients[i]);
+    }
+  };
+  if (reduction() == nullptr) {
+    own();
+    return;
+  }
+  RankShare share;
+  share.failure = reduction()->attempt(own);
+  share.numbers = {0};
+  share.common = detail::options_of(*this);
+  share.common.emplace_back("whether a measurement is due", policy_->due());
+  for (const auto& [name, value] : policy_->numbers()) {
+    share.common.emplace_back(policy_->name() + "'s " + name, value);
+  }
+  if (!share.failure) {
+    share.tensors = update.gradients;
+    share.numbers = {update.loss.item<double>()};
+  }
+  const RankMeans means = average(update.parameters, share, *reduction());
+  update.gradients = means.tensors;
+  update.loss = at::full_like(update.loss, means.numbers[0]);
+}
+
+at::Tensor AutoSGD::step(LossClosure closure) {
+  Update update;
+  update.refusal = detail::refusal_of(
+      [&] {
+        TORCH_CHECK(
+            closure != nullptr,
+            kAutoSGD,
+            ": step() wants a closure that returns the loss with its graph");
+        check_all_options();
+        for (std::size_t group = 0; group < param_groups().size(); ++group) {
+          for (const at::Tensor& parameter : param_groups()[group].params()) {
+            TORCH_CHECK(
+                is_single_or_double(parameter.scalar_type()),
+                kAutoSGD,
+                ": parameters must be of Float or Double, got ",
+                c10::toString(parameter.scalar_type()),
+                " in group ",
+                std::to_string(group),
+                ": a probe's step is less than half precision can hold");
+          }
+        }
+      },
+      reduction().get());
+  for (std::size_t group = 0; group < param_groups().size(); ++group) {
+    const auto& parameters = param_groups()[group].params();
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+      if (!parameters[i].requires_grad()) continue;
+      update.parameters.push_back(parameters[i]);
+      update.places.emplace_back(group, i);
+    }
+  }
+  TORCH_CHECK(
+      !update.parameters.empty(),
+      kAutoSGD,
+      ": no parameter requires a gradient");
+  evaluate(update, closure);
+  const c10::AutoGradMode no_grad(false);
+  const at::Tensor norm = global_norm(update.gradients);
+  last_norm_ = over_ranks(norm.item<double>());
+  if (!std::isfinite(last_norm_) ||
+      !std::isfinite(update.loss.item<double>())) {
+    ++skipped_;
+    return update.loss;
+  }
+  Probe probe(*this, update, closure);
+  const double rate = policy_->next_rate(probe);
+  at::Tensor scale;
+  if (usual_norm_ > 0 && last_norm_ > kLongestGradient * usual_norm_) {
+    scale = clip_coefficient(
+        at::full_like(norm, last_norm_), kLongestGradient * usual_norm_);
+    ++cut_;
+    policy_->hurry();
+  }
+  apply(update, rate, scale);
+  usual_norm_ = usual_norm_ > 0 ? kUsualNormDecay * usual_norm_ +
+                                      (1 - kUsualNormDecay) * last_norm_
+                                : last_norm_;
+  return update.loss;
+}
+
+void AutoSGD::apply(
+    const Update& update, double rate, const at::Tensor& scale) {
+  const std::size_t groups = param_groups().size();
+  std::vector<TensorVector> gradients(groups);
+  for (std::size_t group = 0; group < groups; ++group) {
+    gradients[group].resize(param_groups()[group].params().size());
+  }
+  for (std::size_t i = 0; i < update.parameters.size(); ++i) {
+    const auto [group, position] = update.places[i];
+    gradients[group][position] = update.gradients[i];
+  }
+  lrs_.assign(groups, 0.0);
+  // Nothing is known yet, and no buffer is to fill.
+  if (rate == 0) return;
+  for (std::size_t group = 0; group < groups; ++group) {
+    const auto& options = options_of(group);
+    SGDHyperparameters numbers;
+    numbers.lr = options.lr() * rate;
+    numbers.momentum = options.momentum();
+    numbers.nesterov = options.nesterov();
+    numbers.weight_decay = options.weight_decay();
+    numbers.decoupled_weight_decay = options.decoupled_weight_decay();
+    lrs_[group] = numbers.lr;
+    detail::sgd_group_step(
+        param_groups()[group].params(),
+        gradients[group],
+        group_state(group).slots[kMomentum],
+        numbers,
+        scale);
+  }
+}
+
+void AutoSGD::save_counters(torch::serialize::OutputArchive& archive) const {
+  detail::write_string(archive, "policy", policy_->name());
+  detail::write_doubles(archive, "policy_state", policy_->state());
+  detail::write_doubles(archive, "lrs", lrs_);
+  detail::write_double(archive, "last_grad_norm", last_norm_);
+  detail::write_double(archive, "usual_norm", usual_norm_);
+  detail::write_int(archive, "extra_losses", extra_losses_);
+  detail::write_int(archive, "extra_gradients", extra_gradients_);
+  detail::write_int(archive, "cut_steps", cut_);
+  detail::write_int(archive, "skipped_steps", skipped_);
+}
+
+std::function<void()> AutoSGD::read_counters(
+    torch::serialize::InputArchive& archive) {
+  const auto name = detail::read_string(archive, kAutoSGD, "policy");
+  TORCH_CHECK(
+      name == policy_->name(),
+      kAutoSGD,
+      ": the archive was written with ",
+      name,
+      ", and the policy here is ",
+      policy_->name());
+  std::shared_ptr<StepSizePolicy> policy = policy_->clone();
+  policy->restore(detail::read_doubles(archive, kAutoSGD, "policy_state"));
+  auto lrs = detail::read_doubles(archive, kAutoSGD, "lrs");
+  const auto last_norm =
+      detail::read_double(archive, kAutoSGD, "last_grad_norm");
+  const auto usual_norm = detail::read_double(archive, kAutoSGD, "usual_norm");
+  TORCH_CHECK(
+      std::isfinite(usual_norm) && usual_norm >= 0,
+      kAutoSGD,
+      ": 'usual_norm' of the archive is no norm");
+  const auto losses = detail::read_int(archive, kAutoSGD, "extra_losses");
+  const auto extra = detail::read_int(archive, kAutoSGD, "extra_gradients");
+  const auto cut = detail::read_int(archive, kAutoSGD, "cut_steps");
+  const auto skipped = detail::read_int(archive, kAutoSGD, "skipped_steps");
+  return [=] {
+    policy_ = policy->clone();
+    lrs_ = lrs;
+    last_norm_ = last_norm;
+    usual_norm_ = usual_norm;
+    extra_losses_ = losses;
+    extra_gradients_ = extra;
+    cut_ = cut;
+    skipped_ = skipped;
+  };
+}
+
+}  // namespace stepsize

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <functional>
+#include <vector>
+
+#include "csrc/state/random_state.h"
+
+namespace stepsize::detail {
+
+/// A closure's loss at points near the parameters, which leaves no trace:
+/// parameters, buffers and random state are put back bit for bit after each
+/// evaluation, also when the closure throws.
+class DisplacedLoss {
+ public:
+  /// `random`: the state that each evaluation begins with.
+  DisplacedLoss(
+      std::function<at::Tensor()> closure,
+      std::vector<at::Tensor> parameters,
+      std::vector<at::Tensor> buffers,
+      const RandomState& random);
+
+  /// The loss at w - step * direction, without a graph. An undefined part of
+  /// the direction is zero.
+  double loss(const std::vector<at::Tensor>& direction, double step) const;
+  /// The gradients there; undefined where the loss does not depend on one.
+  std::vector<at::Tensor> gradients(
+      const std::vector<at::Tensor>& direction, double step) const;
+
+ private:
+  class Displacement;
+
+  std::function<at::Tensor()> closure_;
+  std::vector<at::Tensor> parameters_;
+  std::vector<at::Tensor> buffers_;
+  const RandomState& random_;
+};
+
+}  // namespace stepsize::detail

@@ -1,0 +1,114 @@
+#pragma once
+
+#include <stepsize/state/option_list.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace stepsize {
+
+/// A second derivative of the loss along a line, told from losses.
+struct ProbedCurvature {
+  double value;
+  /// What rounding of the losses may amount to: a value below it is none.
+  double resolution;
+};
+
+/// What a StepSizePolicy may ask of the batch at hand. In an update parameters
+/// w move by -rate u; u is the gradient g, weight decay that is coupled with
+/// it, through momentum. Where groups differ in their factor `lr`, g and u below
+/// have each group's part times its share of the largest factor, and H is
+/// that of the loss with coupled decay.
+///
+/// What is asked for is computed then, and nothing else is: that is what a
+/// policy costs. With other ranks all numbers are those of the mean loss, and
+/// all must ask alike.
+class StepProbe {
+ public:
+  virtual ~StepProbe() = default;
+
+  virtual double loss() = 0;
+  /// The largest momentum of a group.
+  virtual double momentum() = 0;
+  /// g.g and g.u, for a pass over memory.
+  virtual double gradient_square() = 0;
+  virtual double slope() = 0;
+  /// g'Hg and u'Hu, from the loss at w - step g and at w - step u: one
+  /// evaluation of the loss, without a gradient. Exact where the loss is a
+  /// quadratic, at every step > 0.
+  virtual ProbedCurvature gradient_curvature(double step) = 0;
+  virtual ProbedCurvature update_curvature(double step) = 0;
+  /// |g(w) - g(w - step u)| / (step |u|), for a gradient; step > 0.
+  virtual double gradient_change(double step) = 0;
+  /// |Psi| of a vector that is kept: Psi = (1 - weight) Psi + weight H Psi /
+  /// |Psi|, a one-sided difference of gradients, for one more; in (0, 1].
+  virtual double averaged_product(double weight) = 0;
+};
+
+/// How large a step is: it looks at the update at hand and says its rate. The
+/// rule of the update itself (momentum, decay) is an optimizer's, AutoSGD's
+/// say. A pure value; of tensors it sees what StepProbe tells.
+class StepSizePolicy {
+ public:
+  virtual ~StepSizePolicy() = default;
+  virtual std::unique_ptr<StepSizePolicy> clone() const = 0;
+
+  /// "EdgePolicy".
+  virtual std::string name() const = 0;
+  /// Its options by name; the same on all ranks.
+  virtual std::vector<std::pair<std::string, double>> numbers() const = 0;
+  /// The same as text.
+  virtual std::string describe() const = 0;
+
+  /// Whether the coming update may be asked for more than loss and gradient.
+  virtual bool due() const = 0;
+  /// Asks for a measurement in the update after this one.
+  virtual void hurry() = 0;
+  /// The rate of the update at hand, finite and >= 0. 0 where nothing can be
+  /// said of it yet: no step is made then. To be called once an update, with a
+  /// loss and a gradient that are finite.
+  virtual double next_rate(StepProbe& probe) = 0;
+
+  /// The rate of the last update; 0 before the first.
+  virtual double rate() const = 0;
+  /// What the rate goes by, as a curvature: NaN before the first measurement.
+  virtual double curvature() const = 0;
+
+  /// The state, options aside. restore() throws c10::Error where it is none of
+  /// this policy's, and changes nothing then.
+  virtual std::vector<double> state() const = 0;
+  virtual void restore(const std::vector<double>& state) = 0;
+};
+
+/// The base of a policy with an Options class that has an OptionList:
+///
+///     class MyPolicy : public ListedPolicy<MyPolicy, MyPolicyOptions> {
+///       using ListedPolicy::ListedPolicy;
+///
+/// name, numbers and description come from the list. Its constructor throws
+/// c10::Error where an option is out of its range.
+template <typename Derived, typename Options>
+class ListedPolicy : public StepSizePolicy {
+ public:
+  explicit ListedPolicy(const Options& options = {}) : options_(options) {
+    Options::option_list().check(options_);
+  }
+  std::unique_ptr<StepSizePolicy> clone() const override {
+    return std::make_unique<Derived>(static_cast<const Derived&>(*this));
+  }
+  std::string name() const override { return Options::option_list().kind(); }
+  std::vector<std::pair<std::string, double>> numbers() const override {
+    return Options::option_list().numbers(options_);
+  }
+  std::string describe() const override {
+    return Options::option_list().describe(options_);
+  }
+  const Options& options() const { return options_; }
+
+ private:
+  Options options_;
+};
+
+}  // namespace stepsize
