@@ -67,18 +67,27 @@ double SharpnessTracker::first_rate() const {
 }
 
 void SharpnessTracker::measure(double sharpness) {
+  take(sharpness, /*first=*/!started());
+}
+
+void SharpnessTracker::measure_anew(double sharpness) {
+  take(sharpness, /*first=*/true);
+}
+
+void SharpnessTracker::take(double sharpness, bool first) {
   detail::check_option(
       std::isfinite(sharpness) && sharpness >= 0,
       kSharpnessTracker,
       "a measurement",
       "finite and >= 0",
       sharpness);
-  const bool first = !started();
   measurements_ =
       std::min(measurements_ + 1, CurvatureMeter::kStartMeasurements);
   if (first) {
     sharpness_ = sharpness;
     interval_ = 1;
+    cap_ = kInfinity;
+    curved_ = false;
     rate_ = first_rate();
     fresh_ = true;
   } else {

@@ -20,6 +20,7 @@
 #include <stepsize/curvature/linear_operator.h>
 #include <stepsize/curvature/max_stable_lr.h>
 #include <stepsize/curvature/power_iteration.h>
+#include <stepsize/curvature/preconditioned_operator.h>
 #include <stepsize/curvature/sharpness_tracker.h>
 #include <stepsize/curvature/spectral_density.h>
 #include <stepsize/data/endless_loader.h>
@@ -96,6 +97,7 @@
 #include <stepsize/state/optimizer_traits.h>
 #include <stepsize/state/option_list.h>
 #include <stepsize/state/options_from.h>
+#include <stepsize/state/preconditioner.h>
 #include <stepsize/tune/batch_scaling.h>
 #include <stepsize/tune/batch_size_schedule.h>
 #include <stepsize/tune/early_stopping.h>
