@@ -67,14 +67,16 @@ double SharpnessTracker::first_rate() const {
 }
 
 void SharpnessTracker::measure(double sharpness) {
-  take(sharpness, /*first=*/!started());
+  take(sharpness, /*first=*/!started(), kInfinity);
 }
 
-void SharpnessTracker::measure_anew(double sharpness) {
-  take(sharpness, /*first=*/true);
+void SharpnessTracker::measure_anew(double sharpness, double growth) {
+  detail::check_option(
+      growth >= 1, kSharpnessTracker, "growth", ">= 1", growth);
+  take(sharpness, /*first=*/true, started() ? growth * rate_ : kInfinity);
 }
 
-void SharpnessTracker::take(double sharpness, bool first) {
+void SharpnessTracker::take(double sharpness, bool first, double limit) {
   detail::check_option(
       std::isfinite(sharpness) && sharpness >= 0,
       kSharpnessTracker,
@@ -88,7 +90,7 @@ void SharpnessTracker::take(double sharpness, bool first) {
     interval_ = 1;
     cap_ = kInfinity;
     curved_ = false;
-    rate_ = first_rate();
+    rate_ = std::min(first_rate(), limit);
     fresh_ = true;
   } else {
     const bool jump = sharpness > kJump * sharpness_;

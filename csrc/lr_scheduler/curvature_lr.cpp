@@ -27,7 +27,10 @@ constexpr int64_t kMostCount = std::numeric_limits<int64_t>::max();
 constexpr int64_t kPatience = 10;
 // The first updates of a preconditioner, in which its means fill and it grows
 // by tens and hundreds: each is measured, and what was before does not count.
+// The rate must not jump: where it is too high gradients and preconditioner
+// grow, and would allow a higher one.
 constexpr int64_t kYoungSteps = 20;
+constexpr double kYoungGrowth = 1.3;
 
 const char* name_of(HessianMethod method) {
   switch (method) {
@@ -248,9 +251,9 @@ bool CurvatureLR::measure(const Loss& loss) {
     return false;
   }
   SharpnessTracker tracker = tracker_;
-  const bool first = !tracker.started() || young;
+  const bool first = !tracker.started() || (young && sharpness > 0);
   if (first) {
-    tracker.measure_anew(sharpness);
+    tracker.measure_anew(sharpness, kYoungGrowth);
   } else {
     tracker.measure(sharpness);
   }

@@ -177,7 +177,8 @@ TEST(CurvatureLRAdam, TheLimitIsWhereAdamTurnsUnstable) {
 }
 
 // What a young mean of squares says is no measure of what follows: in these
-// updates each measurement counts alone.
+// updates each measurement counts alone, and the rate follows by a factor
+// of 1.3 an update, and of 1.01 in step() as ever.
 TEST(CurvatureLRAdam, TheFirstUpdatesAreNotRemembered) {
   const auto x = leaf({1, 0.25, -0.5});
   AdamW adam(
@@ -196,6 +197,7 @@ TEST(CurvatureLRAdam, TheFirstUpdatesAreNotRemembered) {
   };
   std::vector<double> gradients;
   double last = 0;
+  double rate = kInfinity;
   for (int step = 1; step <= 22; ++step) {
     SCOPED_TRACE(step);
     x.detach().copy_(torch::tensor({1.0, 0.25, -0.5}, torch::kFloat64) * step);
@@ -208,14 +210,29 @@ TEST(CurvatureLRAdam, TheFirstUpdatesAreNotRemembered) {
     const double lambda = 10 / p_after(step, gradients);
     if (step <= 20) {
       ASSERT_NEAR(scheduler.sharpness(), lambda, 1e-5 * lambda);
-      ASSERT_NEAR(rate_in(adam), 1 / lambda, 1e-5 / lambda);
+      rate = std::min(1 / lambda, 1.3 * rate);
+      ASSERT_NEAR(rate_in(adam), rate, 1e-5 * rate);
       last = lambda;
     }
     scheduler.step();
+    rate = std::min(1 / scheduler.sharpness(), 1.01 * rate);
+    ASSERT_NEAR(rate_in(adam), rate, 1e-5 * rate);
   }
+  EXPECT_NEAR(rate, 1 / scheduler.sharpness(), 1e-5 * rate);
   // From then on it is forgotten by a hundredth a measurement.
   EXPECT_GT(scheduler.sharpness(), 0.97 * last);
   EXPECT_LT(scheduler.sharpness(), last);
+}
+
+TEST(CurvatureLRAdam, FlatGroundAmidTheFirstUpdatesIsRemembered) {
+  const auto x = leaf({1, 0.25, -0.5});
+  Adam adam(List{x}, AdamOptions(0.125));
+  CurvatureLR scheduler(adam, CurvatureLROptions().start_products(60));
+  scheduler.observe(valley(x));
+  const double lambda = scheduler.sharpness();
+  scheduler.step();
+  EXPECT_TRUE(scheduler.observe(valley(x, 0)));
+  EXPECT_NEAR(scheduler.sharpness(), 0.99 * lambda, 1e-9 * lambda);
 }
 
 TEST(CurvatureLRAdam, AnOlderOptimizerIsRememberedFromTheStart) {

@@ -69,9 +69,9 @@ class SharpnessTracker {
   /// otherwise.
   void measure(double sharpness);
   /// The same as if it were the first: what was measured before no longer
-  /// counts, nor do the rates. For what is measured on another scale than
-  /// before.
-  void measure_anew(double sharpness);
+  /// counts, as it was on another scale. Of the rates the last one does, which
+  /// grows by the factor `growth` at most; >= 1, c10::Error otherwise.
+  void measure_anew(double sharpness, double growth);
 
   /// The rate of the coming update, which is counted. Throws c10::Error before
   /// the first measurement.
@@ -95,7 +95,7 @@ class SharpnessTracker {
   void restore(const std::vector<double>& state);
 
  private:
-  void take(double sharpness, bool first);
+  void take(double sharpness, bool first, double limit);
   double target() const;
   double first_rate() const;
 
