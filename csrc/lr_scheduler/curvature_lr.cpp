@@ -25,10 +25,10 @@ constexpr char kCurvatureLR[] = "CurvatureLR";
 constexpr int64_t kMostCount = std::numeric_limits<int64_t>::max();
 // Steps without any measurement, after which a warning is due.
 constexpr int64_t kPatience = 10;
-// The first updates of a preconditioner, in which its means fill and it grows
-// by tens and hundreds: each is measured, and what was before does not count.
-// The rate must not jump: where it is too high gradients and preconditioner
-// grow, and would allow a higher one.
+// The first updates of a preconditioner (of its youngest parameter), in which
+// its means fill and it grows by tens and hundreds: each is measured, and what
+// was before does not count. The rate must not jump: where it is too high
+// gradients and preconditioner grow, and would allow a higher one.
 constexpr int64_t kYoungSteps = 20;
 constexpr double kYoungGrowth = 1.3;
 

@@ -241,8 +241,7 @@ const OptimizerTraits& check_follows_curvature(
       if (traits->preconditioner() != nullptr) break;
       reason =
           "it scales the gradient by coordinate, and its OptimizerTraits name "
-          "no "
-          "preconditioner, which the limit of its rate depends on";
+          "no preconditioner, which the limit of its rate depends on";
       break;
     case GradientUse::kTakesSigns:
       reason =

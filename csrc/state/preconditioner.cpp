@@ -84,7 +84,8 @@ PreconditionedUpdate coming_preconditioner(
       gradient = gradient.detach().to(parameter.device(), type).mul(factor);
       if (decay != 0) gradient.add_(parameter.detach().to(type), decay);
       access->read(g, i, kept);
-      coming.step = std::max(coming.step, kept.steps + 1);
+      coming.step = coming.step == 0 ? kept.steps + 1
+                                     : std::min(coming.step, kept.steps + 1);
       diagonal = traits->preconditioner()(
           {options, kept.tensors, kept.steps + 1, gradient});
       TORCH_CHECK(

@@ -475,6 +475,27 @@ TEST(CurvatureLRAdam, TakesAClassThatNamesItsPreconditioner) {
   EXPECT_NEAR(rate_in(own), 0.35, 1e-9);
 }
 
+class MeanSGD : public torch::optim::SGD {
+ public:
+  using SGD::SGD;
+};
+
+TEST(CurvatureLRAdam, AMeanOfGradientsAloneIsNoPreconditioner) {
+  using torch::optim::SGDOptions;
+  describe_optimizer(find_traits(SGDOptions(1))
+                         ->as<MeanSGD>("MeanSGD")
+                         .momentum_is_mean(true));
+  for (const auto limit :
+       {MomentumLimit::kEffectiveRate, MomentumLimit::kQuadratic}) {
+    const auto x = leaf({1, 1, 1});
+    MeanSGD sgd(List{x}, SGDOptions(1).momentum(0.9));
+    CurvatureLR scheduler(sgd, CurvatureLROptions().momentum_limit(limit));
+    scheduler.observe(valley(x));
+    const double expected = limit == MomentumLimit::kQuadratic ? 19 : 1;
+    EXPECT_NEAR(rate_in(sgd), expected / 40, 1e-9);
+  }
+}
+
 class HiddenScaler : public Optimizer {
  public:
   explicit HiddenScaler(const List& list)

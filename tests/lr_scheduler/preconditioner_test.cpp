@@ -221,6 +221,11 @@ TEST(Preconditioner, AParameterWithoutAGradientRests) {
       coming_preconditioner(adam, {vector_of({2}), torch::Tensor()});
   EXPECT_NEAR(other.diagonal[0].item<double>(), 0.5, 1e-6);
   EXPECT_EQ(other.step, 1);
+  // And that of the youngest is told.
+  const auto both =
+      coming_preconditioner(adam, {vector_of({2}), vector_of({1, 1})});
+  EXPECT_EQ(both.step, 1);
+  EXPECT_EQ(coming_preconditioner(adam, List(2)).step, 0);
 }
 
 TEST(Preconditioner, IsOfSinglePrecisionForHalfParameters) {

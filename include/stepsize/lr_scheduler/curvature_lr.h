@@ -95,8 +95,8 @@ class CurvatureLROptions {
 /// With a preconditioner (coming_preconditioner(); Cohen et al. 2022,
 /// arXiv:2207.14484) coupled decay is preconditioned too. Adam's momentum is a
 /// mean, and its effective rate the rate itself: the limit is 2 / lambda, by
-/// kQuadratic (2 + 2 m) / ((1 - m) lambda), 38 / lambda at m = 0.9. In the first
-/// twenty updates of such an optimizer P grows by tens and hundreds: each is
+/// kQuadratic (2 + 2 m) / ((1 - m) lambda), 38 / lambda at m = 0.9. In the
+/// first twenty updates of a parameter P grows by tens and hundreds: each is
 /// measured, earlier measurements do not count, and the rate grows by a factor
 /// of 1.3 an update at most.
 ///
@@ -104,7 +104,8 @@ class CurvatureLROptions {
 /// which your backward() computes again, and a product of 1.5 to 2.8 gradients;
 /// the first five take start_products products each. With a closure it takes a
 /// loss besides, by differences a gradient a product, two by central ones. The
-/// host waits for each product. One buffer as large as the parameters.
+/// host waits for each product. One buffer as large as the parameters, and four
+/// more while P is in use.
 class CurvatureLR : public StatefulLR {
  public:
   /// Throws c10::Error where an option is out of its range, for an optimizer

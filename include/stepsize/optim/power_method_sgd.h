@@ -102,8 +102,9 @@ class PowerMethodSGDOptions : public ListedOptions<PowerMethodSGDOptions> {
 /// times in one that measures.
 ///
 /// When not to use it: it is SGD, and for Adam's kin, whose limit is that of
-/// the preconditioned Hessian, there is CurvatureLR. Small batches overrate the curvature (13 times for
-/// single examples of a small network), so that the rate is low there.
+/// the preconditioned Hessian, there is CurvatureLR. Small batches overrate the
+/// curvature (13 times for single examples of a small network), so that the
+/// rate is low there.
 ///
 /// Sources: LeCun, Simard, Pearlmutter, Automatic learning rate maximization by
 /// on-line estimation of the Hessian's eigenvectors, 1993; for the share s,

@@ -40,7 +40,7 @@ struct PreconditionedUpdate {
   std::vector<at::Tensor> diagonal;
   /// The coupled weight decay over that factor.
   std::vector<double> decay;
-  /// The largest ComingUpdate::step; 0 where no parameter has a gradient.
+  /// The smallest ComingUpdate::step; 0 where no parameter has a gradient.
   int64_t step = 0;
 };
 
@@ -51,11 +51,10 @@ struct PreconditionedUpdate {
 ///   lr P^-1 (s H + decay) = lr (P / s)^-1 (H + decay / s)
 ///
 /// Adam's is (1 - beta1^t) (sqrt(v / (1 - beta2^t)) + eps), with v of after the
-/// update: Cohen et al., Adaptive gradient methods at the edge of stability,
-/// 2022 (arXiv:2207.14484). `gradients` are those of the loss, one for each
-/// parameter that requires one, by groups; undefined where a parameter has
-/// none, whose state then rests. Throws c10::Error where the optimizer's
-/// OptimizerTraits name no preconditioner, where its state cannot be read, and
+/// update (Cohen et al. 2022, arXiv:2207.14484). `gradients` are those of the
+/// loss, one for each parameter that requires one, by groups; undefined where a
+/// parameter has none, whose state then rests. Throws c10::Error where the
+/// OptimizerTraits name no preconditioner, where the state cannot be read, and
 /// where a gradient is sparse or of another shape.
 PreconditionedUpdate coming_preconditioner(
     torch::optim::Optimizer& optimizer,
