@@ -41,6 +41,12 @@ bool is_whole(const TensorVector& vector, const TensorVector& like) {
          });
 }
 
+LinearOperator made_of(
+    const HessianOperator& hessian, const FromHessian& make) {
+  if (!make) return hessian;
+  return make(hessian);
+}
+
 // A part of the vector, to be written; of the type that the state of our
 // optimizers has, which keeps it.
 at::Tensor new_part(const at::Tensor& like) {
@@ -162,25 +168,30 @@ double CurvatureMeter::measure(
 }
 
 double CurvatureMeter::measure(
-    const at::Tensor& loss, const TensorVector& parameters) {
-  return measure(hessian_operator(loss, parameters));
+    const at::Tensor& loss,
+    const TensorVector& parameters,
+    const FromHessian& make) {
+  return measure(made_of(hessian_operator(loss, parameters), make));
 }
 
 double CurvatureMeter::measure(
-    const GraphClosure& closure, const TensorVector& parameters) {
+    const GraphClosure& closure,
+    const TensorVector& parameters,
+    const FromHessian& make) {
   HessianOptions options;
   options.method(options_.method()).buffers(options_.buffers());
   const auto hessian = hessian_operator(closure, parameters, options);
-  auto result = iterate(hessian, {});
+  auto result = iterate(made_of(hessian, make), {});
   if (!std::isfinite(result.magnitude) &&
       options.method() == HessianMethod::kAutomatic &&
       hessian.method() == HessianMethod::kExact) {
     // A second derivative may be computed as 0 * infinity where the loss is
     // smooth.
     options.method(HessianMethod::kFiniteDifference)
-        .gradient(hessian.gradient());
+        .gradient(hessian.used_gradient());
     const int64_t products = result.iterations;
-    result = iterate(hessian_operator(closure, parameters, options), {});
+    result = iterate(
+        made_of(hessian_operator(closure, parameters, options), make), {});
     result.iterations += products;
   }
   return take(result);

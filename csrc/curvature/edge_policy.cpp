@@ -16,6 +16,10 @@ constexpr double kFirstShare = 1e-3;
 constexpr int kMostFirstProbes = 16;
 constexpr double kLonger = 4;
 constexpr double kShorter = 256;
+// What a cut gradient leaves of the rate, and how fast that comes back.
+constexpr double kAlarm = 0.5;
+constexpr double kRecovery = 1.02;
+constexpr double kLeastCalm = 1e-3;
 
 bool resolved(const ProbedCurvature& found) {
   return std::abs(found.value) > found.resolution;
@@ -91,6 +95,11 @@ void EdgePolicy::start(StepProbe& probe) {
   curvature_ = std::max(cliff, found > 0 ? found : 1 / step);
 }
 
+void EdgePolicy::gradient_was_cut() {
+  wait_ = 0;
+  calm_ = std::max(kAlarm * calm_, kLeastCalm);
+}
+
 bool EdgePolicy::look_along_gradient(StepProbe& probe) {
   const double root = momentum_root(probe.momentum());
   const ProbedCurvature found =
@@ -126,7 +135,7 @@ double EdgePolicy::next_rate(StepProbe& probe) {
       rate_ = std::min(
           target_ * (1 - momentum) / momentum_root(momentum),
           options().max_lr());
-      return rate_;
+      return rate();
     }
     if (look_along_gradient(probe) && look_along_update(probe)) {
       measurements_ =
@@ -141,7 +150,8 @@ double EdgePolicy::next_rate(StepProbe& probe) {
   }
   rate_ =
       std::min({target_, options().lr_growth() * rate_, options().max_lr()});
-  return rate_;
+  calm_ = std::min(kRecovery * calm_, 1.0);
+  return rate();
 }
 
 std::vector<double> EdgePolicy::state() const {
@@ -152,6 +162,7 @@ std::vector<double> EdgePolicy::state() const {
       bend_,
       target_,
       rate_,
+      calm_,
       static_cast<double>(interval_),
       static_cast<double>(wait_)};
 }
@@ -166,6 +177,7 @@ void EdgePolicy::restore(const std::vector<double>& state) {
        detail::StateNumber::kNotNegative,
        detail::StateNumber::kNotNegative,
        detail::StateNumber::kNotNegative,
+       detail::StateNumber::kNotNegative,
        detail::StateNumber::kCount,
        detail::StateNumber::kCount});
   measurements_ = static_cast<int64_t>(state[0]);
@@ -174,8 +186,9 @@ void EdgePolicy::restore(const std::vector<double>& state) {
   bend_ = state[3];
   target_ = state[4];
   rate_ = state[5];
-  interval_ = static_cast<int64_t>(state[6]);
-  wait_ = static_cast<int64_t>(state[7]);
+  calm_ = state[6];
+  interval_ = static_cast<int64_t>(state[7]);
+  wait_ = static_cast<int64_t>(state[8]);
 }
 
 }  // namespace stepsize

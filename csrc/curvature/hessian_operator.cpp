@@ -69,6 +69,7 @@ struct HessianOperator::State {
   at::Tensor loss;
   TensorVector gradients;  // with their graph, where that is kept
   TensorVector gradient;   // without
+  std::vector<bool> used;  // whether there is one
   std::optional<detail::FiniteDifference> difference;
 
   void check_unchanged() const {
@@ -92,6 +93,11 @@ struct HessianOperator::State {
         "one");
   }
 
+  void note_used(const TensorVector& given) {
+    used.clear();
+    for (const at::Tensor& part : given) used.push_back(part.defined());
+  }
+
   void fall_back(const std::string& reason) {
     method = HessianMethod::kFiniteDifference;
     fallback_reason = reason;
@@ -102,6 +108,7 @@ struct HessianOperator::State {
   void prepare() {
     if (is_difference(method)) {
       if (!options.gradient().empty()) {
+        note_used(options.gradient());
         gradient = without_graph(options.gradient(), parameters);
         // It mostly is the parameters' grad, which the user goes on writing.
         for (at::Tensor& part : gradient) part = part.clone();
@@ -127,6 +134,7 @@ struct HessianOperator::State {
   void take(const detail::Replay::Evaluation& evaluation) {
     loss = evaluation.loss;
     gradients = evaluation.gradients;
+    note_used(gradients);
     gradient = without_graph(gradients, parameters);
     if (is_difference(method)) gradients.clear();
   }
@@ -199,6 +207,14 @@ const TensorVector& HessianOperator::gradient() const {
   return state_->gradient;
 }
 
+TensorVector HessianOperator::used_gradient() const {
+  TensorVector gradient = state_->gradient;
+  for (std::size_t i = 0; i < gradient.size(); ++i) {
+    if (!state_->used[i]) gradient[i].reset();
+  }
+  return gradient;
+}
+
 HessianOperator hessian_operator(
     const GraphClosure& closure,
     const TensorVector& parameters,
@@ -251,6 +267,7 @@ HessianOperator hessian_operator(
   state->parameters = parameters;
   state->gradient = without_graph(gradients, parameters);
   state->gradients = gradients;
+  state->note_used(gradients);
   return HessianOperator(std::move(state));
 }
 

@@ -67,19 +67,30 @@ double SharpnessTracker::first_rate() const {
 }
 
 void SharpnessTracker::measure(double sharpness) {
+  take(sharpness, /*first=*/!started(), kInfinity);
+}
+
+void SharpnessTracker::measure_anew(double sharpness, double growth) {
+  detail::check_option(
+      growth >= 1, kSharpnessTracker, "growth", ">= 1", growth);
+  take(sharpness, /*first=*/true, started() ? growth * rate_ : kInfinity);
+}
+
+void SharpnessTracker::take(double sharpness, bool first, double limit) {
   detail::check_option(
       std::isfinite(sharpness) && sharpness >= 0,
       kSharpnessTracker,
       "a measurement",
       "finite and >= 0",
       sharpness);
-  const bool first = !started();
   measurements_ =
       std::min(measurements_ + 1, CurvatureMeter::kStartMeasurements);
   if (first) {
     sharpness_ = sharpness;
     interval_ = 1;
-    rate_ = first_rate();
+    cap_ = kInfinity;
+    curved_ = false;
+    rate_ = std::min(first_rate(), limit);
     fresh_ = true;
   } else {
     const bool jump = sharpness > kJump * sharpness_;

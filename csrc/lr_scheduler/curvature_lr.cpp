@@ -1,7 +1,11 @@
 #include <stepsize/lr_scheduler/curvature_lr.h>
 
+#include <ATen/ops/full_like.h>
 #include <stepsize/curvature/max_stable_lr.h>
+#include <stepsize/curvature/preconditioned_operator.h>
+#include <stepsize/state/preconditioner.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <limits>
@@ -11,6 +15,7 @@
 #include "csrc/lr_scheduler/group_writes.h"
 #include "csrc/lr_scheduler/option_text.h"
 #include "csrc/lr_scheduler/options_of_list.h"
+#include "csrc/state/optimizer_state.h"
 #include "csrc/state/optimizer_traits.h"
 
 namespace stepsize {
@@ -20,6 +25,12 @@ constexpr char kCurvatureLR[] = "CurvatureLR";
 constexpr int64_t kMostCount = std::numeric_limits<int64_t>::max();
 // Steps without any measurement, after which a warning is due.
 constexpr int64_t kPatience = 10;
+// The first updates of a preconditioner (of its youngest parameter), in which
+// its means fill and it grows by tens and hundreds: each is measured, and what
+// was before does not count. The rate must not jump: where it is too high
+// gradients and preconditioner grow, and would allow a higher one.
+constexpr int64_t kYoungSteps = 20;
+constexpr double kYoungGrowth = 1.3;
 
 const char* name_of(HessianMethod method) {
   switch (method) {
@@ -52,6 +63,45 @@ bool same_shapes(const TensorVector& a, const TensorVector& b) {
     if (!a[i].defined() || a[i].sizes() != b[i].sizes()) return false;
   }
   return true;
+}
+
+bool scales_coordinates(const OptimizerTraits& traits) {
+  return traits.gradient() == GradientUse::kScalesCoordinates;
+}
+
+// Whether a rule divides by nothing that is zero or not finite.
+bool is_usable(const PreconditionedUpdate& update) {
+  return std::all_of(
+             update.diagonal.begin(),
+             update.diagonal.end(),
+             [](const at::Tensor& part) {
+               return !part.defined() || part.gt(0)
+                                             .logical_and(part.isfinite())
+                                             .all()
+                                             .item<bool>();
+             }) &&
+         std::all_of(
+             update.decay.begin(), update.decay.end(), [](double decay) {
+               return std::isfinite(decay);
+             });
+}
+
+// What the coming update makes of the Hessian.
+LinearOperator preconditioned(
+    const HessianOperator& hessian, const PreconditionedUpdate& update) {
+  if (is_usable(update)) {
+    return preconditioned_operator(hessian, update.diagonal, update.decay);
+  }
+  // The update itself comes to no number: nor does the measurement, which is
+  // counted and made anew.
+  return function_operator(hessian.like(), [](const TensorVector& v) {
+    TensorVector product;
+    for (const at::Tensor& part : v) {
+      product.push_back(
+          at::full_like(part, std::numeric_limits<double>::quiet_NaN()));
+    }
+    return product;
+  });
 }
 
 }  // namespace
@@ -95,6 +145,10 @@ CurvatureLR::CurvatureLR(
       tracker_(options.tracker()),
       meter_(meter_of(options)) {
   check_dampening();
+  if (scales_coordinates(*find_traits(optimizer))) {
+    // That it can be read.
+    detail::state_by_parameter(kCurvatureLR, optimizer);
+  }
   if (options_.factor().is_list()) {
     detail::check_list_length(
         kCurvatureLR,
@@ -106,7 +160,8 @@ CurvatureLR::CurvatureLR(
 }
 
 void CurvatureLR::check_dampening() const {
-  const auto& traits = detail::check_descends(kCurvatureLR, optimizer());
+  const auto& traits =
+      detail::check_follows_curvature(kCurvatureLR, optimizer());
   const auto& groups = optimizer().param_groups();
   for (std::size_t i = 0; i < groups.size(); ++i) {
     const double dampening =
@@ -124,18 +179,13 @@ void CurvatureLR::check_dampening() const {
 }
 
 TensorVector CurvatureLR::trained_parameters() const {
-  TensorVector parameters;
-  for (const auto& group : optimizer().param_groups()) {
-    for (const auto& parameter : group.params()) {
-      if (parameter.requires_grad()) parameters.push_back(parameter);
-    }
-  }
-  return parameters;
+  return detail::trained_parameters(optimizer());
 }
 
 std::vector<double> CurvatureLR::lrs_at(int64_t epoch, double rate) const {
   check_dampening();
-  const auto& traits = detail::check_descends(kCurvatureLR, optimizer());
+  const auto& traits =
+      detail::check_follows_curvature(kCurvatureLR, optimizer());
   const double shape = options_.schedule()(static_cast<double>(epoch));
   const auto& groups = optimizer().param_groups();
   std::vector<double> lrs;
@@ -143,10 +193,15 @@ std::vector<double> CurvatureLR::lrs_at(int64_t epoch, double rate) const {
     const auto descent = detail::descent_numbers(traits, groups[i].options());
     // The limit with momentum over that without.
     const double widened = max_stable_lr(
-        2.0, descent.momentum, descent.nesterov, options_.momentum_limit());
-    // 2 s / (lambda + decay), written with the rate.
-    const double decayed =
-        1 + rate * descent.coupled_decay / (2 * options_.tracker().safety());
+                               2.0,
+                               descent.momentum,
+                               descent.nesterov,
+                               options_.momentum_limit()) /
+                           (descent.is_mean ? 1 - descent.momentum : 1);
+    // 2 s / (lambda + decay), written with the rate; a preconditioned lambda
+    // has the decay in it.
+    const double decay = scales_coordinates(traits) ? 0 : descent.coupled_decay;
+    const double decayed = 1 + rate * decay / (2 * options_.tracker().safety());
     const double factor = options_.factor()[static_cast<int64_t>(i)];
     lrs.push_back(shape * factor * widened * rate / decayed);
   }
@@ -172,7 +227,19 @@ bool CurvatureLR::measure(const Loss& loss) {
   if (!is_time()) return false;
   CurvatureMeter meter = meter_;
   meter.go_on_from(meter.vector(), tracker_.measurements());
-  const double sharpness = meter.measure(loss, trained_parameters());
+  const auto& traits =
+      detail::check_follows_curvature(kCurvatureLR, optimizer());
+  FromHessian make;
+  bool young = false;
+  if (scales_coordinates(traits)) {
+    make = [&](const HessianOperator& hessian) {
+      const auto update =
+          coming_preconditioner(optimizer(), hessian.used_gradient());
+      young = update.step <= kYoungSteps;
+      return preconditioned(hessian, update);
+    };
+  }
+  const double sharpness = meter.measure(loss, trained_parameters(), make);
   const int64_t products = products_ + meter.products() - meter_.products();
   // Flat ground says nothing of the curvature to come, and the user's rate is
   // as good as any.
@@ -184,8 +251,12 @@ bool CurvatureLR::measure(const Loss& loss) {
     return false;
   }
   SharpnessTracker tracker = tracker_;
-  const bool first = !tracker.started();
-  tracker.measure(sharpness);
+  const bool first = !tracker.started() || (young && sharpness > 0);
+  if (first) {
+    tracker.measure_anew(sharpness, kYoungGrowth);
+  } else {
+    tracker.measure(sharpness);
+  }
   const double rate = first ? tracker.next_rate() : tracker.rate();
   if (tracker.interval() == 1) tracker.hurry();
   auto lrs = lrs_at(last_epoch(), rate);

@@ -505,7 +505,7 @@ at::Tensor AutoSGD::step(LossClosure closure) {
     scale = clip_coefficient(
         at::full_like(norm, last_norm_), kLongestGradient * usual_norm_);
     ++cut_;
-    policy_->hurry();
+    policy_->gradient_was_cut();
   }
   apply(update, rate, scale);
   usual_norm_ = usual_norm_ > 0 ? kUsualNormDecay * usual_norm_ +

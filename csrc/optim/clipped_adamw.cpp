@@ -7,8 +7,25 @@
 
 #include "csrc/optim/common_options.h"
 #include "csrc/optim/state_tensor.h"
+#include "csrc/state/preconditioners.h"
 
 namespace stepsize {
+namespace {
+
+// As ClippedOptimizer::step() clips.
+double clip_factor(
+    const torch::optim::Optimizer& optimizer,
+    const std::vector<at::Tensor>& gradients) {
+  const auto& own = static_cast<const ClippedAdamWOptions&>(
+      optimizer.param_groups().front().options());
+  return clip_coefficient(
+             norm_in_parts(gradients, own.norm_type()), own.max_norm())
+      .prod()
+      .item<double>();
+}
+
+}  // namespace
+
 ClippedAdamWOptions::ClippedAdamWOptions(double lr) : lr_(lr) {}
 
 const OptionList<ClippedAdamWOptions>& ClippedAdamWOptions::option_list() {
@@ -43,6 +60,9 @@ const OptimizerTraits& ClippedAdamWOptions::optimizer_traits() {
   static const OptimizerTraits traits =
       OptimizerTraits::of<ClippedAdamW>(option_list())
           .gradient(GradientUse::kScalesCoordinates)
+          .preconditioner(detail::adam_preconditioner<ClippedAdamWOptions>)
+          .gradient_factor(clip_factor)
+          .momentum_is_mean(true)
           .state({"exp_avg", "exp_avg_sq", "max_exp_avg_sq"})
           .skipped_steps(detail::skipped_by<ClippedAdamW>);
   return traits;

@@ -12,6 +12,8 @@
 #include <limits>
 #include <tuple>
 
+#include "csrc/state/preconditioners.h"
+
 namespace stepsize::detail {
 namespace {
 
@@ -113,6 +115,32 @@ OptionList<LBFGSOptions> lbfgs_options() {
           });
 }
 
+// The state of each: the tensors that its row in libtorch_traits() names.
+
+at::Tensor rmsprop_preconditioner(const ComingUpdate& update) {
+  const auto& own = static_cast<const RMSpropOptions&>(update.options);
+  const at::Tensor& gradient = update.gradient;
+  at::Tensor square = running_mean(
+      kept_tensor(update, 0, gradient), own.alpha(), gradient.square());
+  if (own.centered()) {
+    const at::Tensor mean =
+        running_mean(kept_tensor(update, 2, gradient), own.alpha(), gradient);
+    square.addcmul_(mean, mean, -1);
+  }
+  return square.sqrt_().add_(own.eps());
+}
+
+// Its rate falls by itself, which belongs to what it divides by.
+at::Tensor adagrad_preconditioner(const ComingUpdate& update) {
+  const auto& own = static_cast<const AdagradOptions&>(update.options);
+  const at::Tensor sum = kept_tensor(update, 0, update.gradient);
+  at::Tensor square = update.gradient.square();
+  square = sum.defined() ? square.add_(sum)
+                         : square.add_(own.initial_accumulator_value());
+  const auto before = static_cast<double>(update.step - 1);
+  return square.sqrt_().add_(own.eps()).mul_(1 + before * own.lr_decay());
+}
+
 }  // namespace
 
 std::vector<OptimizerTraits> libtorch_traits() {
@@ -125,17 +153,23 @@ std::vector<OptimizerTraits> libtorch_traits() {
           adam_options<AdamOptions>(
               "torch::optim::Adam", OptionRole::kWeightDecay))
           .gradient(kScales)
+          .preconditioner(adam_preconditioner<AdamOptions>)
+          .momentum_is_mean(true)
           .state({"exp_avg", "exp_avg_sq", "max_exp_avg_sq"}),
       OptimizerTraits::of<AdamW>(
           adam_options<AdamWOptions>(
               "torch::optim::AdamW", OptionRole::kDecoupledWeightDecay))
           .gradient(kScales)
+          .preconditioner(adam_preconditioner<AdamWOptions>)
+          .momentum_is_mean(true)
           .state({"exp_avg", "exp_avg_sq", "max_exp_avg_sq"}),
       OptimizerTraits::of<RMSprop>(rmsprop_options())
           .gradient(kScales)
+          .preconditioner(rmsprop_preconditioner)
           .state({"square_avg", "momentum_buffer", "grad_avg"}),
       OptimizerTraits::of<Adagrad>(adagrad_options())
           .gradient(kScales)
+          .preconditioner(adagrad_preconditioner)
           .state({"sum"}),
       OptimizerTraits::of<LBFGS>(lbfgs_options())
           .gradient(GradientUse::kQuasiNewton)

@@ -349,7 +349,32 @@ void try_class(
   }
 }
 
+// Also where it derives from the class, as long as all entries are of that one.
+template <typename Class, typename State>
+void try_base(
+    const std::string& kind,
+    Optimizer& optimizer,
+    std::unique_ptr<OptimizerState>& state) {
+  if (state || dynamic_cast<Class*>(&optimizer) == nullptr) return;
+  for (const auto& entry : std::as_const(optimizer).state()) {
+    if (dynamic_cast<const State*>(entry.second.get()) == nullptr) return;
+  }
+  state = std::make_unique<FieldsState<State>>(kind, optimizer);
+}
+
 }  // namespace
+
+std::unique_ptr<OptimizerState> libtorch_state_by_parameter(
+    const std::string& kind, Optimizer& optimizer) {
+  using namespace torch::optim;
+  std::unique_ptr<OptimizerState> state;
+  try_base<SGD, SGDParamState>(kind, optimizer, state);
+  try_base<Adam, AdamParamState>(kind, optimizer, state);
+  try_base<AdamW, AdamWParamState>(kind, optimizer, state);
+  try_base<RMSprop, RMSpropParamState>(kind, optimizer, state);
+  try_base<Adagrad, AdagradParamState>(kind, optimizer, state);
+  return state;
+}
 
 std::unique_ptr<OptimizerState> libtorch_state(
     const std::string& kind, Optimizer& optimizer) {

@@ -1,6 +1,7 @@
 #include "csrc/state/optimizer_state.h"
 
 #include <c10/util/Exception.h>
+#include <c10/util/Type.h>
 #include <torch/serialize/archive.h>
 
 #include "csrc/core/tensors.h"
@@ -40,6 +41,21 @@ std::unique_ptr<OptimizerState> optimizer_state(
   }
   auto state = libtorch_state(kind, optimizer);
   if (!state) state = foreign_state(kind, optimizer);
+  return state;
+}
+
+std::unique_ptr<OptimizerState> state_by_parameter(
+    const std::string& kind, torch::optim::Optimizer& optimizer) {
+  auto* const own = dynamic_cast<StatefulOptimizer*>(&optimizer);
+  auto state = own != nullptr ? own->state_access()
+                              : libtorch_state_by_parameter(kind, optimizer);
+  TORCH_CHECK(
+      state != nullptr && state->is_by_parameter(),
+      kind,
+      ": cannot read what ",
+      c10::demangle(typeid(optimizer).name()),
+      " keeps for each parameter: derive it from IndexedOptimizer or "
+      "StatefulOptimizer, as docs/your_own_optimizer.md shows");
   return state;
 }
 

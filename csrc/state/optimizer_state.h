@@ -20,6 +20,16 @@ std::unique_ptr<OptimizerState> optimizer_state(
 std::unique_ptr<OptimizerState> libtorch_state(
     const std::string& kind, torch::optim::Optimizer& optimizer);
 
+/// A state that can be read by parameter: of a StatefulOptimizer that shows it,
+/// of LibTorch's classes and of those that derive from them and keep the same.
+/// Throws c10::Error, in the name of `kind`, for others.
+std::unique_ptr<OptimizerState> state_by_parameter(
+    const std::string& kind, torch::optim::Optimizer& optimizer);
+
+/// The part of it that knows LibTorch's classes; null for others.
+std::unique_ptr<OptimizerState> libtorch_state_by_parameter(
+    const std::string& kind, torch::optim::Optimizer& optimizer);
+
 /// The same through an optimizer's own save() and load().
 std::unique_ptr<OptimizerState> foreign_state(
     const std::string& kind, torch::optim::Optimizer& optimizer);

@@ -216,7 +216,7 @@ void assign_options(
   group.set_options(value.clone());
 }
 
-const OptimizerTraits& check_descends(
+const OptimizerTraits& check_follows_curvature(
     const char* kind, const Optimizer& optimizer) {
   const OptimizerTraits* const traits = find_traits(optimizer);
   TORCH_CHECK(
@@ -233,9 +233,10 @@ const OptimizerTraits& check_descends(
   }
   switch (traits->gradient()) {
     case GradientUse::kScalesCoordinates:
+      if (traits->preconditioner() != nullptr) break;
       reason =
-          "it scales the gradient by coordinate, and the limit of its rate is "
-          "not that of the Hessian";
+          "it scales the gradient by coordinate, and its OptimizerTraits name "
+          "no preconditioner, which the limit of its rate depends on";
       break;
     case GradientUse::kTakesSigns:
       reason =
@@ -271,6 +272,16 @@ bool descends(const Optimizer& optimizer) {
          traits->gradient() == GradientUse::kDescends;
 }
 
+std::vector<at::Tensor> trained_parameters(const Optimizer& optimizer) {
+  std::vector<at::Tensor> parameters;
+  for (const auto& group : optimizer.param_groups()) {
+    for (const at::Tensor& parameter : group.params()) {
+      if (parameter.requires_grad()) parameters.push_back(parameter);
+    }
+  }
+  return parameters;
+}
+
 DescentNumbers descent_numbers(
     const OptimizerTraits& traits, const OptimizerOptions& options) {
   const OptimizerOptionList& list = traits.options();
@@ -282,6 +293,7 @@ DescentNumbers descent_numbers(
   if (numbers.momentum != 0) {
     numbers.dampening = number(OptionRole::kDampening);
   }
+  numbers.is_mean = traits.momentum_is_mean();
   numbers.nesterov = number(OptionRole::kNesterov) != 0;
   if (number(OptionRole::kDecouples) == 0) {
     numbers.coupled_decay = number(OptionRole::kWeightDecay);

@@ -32,7 +32,7 @@ std::optional<DescentNumbers> common_descent(
   for (const auto& group : groups) {
     const auto own = descent_numbers(traits, group.options());
     if (own.momentum != first.momentum || own.nesterov != first.nesterov ||
-        own.dampening >= 1) {
+        own.entering() <= 0) {
       return std::nullopt;
     }
   }
@@ -129,7 +129,7 @@ std::optional<StabilityLimit> measured_max_stable_lr(
       if (!parameter.requires_grad()) continue;
       parameters.push_back(parameter);
       // In the long run a dampened buffer is one of smaller gradients.
-      scales.push_back(std::sqrt(ratios[g] * (1 - own.dampening)));
+      scales.push_back(std::sqrt(ratios[g] * own.entering()));
       decays.push_back(own.coupled_decay);
     }
   }

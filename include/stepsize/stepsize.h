@@ -23,6 +23,7 @@
 #include <stepsize/curvature/max_stable_lr.h>
 #include <stepsize/curvature/polyak_policy.h>
 #include <stepsize/curvature/power_iteration.h>
+#include <stepsize/curvature/preconditioned_operator.h>
 #include <stepsize/curvature/secant_policy.h>
 #include <stepsize/curvature/sharpness_policy.h>
 #include <stepsize/curvature/sharpness_tracker.h>
@@ -103,6 +104,7 @@
 #include <stepsize/state/optimizer_traits.h>
 #include <stepsize/state/option_list.h>
 #include <stepsize/state/options_from.h>
+#include <stepsize/state/preconditioner.h>
 #include <stepsize/tune/batch_scaling.h>
 #include <stepsize/tune/batch_size_schedule.h>
 #include <stepsize/tune/early_stopping.h>

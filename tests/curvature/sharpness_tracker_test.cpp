@@ -46,6 +46,27 @@ TEST(SharpnessTracker, GrowsByTheFactorAnUpdateUpToTheCap) {
   }
 }
 
+TEST(SharpnessTracker, MeasuredAnewItForgetsWhatWasBefore) {
+  SharpnessTracker tracker(Options().lr_cap(3).lr_growth(2).decay(0));
+  tracker.measure_anew(10, 1.5);
+  EXPECT_DOUBLE_EQ(tracker.next_rate(), 0.1);
+  // The rate grows by the factor, or is that of the new sharpness.
+  tracker.measure_anew(1, 1.5);
+  EXPECT_EQ(tracker.sharpness(), 1);
+  EXPECT_DOUBLE_EQ(tracker.next_rate(), 0.15);
+  tracker.measure_anew(100, 1.5);
+  EXPECT_DOUBLE_EQ(tracker.next_rate(), 0.01);
+  EXPECT_EQ(tracker.interval(), 1);
+  // The cap is three times that of the last one.
+  tracker.measure(1e-6);
+  EXPECT_DOUBLE_EQ(tracker.next_rate(), 0.02);
+  EXPECT_DOUBLE_EQ(tracker.next_rate(), 0.03);
+  EXPECT_DOUBLE_EQ(tracker.next_rate(), 0.03);
+  EXPECT_THROW(tracker.measure_anew(1, 0.5), c10::Error);
+  EXPECT_THROW(tracker.measure_anew(kNaN, 1), c10::Error);
+  EXPECT_DOUBLE_EQ(tracker.rate(), 0.03);
+}
+
 TEST(SharpnessTracker, KeepsBelowMaxLr) {
   SharpnessTracker tracker(Options().max_lr(0.01));
   tracker.measure(1);

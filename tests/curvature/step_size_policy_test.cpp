@@ -139,7 +139,7 @@ TEST(EdgePolicy, TakesItsShareOfTheEdgeInOneDimension) {
 TEST(EdgePolicy, ComesToTheSameRateFromAnyScale) {
   for (const double lambda : {1e-8, 1e-3, 1.0, 1e5, 1e12}) {
     Quadratic problem({lambda}, {3}, 0);
-    EdgePolicy policy;
+    EdgePolicy policy(EdgePolicyOptions().safety(0.9));
     EXPECT_NEAR(policy.next_rate(problem) * lambda, 1.8, 1e-9) << lambda;
   }
 }
@@ -149,7 +149,7 @@ TEST(EdgePolicy, ComesToTheSameRateFromAnyScale) {
 TEST(EdgePolicy, IsBetweenTheLimitsOfMomentum) {
   for (const double m : {0.5, 0.9, 0.99}) {
     Quadratic problem({1}, {1}, m);
-    EdgePolicy policy;
+    EdgePolicy policy(EdgePolicyOptions().safety(0.9));
     const double first = policy.next_rate(problem);
     EXPECT_NEAR(first, 1.8 * (1 - m), 1e-9) << m;
     double most = first;
@@ -167,7 +167,7 @@ TEST(EdgePolicy, DescendsQuadraticsOfAnyCondition) {
     for (const double condition : {1.0, 10.0, 1000.0}) {
       Quadratic problem({1, std::sqrt(condition), condition}, {1, -2, 0.5}, m);
       const double start = problem.loss();
-      EdgePolicy policy;
+      EdgePolicy policy(EdgePolicyOptions().safety(0.9));
       EXPECT_LT(run(policy, problem, 2000), 1e-2 * start)
           << m << ' ' << condition;
     }
@@ -190,18 +190,24 @@ TEST(EdgePolicy, MeasuresTheFirstUpdatesAndThenSeldom) {
   EXPECT_EQ(problem.gradients, 0);
 }
 
-TEST(EdgePolicy, HurriesWhereItIsAskedTo) {
-  Quadratic problem({1, 3}, {1, 1}, 0);
+TEST(EdgePolicy, CalmsDownWhereAGradientWasCut) {
+  Quadratic problem({3}, {1}, 0);
   EdgePolicy policy(EdgePolicyOptions().start_measurements(1));
-  run(policy, problem, 8);
-  while (policy.due()) problem.move(policy.next_rate(problem));
-  policy.hurry();
+  for (int i = 0; i < 8; ++i) policy.next_rate(problem);
+  while (policy.due()) policy.next_rate(problem);
+  const double rate = policy.rate();
+  policy.gradient_was_cut();
   EXPECT_TRUE(policy.due());
+  EXPECT_EQ(policy.rate(), rate / 2);
+  // And comes back by 2% an update.
+  EXPECT_NEAR(policy.next_rate(problem), 1.02 * rate / 2, 1e-9);
+  for (int i = 0; i < 40; ++i) policy.next_rate(problem);
+  EXPECT_NEAR(policy.rate(), rate, 1e-9);
 }
 
 TEST(EdgePolicy, GrowsByItsFactorAtMost) {
   Quadratic problem({1}, {1}, 0);
-  EdgePolicy policy(EdgePolicyOptions().lr_growth(1.05).memory(0).average(0));
+  EdgePolicy policy(EdgePolicyOptions().safety(0.9).lr_growth(1.05).memory(0).average(0));
   double last = policy.next_rate(problem);
   Quadratic flat({0.001}, {1}, 0);
   for (int i = 0; i < 30; ++i) {
@@ -232,7 +238,7 @@ TEST(EdgePolicy, ASharperCurvatureCountsAtOnceAndAFlatterOneSlowly) {
 
 TEST(EdgePolicy, KeepsItsCurvatureWhereRoundingHidesAnother) {
   Quadratic problem({2}, {1}, 0);
-  EdgePolicy policy;
+  EdgePolicy policy(EdgePolicyOptions().safety(0.9));
   const double rate = policy.next_rate(problem);
   Quadratic blurred({100}, {1}, 0);
   blurred.resolution = 1e9;
@@ -242,7 +248,7 @@ TEST(EdgePolicy, KeepsItsCurvatureWhereRoundingHidesAnother) {
 
 TEST(EdgePolicy, HalvesTheRateAtACliffAndLooksAgain) {
   Quadratic problem({1}, {1}, 0);
-  EdgePolicy policy;
+  EdgePolicy policy(EdgePolicyOptions().safety(0.9));
   const double rate = policy.next_rate(problem);
   problem.cliff = rate / 20;
   EXPECT_NEAR(policy.next_rate(problem), rate / 2, 1e-12);
@@ -253,14 +259,14 @@ TEST(EdgePolicy, HalvesTheRateAtACliffAndLooksAgain) {
 TEST(EdgePolicy, TheFirstStepEndsBeforeACliff) {
   Quadratic problem({1e-9}, {1e9}, 0);
   problem.cliff = 1;
-  EdgePolicy policy;
+  EdgePolicy policy(EdgePolicyOptions().safety(0.9));
   EXPECT_LE(policy.next_rate(problem), 1);
   EXPECT_GT(policy.rate(), 1e-4);
 }
 
 TEST(EdgePolicy, ALineHasAFiniteRate) {
   Quadratic problem({0}, {1}, 0);
-  EdgePolicy policy;
+  EdgePolicy policy(EdgePolicyOptions().safety(0.9));
   // No gradient: nothing is known.
   EXPECT_EQ(policy.next_rate(problem), 0);
   EXPECT_TRUE(policy.due());

@@ -8,9 +8,11 @@
 #include <stepsize/curvature/lanczos.h>
 #include <stepsize/curvature/max_stable_lr.h>
 #include <stepsize/curvature/power_iteration.h>
+#include <stepsize/curvature/preconditioned_operator.h>
 #include <stepsize/curvature/spectral_density.h>
 #include <stepsize/report/line_plot.h>
 #include <stepsize/report/svg.h>
+#include <stepsize/state/preconditioner.h>
 #include <torch/torch.h>
 
 #include <cstddef>
@@ -114,6 +116,19 @@ TEST(CurvatureCode, IsTrue) {
     EXPECT_NEAR(meter.sharpness(), top.magnitude, 0.05 * top.magnitude);
     Checkpoint checkpoint;
     checkpoint.state("meter", meter);
+  }
+  {
+    const auto& next_loss = loss;
+    torch::optim::Adam adam(model->parameters());
+    CurvatureMeter meter;
+    meter.measure(
+        next_loss(), model->parameters(), [&](const HessianOperator& h) {
+          auto update = coming_preconditioner(adam, h.used_gradient());
+          return preconditioned_operator(h, update.diagonal, update.decay);
+        });
+    double adam_limit =
+        max_stable_lr(meter.sharpness(), /*momentum=*/0.9) / (1 - 0.9);
+    EXPECT_NEAR(adam_limit, 38 / meter.sharpness(), 1e-9 * adam_limit);
   }
   {
     auto result = lanczos(hessian, LanczosOptions().k(5));

@@ -21,6 +21,8 @@ const Reasons& free_types() {
       {"at::Generator", kData},
       {"std::vector<at::Generator>", kData},
       {"Count", kData},
+      {"GradientFactor", kData},
+      {"Preconditioner", kData},
       {"TensorVector", kData},
       {"EvaluationClosure", kData},
       {"LRProgress", kData},

@@ -58,7 +58,7 @@ const std::map<std::string, DatasetDefaults>& dataset_defaults() {
 
 // Policies of power-sgd, and the shares of the limit that they take.
 constexpr char kEdge[] = "edge";
-constexpr double kEdgeSafety = 0.9;
+constexpr double kEdgeSafety = 1;
 constexpr double kPolicySafety = 0.5;
 
 const std::vector<std::string>& policy_names() {
@@ -282,7 +282,7 @@ void add_optimizer_options(
          open.safety,
          "Share of the largest stable rate that is taken; above 1\n"
          "the loss grows\n"
-         "[power-sgd: 0.9; with another --policy than edge: 0.5]")
+         "[power-sgd: 1; with another --policy than edge: 0.5]")
       ->check(number("> 0", [](double x) { return x > 0; }))
       ->type_name("X")
       ->group("Training");

@@ -44,6 +44,9 @@ struct MeterAgreement {
   std::function<void(const TensorVector& parts)> parts;
 };
 
+/// What CurvatureMeter measures in place of the Hessian, made of it.
+using FromHessian = std::function<LinearOperator(const HessianOperator&)>;
+
 /// The sharpness of a loss along a run, and nothing else: it controls no rate.
 /// The power method runs along with training, from the vector of last time,
 ///
@@ -73,10 +76,17 @@ class CurvatureMeter {
   /// that and a zero, which tells no direction, leave a vector that is there as
   /// it was.
   /// Throws what hessian_operator() and its products throw; nothing has changed
-  /// then.
-  double measure(const GraphClosure& closure, const TensorVector& parameters);
+  /// then. With `make` it measures what that makes of the Hessian, such as a
+  /// preconditioned_operator(), of as many tensors of the same shapes.
+  double measure(
+      const GraphClosure& closure,
+      const TensorVector& parameters,
+      const FromHessian& make = nullptr);
   /// The same of a loss with its graph, which is kept; products are exact.
-  double measure(const at::Tensor& loss, const TensorVector& parameters);
+  double measure(
+      const at::Tensor& loss,
+      const TensorVector& parameters,
+      const FromHessian& make = nullptr);
   /// The same of any operator: a mean over micro-batches, Gauss-Newton.
   double measure(const LinearOperator& op, const MeterAgreement& agree = {});
 

@@ -13,8 +13,8 @@ namespace stepsize {
 /// Options of EdgePolicy.
 class EdgePolicyOptions {
  public:
-  /// The share s of the edge; > 0 and finite. At 1 a step gains nothing.
-  TORCH_ARG(double, safety) = 0.9;
+  /// The share s of the edge; > 0 and finite. Beyond 1 a loss may grow.
+  TORCH_ARG(double, safety) = 1.0;
   /// The first updates are all measured, so many; >= 1.
   TORCH_ARG(int64_t, start_measurements) = 10;
   /// Updates between two measurements at most; >= 1. They start at 1 and
@@ -47,8 +47,10 @@ class EdgePolicyOptions {
 /// rate, (2 - 2 m) / lambda, along the gradient of the batch, whose curvature
 /// is the larger the smaller the batch.
 ///
-/// Where rounding hides a curvature the last one stays. A loss that is not
-/// finite at a point halves the rate, and the next update is measured.
+/// A gradient that was cut halves the rate, which comes back by 2% an update,
+/// and the next update is measured: with small batches, whose gradients differ,
+/// the rate so stays below the edge. A loss that is not finite at a point
+/// halves it too. Where rounding hides a curvature the last one stays.
 ///
 /// Source of the first bound: Roulet et al., Stepping on the edge: curvature
 /// aware learning rate tuners, 2024 (CDAT).
@@ -57,9 +59,9 @@ class EdgePolicy : public ListedPolicy<EdgePolicy, EdgePolicyOptions> {
   using ListedPolicy::ListedPolicy;
 
   bool due() const override { return wait_ == 0; }
-  void hurry() override { wait_ = 0; }
+  void gradient_was_cut() override;
   double next_rate(StepProbe& probe) override;
-  double rate() const override { return rate_; }
+  double rate() const override { return calm_ * rate_; }
   double curvature() const override;
   std::vector<double> state() const override;
   void restore(const std::vector<double>& state) override;
@@ -80,6 +82,8 @@ class EdgePolicy : public ListedPolicy<EdgePolicy, EdgePolicyOptions> {
   // What the rate grows towards.
   double target_ = 0;
   double rate_ = 0;
+  // In (0, 1]: what cut gradients have left of the rate.
+  double calm_ = 1;
   int64_t interval_ = 1;
   // Updates before the one that is measured.
   int64_t wait_ = 0;

@@ -93,6 +93,9 @@ class HessianOperator : public LinearOperator {
   at::Tensor loss() const;
   /// The gradient of the loss, without a graph; zeros for unused parameters.
   const TensorVector& gradient() const;
+  /// The same, undefined for unused parameters: as an optimizer sees it that
+  /// leaves those alone.
+  TensorVector used_gradient() const;
   /// Why kAutomatic took a difference: what the double backward threw. Empty
   /// where it did not.
   const std::string& fallback_reason() const;

@@ -41,7 +41,7 @@ class PolyakPolicy : public ListedPolicy<PolyakPolicy, PolyakPolicyOptions> {
   using ListedPolicy::ListedPolicy;
 
   bool due() const override { return false; }
-  void hurry() override {}
+  void gradient_was_cut() override {}
   double next_rate(StepProbe& probe) override;
   double rate() const override { return rate_; }
   /// 2 / rate without momentum: the curvature whose limit the rate would be.

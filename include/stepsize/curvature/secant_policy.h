@@ -42,7 +42,7 @@ class SecantPolicy : public ListedPolicy<SecantPolicy, SecantPolicyOptions> {
   using ListedPolicy::ListedPolicy;
 
   bool due() const override { return wait_ == 0; }
-  void hurry() override { wait_ = 0; }
+  void gradient_was_cut() override { wait_ = 0; }
   double next_rate(StepProbe& probe) override;
   double rate() const override { return rate_; }
   double curvature() const override;

@@ -35,7 +35,7 @@ class SharpnessPolicy
       : ListedPolicy(options), tracker_(options.tracker()) {}
 
   bool due() const override { return tracker_.due(); }
-  void hurry() override { tracker_.hurry(); }
+  void gradient_was_cut() override { tracker_.hurry(); }
   double next_rate(StepProbe& probe) override;
   double rate() const override { return rate_; }
   double curvature() const override { return tracker_.sharpness(); }

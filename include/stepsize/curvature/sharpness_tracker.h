@@ -68,6 +68,10 @@ class SharpnessTracker {
   /// Takes a measurement in, |Hv| of a unit v; finite and >= 0, c10::Error
   /// otherwise.
   void measure(double sharpness);
+  /// The same as if it were the first: what was measured before no longer
+  /// counts, as it was on another scale. Of the rates the last one does, which
+  /// grows by the factor `growth` at most; >= 1, c10::Error otherwise.
+  void measure_anew(double sharpness, double growth);
 
   /// The rate of the coming update, which is counted. Throws c10::Error before
   /// the first measurement.
@@ -91,6 +95,7 @@ class SharpnessTracker {
   void restore(const std::vector<double>& state);
 
  private:
+  void take(double sharpness, bool first, double limit);
   double target() const;
   double first_rate() const;
 

@@ -64,8 +64,9 @@ class StepSizePolicy {
 
   /// Whether the coming update may be asked for more than loss and gradient.
   virtual bool due() const = 0;
-  /// Asks for a measurement in the update after this one.
-  virtual void hurry() = 0;
+  /// Told after an update whose gradient was far too long and has been cut: the
+  /// rate may be too large.
+  virtual void gradient_was_cut() = 0;
   /// The rate of the update at hand, finite and >= 0. 0 where nothing can be
   /// said of it yet: no step is made then. To be called once an update, with a
   /// loss and a gradient that are finite.

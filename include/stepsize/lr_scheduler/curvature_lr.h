@@ -49,10 +49,12 @@ class CurvatureLROptions {
   detail::NamedOptions options() const;
 };
 
-/// Measures the rate of any optimizer that descends along the gradient, as
-/// PowerMethodSGD measures its own:
+/// Measures the rate of an optimizer that descends along the gradient, as
+/// PowerMethodSGD measures its own, or along one that it scales by coordinate:
 ///
 ///   rate = 2 s / lambda,        lambda = |H v|, v = H v / |H v| of last time
+///
+/// with P^-1/2 H P^-1/2 in place of H where the optimizer divides by P.
 ///
 ///     CurvatureLR scheduler(optimizer);
 ///     for (...) {
@@ -84,21 +86,32 @@ class CurvatureLROptions {
 /// lambda. Both are read anew each time. Momentum with dampening is refused.
 ///
 /// Optimizers take part whose OptimizerTraits say that they descend along the
-/// gradient: torch::optim::SGD, ClippedSGD, RollbackSGD, and yours where you
-/// have described it. All others are refused. For Adam's kin the limit is that
-/// of the preconditioned Hessian and not of this one. When not to use it:
-/// beside a scheduler that writes rates as well; give that as `schedule`.
+/// gradient (torch::optim::SGD, ClippedSGD, RollbackSGD) or name a
+/// preconditioner (torch::optim::Adam, AdamW, RMSprop, Adagrad, ClippedAdamW),
+/// and yours where you have described it. All others are refused. When not to
+/// use it: beside a scheduler that writes rates as well; give that as
+/// `schedule`.
+///
+/// With a preconditioner (coming_preconditioner(); Cohen et al. 2022,
+/// arXiv:2207.14484) coupled decay is preconditioned too. Adam's momentum is a
+/// mean, and its effective rate the rate itself: the limit is 2 / lambda, by
+/// kQuadratic (2 + 2 m) / ((1 - m) lambda), 38 / lambda at m = 0.9. In the
+/// first twenty updates of a parameter P grows by tens and hundreds: each is
+/// measured, earlier measurements do not count, and the rate grows by a factor
+/// of 1.3 an update at most.
 ///
 /// Cost: with a loss, a measurement takes a gradient that keeps its graph,
 /// which your backward() computes again, and a product of 1.5 to 2.8 gradients;
 /// the first five take start_products products each. With a closure it takes a
 /// loss besides, by differences a gradient a product, two by central ones. The
-/// host waits for each product. One buffer as large as the parameters.
+/// host waits for each product. One buffer as large as the parameters, and four
+/// more while P is in use.
 class CurvatureLR : public StatefulLR {
  public:
   /// Throws c10::Error where an option is out of its range, for an optimizer
-  /// that is no descent along the gradient or measures for itself, for one of
-  /// which nothing is known, a subclass of SGD say, and for momentum with
+  /// whose limit no Hessian tells or that measures for itself, for one of
+  /// which nothing is known, a subclass of SGD say, or whose state cannot be
+  /// read where its preconditioner needs that, and for momentum with
   /// dampening, which step() and observe() refuse as well: the
   /// first gradient is not dampened, and one rate cannot suit both.
   explicit CurvatureLR(

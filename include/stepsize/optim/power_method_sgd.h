@@ -101,9 +101,10 @@ class PowerMethodSGDOptions : public ListedOptions<PowerMethodSGDOptions> {
 /// and loss, once more where the closure has written to gradients, and four
 /// times in one that measures.
 ///
-/// When not to use it: for Adam's kin, whose limit is that of the
-/// preconditioned Hessian. Small batches overrate the curvature (13 times for
-/// single examples of a small network), so that the rate is low there.
+/// When not to use it: it is SGD, and for Adam's kin, whose limit is that of
+/// the preconditioned Hessian, there is CurvatureLR. Small batches overrate the
+/// curvature (13 times for single examples of a small network), so that the
+/// rate is low there.
 ///
 /// Sources: LeCun, Simard, Pearlmutter, Automatic learning rate maximization by
 /// on-line estimation of the Hessian's eigenvectors, 1993; for the share s,

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <stepsize/state/option_list.h>
+#include <stepsize/state/preconditioner.h>
 #include <torch/arg.h>
 #include <torch/optim/optimizer.h>
 
@@ -127,6 +128,13 @@ class OptimizerTraits {
   const OptimizerOptionList& options() const { return options_; }
 
   TORCH_ARG(GradientUse, gradient) = GradientUse::kUnknown;
+  /// Where it scales coordinates: by what, and by what factor the gradient
+  /// comes. Null: unknown; 1.
+  TORCH_ARG(Preconditioner, preconditioner);
+  TORCH_ARG(GradientFactor, gradient_factor);
+  /// The gradient enters its momentum m with 1 - m, as Adam's does, and not
+  /// whole, as SGD's.
+  TORCH_ARG(bool, momentum_is_mean) = false;
   /// Its lr is a factor of a rate that it finds itself.
   TORCH_ARG(bool, sets_own_rate) = false;
   /// Its closure returns a loss with its graph, and calls no backward().
