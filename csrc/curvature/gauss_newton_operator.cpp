@@ -52,8 +52,7 @@ LinearOperator gauss_newton_operator(
   const at::Tensor leaf = z.detach().requires_grad_();
   const at::Tensor value = loss(leaf);
   detail::check_loss(kGaussNewtonOperator, value);
-  const TensorVector slope =
-      detail::gradients_of(
+  const TensorVector slope = detail::gradients_of(
       kGaussNewtonOperator, value, {leaf}, /*create_graph=*/true);
 
   // Linear in u: the values of u are never read.

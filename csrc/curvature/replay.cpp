@@ -91,14 +91,16 @@ Replay::Evaluation Replay::evaluate(Graph graph) const {
   bool create_graph = graph != Graph::kNone;
   if (graph == Graph::kTried) {
     try {
-      evaluation.gradients = gradients_of(kHessianOperator, loss, parameters_, true);
+      evaluation.gradients =
+          gradients_of(kHessianOperator, loss, parameters_, true);
       return evaluation;
     } catch (const std::exception&) {
       create_graph = false;
     }
   }
   try {
-    evaluation.gradients = gradients_of(kHessianOperator, loss, parameters_, create_graph);
+    evaluation.gradients =
+        gradients_of(kHessianOperator, loss, parameters_, create_graph);
   } catch (const std::exception& error) {
     check_graph_was_there(kHessianOperator, error, /*of_closure=*/true);
     throw;

@@ -288,8 +288,10 @@ TEST(LargestEigenvalue, HasTheMagnitudeOfTheProductWithItsVector) {
     for (const int64_t iterations : {1, 2, 5, 40}) {
       const auto result = largest_eigenvalue(
           op,
-          precise().tolerance(0).max_iterations(iterations).generator(
-              seeded(1)));
+          precise()
+              .tolerance(0)
+              .max_iterations(iterations)
+              .generator(seeded(1)));
       EXPECT_GE(result.magnitude, std::abs(result.value));
       // |Av|^2 = (v'Av)^2 + |Av - (v'Av) v|^2 for v of length 1.
       EXPECT_NEAR(

@@ -48,7 +48,9 @@ struct Table {
   at::Tensor chosen = torch::tensor({1, 2, 2});
 };
 
-HessianOptions with_method(Method method) { return HessianOptions().method(method); }
+HessianOptions with_method(Method method) {
+  return HessianOptions().method(method);
+}
 
 at::Tensor times_ones(const LinearOperator& op) {
   const at::Tensor product =
@@ -67,13 +69,14 @@ TEST(SparseGradient, OfSquaresHasTheCurvatureOfTheRowsThatAreUsed) {
   const at::Tensor expected = twice_a_row({0, 2, 4, 0});
   const auto loss = [&] { return problem.squares(); };
   for (const Method method : kMethods) {
-    const auto op = hessian_operator(loss, {problem.table}, with_method(method));
+    const auto op =
+        hessian_operator(loss, {problem.table}, with_method(method));
     EXPECT_LT(relative_error(times_ones(op), expected), 1e-6);
     EXPECT_EQ(op.gradient()[0].layout(), at::kStrided);
     EXPECT_FALSE(problem.table.grad().defined());
   }
-  EXPECT_TRUE(times_ones(hessian_operator(loss(), {problem.table}))
-                  .allclose(expected));
+  EXPECT_TRUE(
+      times_ones(hessian_operator(loss(), {problem.table})).allclose(expected));
 }
 
 TEST(SparseGradient, HasItsOwnCurvatureAtEachPlace) {
@@ -85,8 +88,7 @@ TEST(SparseGradient, HasItsOwnCurvatureAtEachPlace) {
     const auto op = hessian_operator(
         [&] { return problem.cubes(); }, {problem.table}, with_method(method));
     EXPECT_LT(relative_error(times_ones(op), expected), 1e-6);
-    EXPECT_LT(
-        relative_error(dense(op).diag().view({4, 2}), expected), 1e-6);
+    EXPECT_LT(relative_error(dense(op).diag().view({4, 2}), expected), 1e-6);
   }
   const auto op =
       hessian_operator([&] { return problem.cubes(); }, {problem.table});
@@ -115,8 +117,8 @@ TEST(SparseGradient, OfABagHasACurvatureToo) {
   const Table problem;
   // The sum is row 1 + 2 row 2: a column's Hessian is 2 [[1, 2], [2, 4]]. It
   // depends on LibTorch's version whether there is a double backward.
-  const auto op =
-      hessian_operator([&] { return problem.square_of_sum(); }, {problem.table});
+  const auto op = hessian_operator(
+      [&] { return problem.square_of_sum(); }, {problem.table});
   EXPECT_LT(relative_error(times_ones(op), twice_a_row({0, 6, 12, 0})), 1e-6);
 }
 
@@ -128,9 +130,10 @@ TEST(SparseGradient, BesideADenseOneIsOneVector) {
   const auto op = hessian_operator(
       [&] { return (problem.rows() * scale).square().sum(); },
       {problem.table, scale});
-  const TensorVector product = op.apply(
-      {torch::zeros({4, 2}, torch::kDouble), torch::ones_like(scale)});
-  EXPECT_TRUE(product[1].allclose(torch::tensor({118.0, 176.0}, torch::kDouble)));
+  const TensorVector product =
+      op.apply({torch::zeros({4, 2}, torch::kDouble), torch::ones_like(scale)});
+  EXPECT_TRUE(
+      product[1].allclose(torch::tensor({118.0, 176.0}, torch::kDouble)));
   // And across, 4 w a look-up.
   EXPECT_TRUE(product[0].allclose(torch::tensor(
       {{0.0, 0.0}, {12.0, 16.0}, {40.0, 48.0}, {0.0, 0.0}}, torch::kDouble)));

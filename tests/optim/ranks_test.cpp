@@ -293,10 +293,8 @@ TEST(OptimizerRanks, MeasureTheSharpnessOfTheMeanLoss) {
 }
 
 TEST(OptimizerRanks, FindTheLargestEigenvalueOfTheMeanLoss) {
-  const double expected = at::linalg_eigvalsh(RankProblem().hessian())
-                              .abs()
-                              .max()
-                              .item<double>();
+  const double expected =
+      at::linalg_eigvalsh(RankProblem().hessian()).abs().max().item<double>();
   for (const auto method :
        {HessianMethod::kExact, HessianMethod::kCentralDifference}) {
     const auto found = on_ranks<double>(2, [&](const Ranks& ranks) {
