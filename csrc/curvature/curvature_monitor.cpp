@@ -220,7 +220,9 @@ void CurvatureMonitor::plan_next() {
     constexpr double kMostUpdates = 0x1p52;
     const double most = std::min(
         kMostIntervals * static_cast<double>(options_.every()), kMostUpdates);
-    wait = static_cast<int64_t>(std::clamp(std::ceil(updates), 1.0, most));
+    // In this order, so that what is no number becomes 1.
+    wait =
+        static_cast<int64_t>(std::min(std::max(1.0, std::ceil(updates)), most));
   }
   const int64_t every = options_.every();
   const int64_t earliest = updates_ + wait;

@@ -3,6 +3,7 @@
 #include <stepsize/report/csv_writer.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <limits>
 #include <optional>
 
@@ -25,7 +26,11 @@ void add_line(
     updates.push_back(static_cast<double>(row.update));
     values.push_back(number.value_or(std::numeric_limits<double>::quiet_NaN()));
   }
-  if (any) plot.line(name, updates, values);
+  if (!any) return;
+  plot.line(name, updates, values);
+  // So few that each one shows, and one alone is seen at all.
+  constexpr std::size_t kMostDots = 40;
+  if (rows.size() <= kMostDots) plot.points(name, updates, values);
 }
 
 // Whether rate x sharpness is made from another number than the sharpness.
@@ -98,9 +103,14 @@ LinePlot curvature_plot(
   add_line(plot, "rate x sharpness", rows, [](const CurvatureMeasurement& row) {
     return row.lr_sharpness;
   });
-  add_line(plot, "its limit", rows, [](const CurvatureMeasurement& row) {
-    return row.limit;
-  });
+  // From end to end, also where there is one row.
+  const bool has_limit = !rows.empty() && rows.back().limit;
+  if (has_limit) {
+    plot.line(
+        "its limit",
+        {0, static_cast<double>(rows.back().update)},
+        {*rows.back().limit, *rows.back().limit});
+  }
   add_line(plot, "trace", rows, [](const CurvatureMeasurement& row) {
     return row.trace;
   });

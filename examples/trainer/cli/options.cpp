@@ -157,6 +157,7 @@ struct OpenOptions {
   std::optional<double> max_norm;
   std::optional<double> safety;
   std::optional<std::int64_t> epochs;
+  std::optional<std::int64_t> monitor_every;
 };
 
 // In the place of a rate.
@@ -377,6 +378,27 @@ void add_training_options(
       ->group("Training");
 }
 
+void add_monitor_options(
+    CLI::App& app, TrainOptions& options, OpenOptions& open) {
+  app.add_option(
+         "--monitor",
+         options.monitor,
+         "curvature: measure the sharpness now and then, with any\n"
+         "optimizer, which does not notice; writes curvature.csv\n"
+         "and sharpness.svg [nothing]")
+      ->check(one_of({"curvature"}))
+      ->type_name("NAME")
+      ->group("Training");
+  app.add_option(
+         "--monitor-every",
+         open.monitor_every,
+         "Updates from one measurement to the next" +
+             always(options.monitor_every))
+      ->check(whole_number(1, kMost))
+      ->type_name("N")
+      ->group("Training");
+}
+
 void add_machine_options(CLI::App& app, TrainOptions& options) {
   constexpr std::uint64_t kMostThreads = 4096;
   app.add_option(
@@ -505,6 +527,7 @@ void add_options(CLI::App& app, CommandLine& command, OpenOptions& open) {
   TrainOptions& options = command.options;
   add_data_options(app, options, open);
   add_training_options(app, options, open);
+  add_monitor_options(app, options, open);
   add_rate_options(app, options, open);
   add_machine_options(app, options);
   add_process_options(app, options);
@@ -562,6 +585,27 @@ void check_rate_and_batch(
       "neither is given");
 }
 
+void check_monitor(const TrainOptions& options, const OpenOptions& open) {
+  if (options.monitor.empty()) {
+    if (open.monitor_every) {
+      throw CLI::ValidationError(
+          "--monitor-every",
+          "says how often --monitor measures, and that is not given");
+    }
+    return;
+  }
+  if (options.lr_find) {
+    throw CLI::ValidationError(
+        "--monitor", "is of no use with --lr-find, which trains nothing");
+  }
+  if (options.world_size > 1) {
+    throw CLI::ValidationError(
+        "--monitor",
+        "is for one process, and --world-size is " +
+            std::to_string(options.world_size));
+  }
+}
+
 void fill_defaults(TrainOptions& options, const OpenOptions& open) {
   const auto& data = dataset_defaults().at(options.dataset);
   const auto& optimizer = optimizer_defaults().at(options.optimizer);
@@ -592,6 +636,8 @@ void fill_defaults(TrainOptions& options, const OpenOptions& open) {
       "--safety", open.safety, &OptimizerDefaults::safety, options.optimizer);
   options.lr_scaling = open.lr_scaling.value_or(optimizer.lr_scaling);
   check_rate_and_batch(options, open);
+  options.monitor_every = open.monitor_every.value_or(options.monitor_every);
+  check_monitor(options, open);
 }
 
 // They would say nothing where a process does not know that it is one of
