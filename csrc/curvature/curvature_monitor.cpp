@@ -405,6 +405,7 @@ void CurvatureMonitor::load(torch::serialize::InputArchive& archive) {
       sound,
       kCurvatureMonitor,
       ": the rows of the archive are no measurements");
+  detail::check_finite(kCurvatureMonitor, "column0", columns[0]);
   std::vector<CurvatureMeasurement> rows;
   for (std::size_t row = 0; row < count; ++row) {
     std::vector<std::optional<double>> numbers(kNumbers);

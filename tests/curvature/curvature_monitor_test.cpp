@@ -37,8 +37,8 @@ struct TwoParts {
   }
   std::vector<torch::optim::OptimizerParamGroup> groups() const {
     return {
-        torch::optim::OptimizerParamGroup({x}),
-        torch::optim::OptimizerParamGroup({y})};
+        torch::optim::OptimizerParamGroup(std::vector<at::Tensor>{x}),
+        torch::optim::OptimizerParamGroup(std::vector<at::Tensor>{y})};
   }
 
   at::Tensor a;

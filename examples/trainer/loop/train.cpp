@@ -4,6 +4,7 @@
 #include "examples/trainer/loop/train.h"
 
 #include <chrono>
+#include <cmath>
 #include <utility>
 #include <vector>
 
@@ -59,7 +60,8 @@ void watch_curvature(
     const Batch& batch,
     double lr,
     const TrainingListener& listener) {
-  if (setup.monitor == nullptr) {
+  // A rate that is none is about to end the run.
+  if (setup.monitor == nullptr || !std::isfinite(lr)) {
     return;
   }
   const auto* row = setup.monitor->step(lr, [&] {

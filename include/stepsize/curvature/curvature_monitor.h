@@ -112,10 +112,11 @@ class CurvatureMonitor {
     return count_update() ? &measure_by(lrs, closure) : nullptr;
   }
 
-  /// Measures now, whether it is due or not, and counts no update. `lrs`: one
-  /// rate, or one a group. Throws c10::Error where a rate is not finite or
-  /// negative or their number is another, and what hessian_operator() and its
-  /// products throw; nothing has changed then.
+  /// Measures now, whether it is due or not, and counts no update; the next
+  /// measurement is planned from here. `lrs`: one rate, or one a group. Throws
+  /// c10::Error where a rate is not finite or negative or their number is
+  /// another, and what hessian_operator() and its products throw; nothing has
+  /// changed then.
   const CurvatureMeasurement& measure(
       const std::vector<double>& lrs, const GraphClosure& closure);
   const CurvatureMeasurement& measure(
