@@ -15,7 +15,6 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <exception>
 #include <limits>
 
 #include "csrc/core/half.h"
@@ -137,7 +136,7 @@ TensorVector made_dense(const char* function, TensorVector gradients) {
     if (!part.defined() || part.layout() == at::kStrided) continue;
     try {
       part = part.to_dense();
-    } catch (const std::exception& error) {
+    } catch (const c10::Error& error) {
       TORCH_CHECK(
           false,
           function,
@@ -146,7 +145,7 @@ TensorVector made_dense(const char* function, TensorVector gradients) {
           " is of layout ",
           part.layout(),
           " and cannot be made dense: ",
-          error.what());
+          error.what_without_backtrace());
     }
   }
   return gradients;

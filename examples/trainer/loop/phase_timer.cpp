@@ -41,7 +41,7 @@ std::vector<std::string> PhaseTimer::report() const {
   updates -= seconds(Phase::kTest);
   std::vector<std::string> lines;
   for (std::size_t i = 0; i < seconds_.size(); ++i) {
-    // Of every run, and of most it is nothing.
+    // Most runs watch nothing.
     if (static_cast<Phase>(i) == Phase::kMonitor && seconds_[i] == 0) {
       continue;
     }
