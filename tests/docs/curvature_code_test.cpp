@@ -117,6 +117,8 @@ TEST(CurvatureCode, IsTrue) {
     Checkpoint checkpoint;
     checkpoint.state("meter", meter);
   }
+  const auto folder = std::filesystem::temp_directory_path();
+  std::filesystem::current_path(folder);
   {
     torch::optim::SGD optimizer(
         model->parameters(), torch::optim::SGDOptions(0.01).momentum(0.9));
@@ -151,8 +153,6 @@ TEST(CurvatureCode, IsTrue) {
     }
     EXPECT_EQ(result.values.size(), 5);
   }
-  const auto folder = std::filesystem::temp_directory_path();
-  std::filesystem::current_path(folder);
   {
     auto density = spectral_density(hessian);
     LinePlot plot("Eigenvalues of the Hessian");
