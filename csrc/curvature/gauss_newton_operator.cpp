@@ -7,6 +7,7 @@
 #include "csrc/curvature/checks.h"
 #include "csrc/curvature/double_backward.h"
 #include "csrc/curvature/replay.h"
+#include "csrc/curvature/vector_math.h"
 
 namespace stepsize {
 namespace {
@@ -19,13 +20,15 @@ TensorVector pull_back(
     const TensorVector& parameters,
     const at::Tensor& u,
     bool create_graph) {
-  return torch::autograd::grad(
-      {outputs},
-      parameters,
-      {u},
-      /*retain_graph=*/true,
-      create_graph,
-      /*allow_unused=*/true);
+  return detail::made_dense(
+      kGaussNewtonOperator,
+      torch::autograd::grad(
+          {outputs},
+          parameters,
+          {u},
+          /*retain_graph=*/true,
+          create_graph,
+          /*allow_unused=*/true));
 }
 
 }  // namespace
@@ -49,8 +52,8 @@ LinearOperator gauss_newton_operator(
   const at::Tensor leaf = z.detach().requires_grad_();
   const at::Tensor value = loss(leaf);
   detail::check_loss(kGaussNewtonOperator, value);
-  const TensorVector slope =
-      detail::gradients_of(value, {leaf}, /*create_graph=*/true);
+  const TensorVector slope = detail::gradients_of(
+      kGaussNewtonOperator, value, {leaf}, /*create_graph=*/true);
 
   // Linear in u: the values of u are never read.
   const at::Tensor u = at::zeros_like(leaf).requires_grad_();

@@ -1,4 +1,5 @@
 #include <ATen/ops/zeros_like.h>
+#include <c10/core/GradMode.h>
 #include <c10/util/Exception.h>
 #include <stepsize/curvature/hessian_operator.h>
 #include <torch/csrc/autograd/autograd.h>
@@ -251,7 +252,8 @@ HessianOperator hessian_operator(
   try {
     state->take(
         {loss.detach(),
-         detail::gradients_of(loss, parameters, /*create_graph=*/true)});
+         detail::gradients_of(
+             kHessianOperator, loss, parameters, /*create_graph=*/true)});
   } catch (const std::exception& error) {
     detail::check_graph_was_there(
         kHessianOperator, error, /*of_closure=*/false);
@@ -266,7 +268,8 @@ HessianOperator hessian_operator(
   auto state = std::make_shared<HessianOperator::State>();
   state->parameters = parameters;
   state->gradient = without_graph(gradients, parameters);
-  state->gradients = gradients;
+  const c10::AutoGradMode with_graph(true);
+  state->gradients = detail::made_dense(kHessianOperator, gradients);
   state->note_used(gradients);
   return HessianOperator(std::move(state));
 }

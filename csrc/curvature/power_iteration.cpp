@@ -35,10 +35,12 @@ void spoil(PowerIterationResult& result) {
   result.status = CurvatureStatus::kNotFinite;
 }
 
-// What the result says of A where the operator was A + shift I.
+// What the result says of A where the operator was A + shift I. The residual is
+// the part of Av across v, and the same for both.
 void take_off(PowerIterationResult& result, double shift) {
+  if (shift == 0) return;
   result.value -= shift;
-  result.magnitude -= shift;
+  result.magnitude = std::hypot(result.value, result.residual);
 }
 
 // Whether the residual is small beside the eigenvalue of A, or as small as
@@ -49,8 +51,7 @@ bool is_converged(
     double tolerance,
     double epsilon) {
   take_off(result, shift);
-  const double size =
-      std::max(std::abs(result.value), std::abs(result.magnitude));
+  const double size = std::max(std::abs(result.value), result.magnitude);
   const double rounding = tolerance > 0 ? epsilon * shift : 0;
   return result.residual <= std::max(tolerance * size, rounding);
 }

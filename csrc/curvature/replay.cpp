@@ -11,6 +11,7 @@
 #include "csrc/core/closures.h"
 #include "csrc/core/overlap.h"
 #include "csrc/curvature/checks.h"
+#include "csrc/curvature/vector_math.h"
 
 namespace stepsize::detail {
 namespace {
@@ -90,14 +91,16 @@ Replay::Evaluation Replay::evaluate(Graph graph) const {
   bool create_graph = graph != Graph::kNone;
   if (graph == Graph::kTried) {
     try {
-      evaluation.gradients = gradients_of(loss, parameters_, true);
+      evaluation.gradients =
+          gradients_of(kHessianOperator, loss, parameters_, true);
       return evaluation;
     } catch (const std::exception&) {
       create_graph = false;
     }
   }
   try {
-    evaluation.gradients = gradients_of(loss, parameters_, create_graph);
+    evaluation.gradients =
+        gradients_of(kHessianOperator, loss, parameters_, create_graph);
   } catch (const std::exception& error) {
     check_graph_was_there(kHessianOperator, error, /*of_closure=*/true);
     throw;
@@ -106,14 +109,20 @@ Replay::Evaluation Replay::evaluate(Graph graph) const {
 }
 
 TensorVector gradients_of(
-    const at::Tensor& loss, const TensorVector& parameters, bool create_graph) {
-  return torch::autograd::grad(
-      {loss},
-      parameters,
-      /*grad_outputs=*/{},
-      /*retain_graph=*/create_graph,
-      create_graph,
-      /*allow_unused=*/true);
+    const char* function,
+    const at::Tensor& loss,
+    const TensorVector& parameters,
+    bool create_graph) {
+  const c10::AutoGradMode with_graph(create_graph);
+  return made_dense(
+      function,
+      torch::autograd::grad(
+          {loss},
+          parameters,
+          /*grad_outputs=*/{},
+          /*retain_graph=*/create_graph,
+          create_graph,
+          /*allow_unused=*/true));
 }
 
 }  // namespace stepsize::detail

@@ -43,8 +43,12 @@ class Replay {
   RandomState start_;
 };
 
-/// The gradients of a loss. Undefined where it does not depend on a parameter.
+/// The gradients of a loss, made dense. Undefined where it does not depend on a
+/// parameter. What goes wrong in that names `function`.
 TensorVector gradients_of(
-    const at::Tensor& loss, const TensorVector& parameters, bool create_graph);
+    const char* function,
+    const at::Tensor& loss,
+    const TensorVector& parameters,
+    bool create_graph);
 
 }  // namespace stepsize::detail

@@ -125,8 +125,30 @@ double machine_epsilon(at::ScalarType type) {
 }  // namespace
 
 at::Tensor plain(const at::Tensor& t) {
+  if (t.layout() != at::kStrided) return t.to_dense();
   if (t._is_zerotensor()) return at::zeros(t.sizes(), t.options());
   return t.resolve_neg();
+}
+
+TensorVector made_dense(const char* function, TensorVector gradients) {
+  for (std::size_t i = 0; i < gradients.size(); ++i) {
+    at::Tensor& part = gradients[i];
+    if (!part.defined() || part.layout() == at::kStrided) continue;
+    try {
+      part = part.to_dense();
+    } catch (const c10::Error& error) {
+      TORCH_CHECK(
+          false,
+          function,
+          ": the gradient of parameter ",
+          i,
+          " is of layout ",
+          part.layout(),
+          " and cannot be made dense: ",
+          error.what_without_backtrace());
+    }
+  }
+  return gradients;
 }
 
 at::Tensor dot(const TensorVector& a, const TensorVector& b) {

@@ -32,9 +32,14 @@ TensorVector plus_scaled(
 /// v / divisor, in tensors of its own: products may share memory.
 TensorVector divided(const TensorVector& v, double divisor);
 
-/// The tensor with its elements in memory: negated views, and the zeros that
-/// autograd keeps without memory, are written out.
+/// The tensor with its elements in memory: negated views, the zeros that
+/// autograd keeps without memory, and what a sparse one leaves out are written.
 at::Tensor plain(const at::Tensor& t);
+
+/// Gradients of the parameters as dense tensors; those of an Embedding may be
+/// sparse. A graph is kept where gradients are on. Throws c10::Error, naming
+/// `function` and the parameter, where one cannot be made dense.
+TensorVector made_dense(const char* function, TensorVector gradients);
 
 /// (a - b) / divisor, divisor a 0-dim tensor of any device. Tensors of `a` that
 /// nobody else holds are overwritten: memory at hand costs no page faults.

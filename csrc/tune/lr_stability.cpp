@@ -95,8 +95,9 @@ GraphClosure with_gradient_of(
     check_is_loss(closure(), "the closure");
     at::Tensor sum;
     for (const at::Tensor& parameter : parameters) {
-      const at::Tensor gradient = parameter.grad();
+      at::Tensor gradient = parameter.grad();
       if (!gradient.defined()) continue;
+      if (gradient.layout() != at::kStrided) gradient = gradient.to_dense();
       // What is left there would look like a backward() of this closure.
       parameter.mutable_grad().reset();
       const at::Tensor term = parameter.mul(gradient.detach()).sum();

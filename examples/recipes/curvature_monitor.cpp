@@ -1,6 +1,6 @@
 // Watches the curvature of a run and changes nothing: the largest eigenvalue of
-// the Hessian, and how far the rate is from the limit 2 (1 + momentum) / lambda
-// at which gradient descent with momentum turns unstable.
+// the Hessian, and how far the rate is from the limit at which gradient descent
+// with momentum turns unstable.
 //
 //     curvature_monitor [TRAINING IMAGES]
 #include <stepsize/stepsize.h>
@@ -31,22 +31,18 @@ int main(int argc, char** argv) {
     return torch::nn::functional::cross_entropy(
         model->forward(watched.pixels), watched.labels);
   };
-  // Each measurement starts from the eigenvector of the one before.
-  stepsize::CurvatureMeter meter(stepsize::CurvatureMeterOptions().products(5));
+  // Each measurement starts from the eigenvector of the one before. A budget in
+  // place of every(25) would keep to a share of the time.
+  stepsize::CurvatureMonitor monitor(
+      optimizer.param_groups(),
+      stepsize::CurvatureMonitorOptions()
+          .every(25)
+          .momentum(kMomentum)
+          .trace_samples(10)
+          .meter(stepsize::CurvatureMeterOptions().products(3)));
 
-  std::printf("update    loss  sharpness  limit of the rate  rate\n");
-  for (int64_t step = 0; step <= kUpdates; ++step) {
-    if (step % 25 == 0) {
-      meter.measure(loss_of_watched, model->parameters());
-      const torch::NoGradGuard no_grad;
-      std::printf(
-          "%6d  %.4f  %9.2f  %17.4f  %.4f\n",
-          int(step),
-          loss_of_watched().item<double>(),
-          meter.sharpness(),
-          stepsize::max_stable_lr(meter.sharpness(), kMomentum),
-          optimizer.param_groups()[0].options().get_lr());
-    }
+  std::printf("update  sharpness  rate x sharpness  limit  trace\n");
+  for (int64_t step = 0; step < kUpdates; ++step) {
     const auto batch =
         train.at(torch::randint(train.size(), {kBatch}, torch::kInt64));
     optimizer.zero_grad();
@@ -54,6 +50,21 @@ int main(int argc, char** argv) {
         model->forward(batch.pixels), batch.labels)
         .backward();
     optimizer.step();
+    const double lr = optimizer.param_groups()[0].options().get_lr();
+    if (const auto* row = monitor.step(lr, loss_of_watched)) {
+      std::printf(
+          "%6d  %9.2f  %16.3f  %5.2f  %.0f +- %.0f\n",
+          int(row->update),
+          row->sharpness,
+          *row->lr_sharpness,
+          *row->limit,
+          *row->trace,
+          *row->trace_error);
+    }
   }
+  std::printf(
+      "%s",
+      stepsize::to_terminal(stepsize::curvature_plot(monitor.measurements()))
+          .c_str());
   return 0;
 }

@@ -12,7 +12,9 @@
 #include <stepsize/checkpoint/load_options.h>
 #include <stepsize/checkpoint/load_result.h>
 #include <stepsize/curvature/averaged_vector_policy.h>
+#include <stepsize/curvature/curvature_measurement.h>
 #include <stepsize/curvature/curvature_meter.h>
+#include <stepsize/curvature/curvature_monitor.h>
 #include <stepsize/curvature/curvature_status.h>
 #include <stepsize/curvature/edge_policy.h>
 #include <stepsize/curvature/gauss_newton_operator.h>
@@ -107,6 +109,7 @@
 #include <stepsize/state/preconditioner.h>
 #include <stepsize/tune/batch_scaling.h>
 #include <stepsize/tune/batch_size_schedule.h>
+#include <stepsize/tune/curvature_report.h>
 #include <stepsize/tune/early_stopping.h>
 #include <stepsize/tune/gradient_noise_scale.h>
 #include <stepsize/tune/lr_range_result.h>

@@ -1,13 +1,16 @@
 #include <gtest/gtest.h>
 #include <stepsize/curvature/hessian_operator.h>
+#include <stepsize/curvature/max_stable_lr.h>
 #include <stepsize/curvature/power_iteration.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
 #include <vector>
 
 #include "tests/curvature/support/problems.h"
+#include "tests/support/numbers.h"
 
 namespace stepsize::test {
 namespace {
@@ -264,14 +267,62 @@ TEST(LargestEigenvalue, TakesOneRunWhereItIsPositive) {
 
 TEST(LargestEigenvalue, OfOppositePairsAndOfNegativeOperators) {
   EXPECT_NEAR(largest_eigenvalue(diagonal({2, -2}), precise()).value, 2, 1e-9);
-  EXPECT_NEAR(
-      largest_eigenvalue(diagonal({-1, -3}), precise()).value, -1, 1e-9);
+  const auto negative = largest_eigenvalue(diagonal({-1, -3}), precise());
+  EXPECT_NEAR(negative.value, -1, 1e-9);
+  EXPECT_NEAR(negative.magnitude, 1, 1e-9);
   const auto multiple = largest_eigenvalue(diagonal({-3, -3}), precise());
   EXPECT_EQ(multiple.status, Status::kConverged);
   EXPECT_NEAR(multiple.value, -3, 1e-12);
+  EXPECT_NEAR(multiple.magnitude, 3, 1e-12);
   const auto zero = largest_eigenvalue(diagonal({0, 0}), precise());
   EXPECT_EQ(zero.status, Status::kZeroOperator);
   EXPECT_EQ(zero.value, 0);
+}
+
+// The largest eigenvalue of these is 1.5, -1 and 0.
+TEST(LargestEigenvalue, HasTheMagnitudeOfTheProductWithItsVector) {
+  for (const auto& entries : std::vector<std::vector<double>>{
+           {-4, 1.5, -0.5}, {-1, -3, -2}, {0, -2, -1}}) {
+    const LinearOperator op = diagonal(entries);
+    // Stopped early, so that the residual counts.
+    for (const int64_t iterations : {1, 2, 5, 40}) {
+      const auto result = largest_eigenvalue(
+          op,
+          precise()
+              .tolerance(0)
+              .max_iterations(iterations)
+              .generator(seeded(1)));
+      EXPECT_GE(result.magnitude, std::abs(result.value));
+      // |Av|^2 = (v'Av)^2 + |Av - (v'Av) v|^2 for v of length 1.
+      EXPECT_NEAR(
+          result.magnitude * result.magnitude,
+          result.value * result.value + result.residual * result.residual,
+          1e-12);
+      EXPECT_LE(
+          result.magnitude,
+          std::max(std::abs(entries[0]), std::abs(entries[1])) + 1e-12);
+    }
+    const auto result = largest_eigenvalue(op, precise());
+    const double largest = *std::max_element(entries.begin(), entries.end());
+    EXPECT_NEAR(result.value, largest, 1e-6);
+    EXPECT_NEAR(result.magnitude, std::abs(largest), 1e-6);
+    EXPECT_GT(max_stable_lr(result.magnitude), 0);
+  }
+}
+
+TEST(LargestEigenvalue, IsNoneWhereAProductIsNotFinite) {
+  int64_t products = 0;
+  const auto op = function_operator(
+      {torch::zeros({2}, torch::kDouble)}, [&](const TensorVector& v) {
+        // In the second run, which a negative value in the first one asks for.
+        const double factor = ++products > 3 ? kNaN : -1;
+        return TensorVector{v[0] * factor};
+      });
+  const auto result = largest_eigenvalue(
+      op, PowerIterationOptions().max_iterations(3).tolerance(0));
+  EXPECT_EQ(result.status, Status::kNotFinite);
+  EXPECT_TRUE(std::isnan(result.value));
+  EXPECT_TRUE(std::isnan(result.magnitude));
 }
 
 }  // namespace

@@ -207,7 +207,8 @@ TEST(EdgePolicy, CalmsDownWhereAGradientWasCut) {
 
 TEST(EdgePolicy, GrowsByItsFactorAtMost) {
   Quadratic problem({1}, {1}, 0);
-  EdgePolicy policy(EdgePolicyOptions().safety(0.9).lr_growth(1.05).memory(0).average(0));
+  EdgePolicy policy(
+      EdgePolicyOptions().safety(0.9).lr_growth(1.05).memory(0).average(0));
   double last = policy.next_rate(problem);
   Quadratic flat({0.001}, {1}, 0);
   for (int i = 0; i < 30; ++i) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <stepsize/checkpoint/checkpoint.h>
 #include <stepsize/curvature/curvature_meter.h>
+#include <stepsize/curvature/curvature_monitor.h>
 #include <stepsize/curvature/hessian_operator.h>
 #include <stepsize/curvature/lanczos.h>
 #include <stepsize/curvature/max_stable_lr.h>
@@ -13,6 +14,7 @@
 #include <stepsize/report/line_plot.h>
 #include <stepsize/report/svg.h>
 #include <stepsize/state/preconditioner.h>
+#include <stepsize/tune/curvature_report.h>
 #include <torch/torch.h>
 
 #include <cstddef>
@@ -117,6 +119,35 @@ TEST(CurvatureCode, IsTrue) {
     Checkpoint checkpoint;
     checkpoint.state("meter", meter);
   }
+  const auto folder = std::filesystem::temp_directory_path();
+  std::filesystem::current_path(folder);
+  {
+    torch::optim::SGD optimizer(
+        model->parameters(), torch::optim::SGDOptions(0.01).momentum(0.9));
+    const auto& loss_of_batch = loss;
+    // The network stays as it is, so that the answer is known.
+    const auto make_an_update = [] {};
+    CurvatureMonitor monitor(
+        optimizer.param_groups(),
+        CurvatureMonitorOptions().every(50).momentum(0.9).meter(
+            CurvatureMeterOptions().buffers(model->buffers())));
+    for (int update = 0; update < 1000; ++update) {
+      make_an_update();
+      const double lr = optimizer.param_groups()[0].options().get_lr();
+      if (const auto* row = monitor.step(lr, [&] { return loss_of_batch(); })) {
+        std::cout << row->update << ": " << row->sharpness << '\n';
+      }
+    }
+    write_csv("curvature.csv", monitor.measurements());
+    write_svg("curvature.svg", curvature_plot(monitor.measurements()));
+    EXPECT_EQ(monitor.measurements().size(), 21U);
+    EXPECT_NEAR(
+        *monitor.measurements().back().lr_sharpness,
+        0.01 * top.magnitude,
+        0.0005 * top.magnitude);
+    Checkpoint checkpoint;
+    checkpoint.state("monitor", monitor);
+  }
   {
     const auto& next_loss = loss;
     torch::optim::Adam adam(model->parameters());
@@ -137,8 +168,6 @@ TEST(CurvatureCode, IsTrue) {
     }
     EXPECT_EQ(result.values.size(), 5);
   }
-  const auto folder = std::filesystem::temp_directory_path();
-  std::filesystem::current_path(folder);
   {
     auto density = spectral_density(hessian);
     LinePlot plot("Eigenvalues of the Hessian");
@@ -146,7 +175,9 @@ TEST(CurvatureCode, IsTrue) {
     plot.line("density", density.grid, density.density);
     write_svg("spectrum.svg", plot);
   }
-  EXPECT_TRUE(std::filesystem::remove(folder / "spectrum.svg"));
+  for (const auto* name : {"spectrum.svg", "curvature.svg", "curvature.csv"}) {
+    EXPECT_TRUE(std::filesystem::remove(folder / name)) << name;
+  }
   EXPECT_NE(printed.text().find("largest eigenvalue"), std::string::npos);
 }
 

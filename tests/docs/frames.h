@@ -50,6 +50,8 @@ struct CurvatureFrame : LoopFrame {
   std::vector<Part> micro_batches;
   torch::Tensor loss_of(const Part& part);
   torch::Tensor watched_loss();
+  torch::Tensor loss_of_batch();
+  void make_an_update();
   torch::Tensor loss_tensor;
   stepsize::TensorVector parameters;
 };

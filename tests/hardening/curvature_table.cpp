@@ -2,6 +2,7 @@
 
 #include <stepsize/curvature/averaged_vector_policy.h>
 #include <stepsize/curvature/curvature_meter.h>
+#include <stepsize/curvature/curvature_monitor.h>
 #include <stepsize/curvature/edge_policy.h>
 #include <stepsize/curvature/hessian_operator.h>
 #include <stepsize/curvature/hutchinson.h>
@@ -233,6 +234,43 @@ void add_curvature_meter(OptionTable& table) {
       });
 }
 
+void add_curvature_monitor(OptionTable& table) {
+  using Options = CurvatureMonitorOptions;
+  const auto watch_with = [](const Options& options) {
+    const auto w = torch::ones({1}, torch::kFloat64).requires_grad_(true);
+    CurvatureMonitor monitor(TensorVector{w}, options);
+    for (int i = 0; i < 3; ++i) {
+      monitor.step(0.1, [&] { return w.square().sum(); });
+    }
+  };
+  OptionCases(table, "CurvatureMonitorOptions", "CurvatureMonitor")
+      .count(
+          "every",
+          kNotCount,
+          {1, kMostCount},
+          [=](int64_t v) { watch_with(Options().every(v)); })
+      .number(
+          "budget",
+          kNegative,
+          {0, kSmallest, kHuge},
+          [=](double v) { watch_with(Options().budget(v)); })
+      .number(
+          "momentum",
+          kNotBelowOne,
+          {0, kBelowOne},
+          [=](double v) { watch_with(Options().momentum(v)); })
+      .count(
+          "trace_samples",
+          {-1, 1, INT64_MIN},
+          {0, 2},
+          [=](int64_t v) { watch_with(Options().trace_samples(v)); })
+      // Nobody waits for so many.
+      .count("trace_samples", {}, {kMostCount}, [](int64_t v) {
+        CurvatureMonitor(
+            TensorVector{torch::ones({1})}, Options().trace_samples(v));
+      });
+}
+
 void add_iterations(OptionTable& table) {
   OptionCases power(table, "PowerIterationOptions", "power_iteration");
   power
@@ -360,6 +398,7 @@ OptionTable curvature_table() {
   add_tracker(table);
   add_policies(table);
   add_curvature_meter(table);
+  add_curvature_monitor(table);
   add_iterations(table);
   add_samples(table);
   OptionCases(table, "HessianOptions", "hessian_operator")

@@ -50,6 +50,9 @@ const Reasons& free_types() {
       {"ThresholdMode", kEnum},
       {"RollbackOptions", "its own knobs have rows"},
       {"SharpnessTrackerOptions", "its own knobs have rows"},
+      {"CurvatureMeterOptions", "its own knobs have rows"},
+      {"Transform", kData},
+      {"std::function<double()>", kData},
       {"Schedule", "checks itself when it is made"},
   };
   return types;

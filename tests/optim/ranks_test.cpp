@@ -363,6 +363,26 @@ TEST(OptimizerRanks, MeasureTheSharpnessOfTheMeanLoss) {
   expect_ranks_like_one(power_training(HessianMethod::kExact));
 }
 
+TEST(OptimizerRanks, FindTheLargestEigenvalueOfTheMeanLoss) {
+  const double expected =
+      at::linalg_eigvalsh(RankProblem().hessian()).abs().max().item<double>();
+  for (const auto method :
+       {HessianMethod::kExact, HessianMethod::kCentralDifference}) {
+    const auto found = on_ranks<double>(2, [&](const Ranks& ranks) {
+      RankProblem problem;
+      PowerMethodSGD optimizer(
+          problem.parameters(),
+          PowerMethodSGDOptions().method(method).start_products(100));
+      optimizer.set_reduction(ranks);
+      optimizer.step([&] { return own_loss(problem, ranks); });
+      return optimizer.sharpness();
+    });
+    EXPECT_EQ(found[0], found[1]);
+    // The second eigenvalue is so far below that the start is forgotten.
+    EXPECT_NEAR(found[0], expected, 1e-6 * expected);
+  }
+}
+
 TEST(OptimizerRanks, MeasureItByCentralDifferences) {
   const auto training = power_training(HessianMethod::kCentralDifference);
   const RankRun one = training(nullptr);

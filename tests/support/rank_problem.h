@@ -1,5 +1,6 @@
 #pragma once
 
+#include <torch/csrc/autograd/autograd.h>
 #include <torch/types.h>
 
 #include <cstdint>
@@ -45,6 +46,25 @@ class RankProblem {
     auto own = loss(first, count);
     own.backward();
     return own;
+  }
+
+  /// The Hessian of the mean loss over all examples, over point().
+  torch::Tensor hessian() const {
+    const auto gradients = torch::autograd::grad(
+        {loss(0, 8)}, parameters_, {}, true, /*create_graph=*/true);
+    std::vector<torch::Tensor> rows;
+    for (const auto& gradient : gradients) {
+      const auto flat = gradient.reshape(-1);
+      for (int64_t i = 0; i < flat.numel(); ++i) {
+        std::vector<torch::Tensor> row;
+        for (const auto& part : torch::autograd::grad(
+                 {flat[i]}, parameters_, {}, true, false, true)) {
+          row.push_back(part.reshape(-1));
+        }
+        rows.push_back(torch::cat(row));
+      }
+    }
+    return torch::stack(rows);
   }
 
   /// All parameters in a row.

@@ -117,6 +117,84 @@ TEST_F(OptimizerRunsTest, EachLearnsAndLogsWhatItKnows) {
   }
 }
 
+// The columns of curvature.csv, without its first line.
+std::vector<std::vector<std::string>> curvature_rows(const fs::path& path) {
+  std::istringstream in(read_text(path));
+  std::string line;
+  std::getline(in, line);
+  EXPECT_EQ(
+      line,
+      "update,lr,sharpness,effective_sharpness,lr_sharpness,limit,trace,"
+      "trace_error");
+  std::vector<std::vector<std::string>> result;
+  while (std::getline(in, line)) {
+    auto& cells = result.emplace_back();
+    std::istringstream row(line + ",.");
+    for (std::string cell; std::getline(row, cell, ',');) {
+      cells.push_back(cell);
+    }
+  }
+  return result;
+}
+
+TEST_F(OptimizerRunsTest, EachIsWatchedAndDoesNotNotice) {
+  for (const std::string name :
+       {"sgd",
+        "adam",
+        "adamw",
+        "rmsprop",
+        "clipped-sgd",
+        "clipped-adamw",
+        "lion",
+        "rollback-sgd",
+        "power-sgd"}) {
+    SCOPED_TRACE(name);
+    train({"--optimizer", name, "--augment", "crop-flip"});
+    const auto alone = read_text(out() / "steps.csv");
+    EXPECT_FALSE(fs::exists(out() / "curvature.csv"));
+    const auto said = train(
+        {"--optimizer",
+         name,
+         "--augment",
+         "crop-flip",
+         "--monitor",
+         "curvature",
+         "--monitor-every",
+         "5"});
+    EXPECT_EQ(read_text(out() / "steps.csv"), alone);
+    EXPECT_THAT(
+        said,
+        AllOf(
+            HasSubstr("\nmonitor: curvature, every 5 updates\n"),
+            HasSubstr("\ncurvature: sharpness "),
+            HasSubstr("curvature.csv")));
+    const auto watched = curvature_rows(out() / "curvature.csv");
+    ASSERT_EQ(watched.size(), 3U);
+    const auto steps = rows();
+    const bool descends = name.find("sgd") != std::string::npos;
+    for (std::size_t i = 0; i < watched.size(); ++i) {
+      const auto& cells = watched[i];
+      ASSERT_EQ(cells.size(), 9U);
+      EXPECT_EQ(cells[0], std::vector<std::string>({"1", "5", "10"})[i]);
+      // The rate of that update.
+      EXPECT_EQ(cells[1], steps[std::stoul(cells[0]) - 1][1]);
+      EXPECT_GT(std::stod(cells[2]), 0);
+      EXPECT_EQ(cells[3], cells[2]);
+      EXPECT_EQ(cells[4].empty(), !descends);
+      EXPECT_EQ(cells[5].empty(), !descends);
+      EXPECT_EQ(cells[6] + cells[7], "");
+    }
+    EXPECT_EQ(said.find("rate x sharpness") != std::string::npos, descends);
+    EXPECT_THAT(
+        read_text(out() / "sharpness.svg"),
+        HasSubstr(name == "power-sgd" ? ">monitored<" : ">sharpness<"));
+  }
+  // What is no longer asked for goes with the run that it was of.
+  train({});
+  EXPECT_FALSE(fs::exists(out() / "curvature.csv"));
+  EXPECT_FALSE(fs::exists(out() / "sharpness.svg"));
+}
+
 TEST_F(OptimizerRunsTest, SaysHowManyUpdatesWereClipped) {
   const auto said = train(
       {"--optimizer", "clipped-sgd", "--max-norm", "0.001", "--epochs", "1"});

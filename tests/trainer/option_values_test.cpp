@@ -29,6 +29,7 @@ TEST(OptionValues, AreTheSameRunAgain) {
       {"--base-batch-size", "32", "--lr-scaling", "sqrt", "--momentum", "0"},
       {"--batch-schedule", "512", "--limit-train", "100", "--data-dir", "a b"},
       {"--schedule", "warmup 10% > cosine = to 0.1"},
+      {"--monitor", "curvature", "--monitor-every", "7"},
       {"--dataset", "cifar10", "--data-dir", "d", "--model", "resnet20"}};
   for (const auto& arguments : command_lines) {
     const auto options = read_arguments(arguments).options;
@@ -47,6 +48,8 @@ TEST(OptionValues, AreTheSameRunAgain) {
     EXPECT_EQ(again.early_stop, options.early_stop);
     EXPECT_EQ(again.checkpoint_every, options.checkpoint_every);
     EXPECT_EQ(again.seed, options.seed);
+    EXPECT_EQ(again.monitor, options.monitor);
+    EXPECT_EQ(again.monitor_every, options.monitor_every);
   }
 }
 

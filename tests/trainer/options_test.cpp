@@ -255,6 +255,28 @@ TEST(ParseCommandLine, RefusesOptionsOfSeveralProcessesWithoutTheirNumber) {
   }
 }
 
+TEST(ParseCommandLine, WatchesTheCurvatureOnRequest) {
+  EXPECT_EQ(parse({}).options.monitor, "");
+  const auto options = parse({"--monitor", "curvature"}).options;
+  EXPECT_EQ(options.monitor, "curvature");
+  EXPECT_EQ(options.monitor_every, 100);
+  EXPECT_THAT(
+      refusal({"--monitor", "weights"}),
+      AllOf(HasSubstr("--monitor"), HasSubstr("weights")));
+  EXPECT_THAT(
+      refusal({"--monitor-every", "5"}),
+      HasSubstr("--monitor-every: says how often --monitor measures"));
+  EXPECT_THAT(
+      refusal({"--monitor", "curvature", "--monitor-every", "0"}),
+      HasSubstr("--monitor-every"));
+  EXPECT_THAT(
+      refusal({"--monitor", "curvature", "--lr-find"}),
+      HasSubstr("--monitor: is of no use with --lr-find"));
+  EXPECT_THAT(
+      refusal({"--monitor", "curvature", "--world-size", "2"}),
+      HasSubstr("--monitor: is for one process, and --world-size is 2"));
+}
+
 TEST(ParseCommandLine, RefusesUnknownNames) {
   EXPECT_THAT(refusal({"--dataset", "imagenet"}), HasSubstr("imagenet"));
   EXPECT_THAT(refusal({"--model", "vgg"}), HasSubstr("vgg"));

@@ -17,6 +17,7 @@
 
 #include "examples/trainer/loop/choose_lr.h"
 #include "examples/trainer/loop/run_schedule.h"
+#include "examples/trainer/loop/watched_curvature.h"
 #include "examples/trainer/run/run_checkpoints.h"
 #include "examples/trainer/run/run_folder.h"
 #include "sample_files.h"
@@ -76,6 +77,7 @@ std::vector<torch::Tensor> last_weights(const fs::path& run) {
     stopping.emplace(
         *model, EarlyStoppingOptions().patience(options.early_stop - 1));
   }
+  auto monitor = make_monitor(*optimizer, options);
   RunCheckpoints(
       run,
       {*model,
@@ -83,7 +85,8 @@ std::vector<torch::Tensor> last_weights(const fs::path& run) {
        scheduler,
        train,
        state,
-       stopping ? &*stopping : nullptr},
+       stopping ? &*stopping : nullptr,
+       monitor ? &*monitor : nullptr},
       record)
       .load();
   auto weights = model->parameters();
@@ -125,6 +128,17 @@ TEST_P(KilledRunTest, EndsBitForBitAsIfNothingHadHappened) {
   EXPECT_THAT(outcome.out, Not(HasSubstr(" 0 rollbacks")));
   EXPECT_EQ(read_text(killed / "steps.csv"), read_text(out() / "steps.csv"));
   EXPECT_EQ(timeless(killed / "log.csv"), timeless(out() / "log.csv"));
+  ASSERT_EQ(
+      fs::exists(killed / "curvature.csv"),
+      fs::exists(out() / "curvature.csv"));
+  if (fs::exists(out() / "curvature.csv")) {
+    EXPECT_EQ(
+        read_text(killed / "curvature.csv"),
+        read_text(out() / "curvature.csv"));
+    EXPECT_EQ(
+        read_text(killed / "sharpness.svg"),
+        read_text(out() / "sharpness.svg"));
+  }
   EXPECT_EQ(
       column(killed / "steps.csv", "step").size(),
       static_cast<std::size_t>(GetParam().updates));
@@ -161,6 +175,11 @@ INSTANTIATE_TEST_SUITE_P(
         KilledRun{"Rollback", "--optimizer rollback-sgd --lr 3", 8},
         KilledRun{"FoundRate", "--lr auto", 8},
         KilledRun{"Measured", "--optimizer power-sgd", 8},
+        KilledRun{"Watched", "--monitor curvature --monitor-every 3", 8},
+        KilledRun{
+            "MeasuredAndWatched",
+            "--optimizer power-sgd --monitor curvature --monitor-every 1",
+            8},
         KilledRun{
             "BatchNorm",
             "--model resnet20 --limit-train 40 "

@@ -96,6 +96,7 @@ struct Heard {
   std::vector<StepResult> steps;
   std::vector<EpochResult> epochs;
   std::vector<Pause> pauses;
+  std::vector<CurvatureMeasurement> curvature;
   TrainingEnd end = TrainingEnd::kFinished;
   TrainingState state;
 };
@@ -111,6 +112,7 @@ struct Extras {
   std::size_t stop_in_test = 0;   // at this batch of the first test, from 1
   bool rolls_back = false;
   TrainingState state = {};  // to go on from
+  CurvatureMonitor* monitor = nullptr;
 };
 
 Heard train_pixels(
@@ -140,6 +142,9 @@ Heard train_pixels(
   listener.on_pause = [&](std::optional<double> test_loss) {
     heard.pauses.push_back({state.step, heard.steps.size(), test_loss});
   };
+  listener.on_curvature = [&](const CurvatureMeasurement& row) {
+    heard.curvature.push_back(row);
+  };
   listener.should_stop = [&] {
     if (extras.stop_in_test > 0 && !model.is_training()) {
       return ++asked_in_test == extras.stop_in_test;
@@ -157,7 +162,9 @@ Heard train_pixels(
        extras.epochs,
        extras.micro_batches,
        extras.early_stopping,
-       extras.pause_every},
+       extras.pause_every,
+       /*ranks=*/nullptr,
+       extras.monitor},
       state,
       listener);
   heard.state = state;
@@ -189,6 +196,45 @@ TEST(Train, ReportsMeanLossAndAccuracyOfTheEpoch) {
     EXPECT_EQ(epoch.train_accuracy, 0.5);
     EXPECT_EQ(epoch.test_accuracy, 0.5);
   }
+}
+
+// The variance of the pixels where softmax says how likely each is: the second
+// derivative of an image's loss over the weight.
+double curvature_of(const std::vector<double>& pixels) {
+  double sum = 0;
+  double first = 0;
+  double second = 0;
+  for (const double pixel : pixels) {
+    sum += std::exp(pixel);
+    first += std::exp(pixel) * pixel;
+    second += std::exp(pixel) * pixel * pixel;
+  }
+  return second / sum - first / sum * (first / sum);
+}
+
+TEST(Train, TellsTheCurvatureThatIsWatched) {
+  PixelModel model;
+  CurvatureMonitor monitor(
+      model.parameters(), CurvatureMonitorOptions().every(3).momentum(0.5));
+  Extras extras;
+  extras.batch_size = 4;
+  extras.epochs = 7;
+  extras.monitor = &monitor;
+  const auto heard = train_pixels(model, 1e-30, constant(), extras);
+  const double expected = (curvature_of({5, 0, 0}) + curvature_of({0, 0, 2}) +
+                           curvature_of({0, 9, 0})) /
+                          4;
+  ASSERT_EQ(heard.curvature.size(), 3U);
+  std::vector<std::int64_t> updates;
+  for (const auto& row : heard.curvature) {
+    updates.push_back(row.update);
+    EXPECT_NEAR(row.sharpness, expected, 1e-4 * expected);
+    EXPECT_EQ(row.lr, 1e-30);
+    EXPECT_NEAR(*row.lr_sharpness, 1e-30 * expected, 1e-34 * expected);
+    EXPECT_EQ(*row.limit, 3);
+  }
+  EXPECT_EQ(updates, (std::vector<std::int64_t>{1, 3, 6}));
+  EXPECT_EQ(monitor.measurements().size(), 3U);
 }
 
 TEST(Train, TakesAGradientStep) {

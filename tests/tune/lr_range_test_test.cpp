@@ -367,6 +367,37 @@ TEST(LRRangeTest, TheLimitOfStabilityCountsTheGroupsRates) {
   EXPECT_FALSE(limit_of_two_groups(SGDOptions(0.1).momentum(0.5), {}));
 }
 
+TEST(LRRangeTest, MeasuresTheLimitOfATableWithSparseGradients) {
+  // A look-up has curvature 2, and row 2 is looked up twice: 2 / 4.
+  for (const LRClosure kind :
+       {LRClosure::kCallsBackward, LRClosure::kReturnsGraph}) {
+    auto table = torch::ones({4, 2}, torch::kFloat64).requires_grad_(true);
+    const auto chosen = torch::tensor({1, 2, 2});
+    SGD optimizer({table}, SGDOptions(0.1));
+    torch::manual_seed(4);
+    const auto result = lr_range_test(
+        {table},
+        optimizer,
+        [&] {
+          auto loss = torch::embedding(
+                          table,
+                          chosen,
+                          /*padding_idx=*/-1,
+                          /*scale_grad_by_freq=*/false,
+                          /*sparse=*/true)
+                          .square()
+                          .sum();
+          if (kind == LRClosure::kCallsBackward) loss.backward();
+          return loss;
+        },
+        LRRangeTestOptions()
+            .num_iterations(4)
+            .closure(kind)
+            .measure_max_stable_lr(true));
+    EXPECT_NEAR(result.max_stable_lr.value(), 0.5, 0.005);
+  }
+}
+
 TEST(LRRangeTest, TakesAModuleThatIsHeld) {
   const auto options =
       LRRangeTestOptions().start_lr(0.01).end_lr(1).num_iterations(9);

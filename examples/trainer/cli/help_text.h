@@ -24,6 +24,7 @@ Training
   --batch-size N       images in an update [128]
   --early-stop N       end after N epochs without a lower test loss
   --lr-find            the range test alone, with its picture
+  --monitor curvature  watch the sharpness, with its picture
 
 Runs
   --out DIR            folder of the run [runs/NAME-N, a new one for each run]
@@ -87,6 +88,9 @@ that has checkpoints there is replaced with --overwrite). Files in it:
   lr.svg, loss.svg, accuracy.svg, gradient.svg
                 the same as pictures; with power-sgd sharpness.svg, with
                 several micro-batches an update batch.svg
+  curvature.csv, sharpness.svg
+                with --monitor curvature: one row a measurement, of the
+                last update's first micro-batch
   lr_range.csv, lr_range.svg
                 of the range test, with --lr auto and --lr-find
   checkpoints/  the last two checkpoints, and best.ckpt, that of the epoch

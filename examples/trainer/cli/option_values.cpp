@@ -88,6 +88,10 @@ OptionValues option_values(const TrainOptions& options) {
   if (options.world_size > 1) {
     put("--world-size", options.world_size);
   }
+  if (!options.monitor.empty()) {
+    put_text("--monitor", options.monitor);
+    put("--monitor-every", options.monitor_every);
+  }
   put_present("--checkpoint-every", options.checkpoint_every);
   return values;
 }

@@ -170,6 +170,7 @@ struct OpenOptions {
   std::optional<double> safety;
   std::optional<std::string> policy;
   std::optional<std::int64_t> epochs;
+  std::optional<std::int64_t> monitor_every;
 };
 
 // In the place of a rate.
@@ -400,6 +401,27 @@ void add_training_options(
       ->group("Training");
 }
 
+void add_monitor_options(
+    CLI::App& app, TrainOptions& options, OpenOptions& open) {
+  app.add_option(
+         "--monitor",
+         options.monitor,
+         "curvature: measure the sharpness now and then, with any\n"
+         "optimizer, which does not notice; writes curvature.csv\n"
+         "and sharpness.svg [nothing]")
+      ->check(one_of({"curvature"}))
+      ->type_name("NAME")
+      ->group("Training");
+  app.add_option(
+         "--monitor-every",
+         open.monitor_every,
+         "Updates from one measurement to the next" +
+             always(options.monitor_every))
+      ->check(whole_number(1, kMost))
+      ->type_name("N")
+      ->group("Training");
+}
+
 void add_machine_options(CLI::App& app, TrainOptions& options) {
   constexpr std::uint64_t kMostThreads = 4096;
   app.add_option(
@@ -528,6 +550,7 @@ void add_options(CLI::App& app, CommandLine& command, OpenOptions& open) {
   TrainOptions& options = command.options;
   add_data_options(app, options, open);
   add_training_options(app, options, open);
+  add_monitor_options(app, options, open);
   add_rate_options(app, options, open);
   add_machine_options(app, options);
   add_process_options(app, options);
@@ -585,6 +608,27 @@ void check_rate_and_batch(
       "neither is given");
 }
 
+void check_monitor(const TrainOptions& options, const OpenOptions& open) {
+  if (options.monitor.empty()) {
+    if (open.monitor_every) {
+      throw CLI::ValidationError(
+          "--monitor-every",
+          "says how often --monitor measures, and that is not given");
+    }
+    return;
+  }
+  if (options.lr_find) {
+    throw CLI::ValidationError(
+        "--monitor", "is of no use with --lr-find, which trains nothing");
+  }
+  if (options.world_size > 1) {
+    throw CLI::ValidationError(
+        "--monitor",
+        "is for one process, and --world-size is " +
+            std::to_string(options.world_size));
+  }
+}
+
 void fill_defaults(TrainOptions& options, const OpenOptions& open) {
   const auto& data = dataset_defaults().at(options.dataset);
   const auto& optimizer = optimizer_defaults().at(options.optimizer);
@@ -627,6 +671,8 @@ void fill_defaults(TrainOptions& options, const OpenOptions& open) {
   }
   options.lr_scaling = open.lr_scaling.value_or(optimizer.lr_scaling);
   check_rate_and_batch(options, open);
+  options.monitor_every = open.monitor_every.value_or(options.monitor_every);
+  check_monitor(options, open);
 }
 
 // They would say nothing where a process does not know that it is one of

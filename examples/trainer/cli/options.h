@@ -65,6 +65,10 @@ struct TrainOptions {
   /// Where the trained weights go; empty: nowhere.
   std::filesystem::path export_file;
   bool profile = false;
+  /// What is watched besides: curvature; empty: nothing.
+  std::string monitor;
+  /// Updates between two of its measurements.
+  std::int64_t monitor_every = 100;
   /// Updates between checkpoints, besides the one after each epoch, which is
   /// all that there are where this is nothing; 0: none at all.
   std::optional<std::int64_t> checkpoint_every;

@@ -5,8 +5,8 @@
 namespace stepsize::trainer {
 namespace {
 
-constexpr std::array<const char*, 6> kNames{
-    "input", "forward", "backward", "update", "log", "test"};
+constexpr std::array<const char*, 7> kNames{
+    "input", "forward", "backward", "update", "monitor", "log", "test"};
 
 }  // namespace
 
@@ -41,6 +41,10 @@ std::vector<std::string> PhaseTimer::report() const {
   updates -= seconds(Phase::kTest);
   std::vector<std::string> lines;
   for (std::size_t i = 0; i < seconds_.size(); ++i) {
+    // Most runs watch nothing.
+    if (static_cast<Phase>(i) == Phase::kMonitor && seconds_[i] == 0) {
+      continue;
+    }
     char text[64];
     if (static_cast<Phase>(i) == Phase::kTest) {
       std::snprintf(text, sizeof text, "%-8s %8.2f s", kNames[i], seconds_[i]);

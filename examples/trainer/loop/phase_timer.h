@@ -14,6 +14,7 @@ enum class Phase : std::uint8_t {
   kForward,   ///< network and loss
   kBackward,  ///< gradients
   kUpdate,    ///< optimizer and schedule
+  kMonitor,   ///< measuring curvature, where that is asked for
   kLog,       ///< reading the loss, files, progress
   kTest,      ///< the test after each epoch, its input included
 };
@@ -43,7 +44,7 @@ class PhaseTimer {
   bool on_ = false;
   Phase phase_ = Phase::kInput;
   Clock::time_point start_;
-  std::array<double, 6> seconds_{};
+  std::array<double, 7> seconds_{};
 };
 
 }  // namespace stepsize::trainer

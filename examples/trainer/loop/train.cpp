@@ -4,6 +4,7 @@
 #include "examples/trainer/loop/train.h"
 
 #include <chrono>
+#include <cmath>
 #include <utility>
 #include <vector>
 
@@ -19,7 +20,10 @@ TrainingEnd train_epoch(
     TrainingState& state,
     const TrainingListener& listener);
 bool next_update(
-    const TrainingSetup& setup, TrainingState& state, UpdateReader& reader);
+    const TrainingSetup& setup,
+    TrainingState& state,
+    const TrainingListener& listener,
+    UpdateReader& reader);
 Update make_whole_update(
     const TrainingSetup& setup,
     const MicroBatches& batches,
@@ -47,6 +51,29 @@ void pause(
     std::optional<double> test_loss = std::nullopt) {
   if (listener.on_pause) {
     listener.on_pause(test_loss);
+  }
+}
+
+// Of one micro-batch: the graphs of all would live at once.
+void watch_curvature(
+    const TrainingSetup& setup,
+    const Batch& batch,
+    double lr,
+    const TrainingListener& listener) {
+  // A rate that is none is about to end the run.
+  if (setup.monitor == nullptr || !std::isfinite(lr)) {
+    return;
+  }
+  const auto* row = setup.monitor->step(lr, [&] {
+    setup.timer.enter(Phase::kMonitor);
+    return F::cross_entropy(setup.model.forward(batch.images), batch.labels);
+  });
+  if (row == nullptr) {
+    return;
+  }
+  setup.timer.enter(Phase::kUpdate);
+  if (listener.on_curvature) {
+    listener.on_curvature(*row);
   }
 }
 
@@ -146,7 +173,7 @@ TrainingEnd train_epoch(
   };
   setup.model.train();
   try {
-    while (next_update(setup, state, reader)) {
+    while (next_update(setup, state, listener, reader)) {
       const bool stop = should_stop(listener);
       const bool due =
           setup.pause_every > 0 && state.step % setup.pause_every == 0;
@@ -172,7 +199,10 @@ TrainingEnd train_epoch(
 
 // Makes the next update and steps the schedule; false at the end of the epoch.
 bool next_update(
-    const TrainingSetup& setup, TrainingState& state, UpdateReader& reader) {
+    const TrainingSetup& setup,
+    TrainingState& state,
+    const TrainingListener& listener,
+    UpdateReader& reader) {
   setup.timer.enter(Phase::kInput);
   const auto wanted = setup.micro_batches ? setup.micro_batches(state.step) : 1;
   const std::int64_t position = setup.train.position();
@@ -181,6 +211,7 @@ bool next_update(
     return false;
   }
   const Update update = make_whole_update(setup, batches, position);
+  watch_curvature(setup, batches.front(), update.lr, listener);
   setup.scheduler.step();
   setup.timer.enter(Phase::kLog);
   StepResult step;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <stepsize/curvature/curvature_monitor.h>
 #include <stepsize/lr_scheduler/schedule_lr.h>
 #include <stepsize/tune/early_stopping.h>
 #include <torch/torch.h>
@@ -58,12 +59,17 @@ struct TrainingSetup {
   /// The processes that train together, each with a source of its share; null
   /// where there is one. Losses and right answers are those of all.
   Reduction* ranks = nullptr;
+  /// Looks at the curvature after each update; null: nobody does.
+  CurvatureMonitor* monitor = nullptr;
 };
 
 /// Who hears of a run, and may end it.
 struct TrainingListener {
   std::function<void(const StepResult&)> on_step;
   std::function<void(const EpochResult&)> on_epoch;
+  /// What the monitor has measured. On an accelerator the update may not have
+  /// been heard of yet.
+  std::function<void(const CurvatureMeasurement&)> on_curvature;
   /// In the test after an epoch: the epoch, and how many images are done.
   std::function<void(std::int64_t, std::int64_t)> on_test;
   /// Whether to stop; asked after each update and in tests.

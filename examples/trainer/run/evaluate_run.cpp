@@ -13,6 +13,7 @@
 #include "examples/trainer/loop/choose_lr.h"
 #include "examples/trainer/loop/train.h"
 #include "examples/trainer/loop/trained_optimizer.h"
+#include "examples/trainer/loop/watched_curvature.h"
 #include "examples/trainer/model/model_export.h"
 #include "examples/trainer/run/machine.h"
 #include "examples/trainer/run/resume.h"
@@ -61,6 +62,7 @@ void load_model(
     stopping.emplace(
         model, EarlyStoppingOptions().patience(options.early_stop - 1));
   }
+  auto monitor = make_monitor(*optimizer, options);
   TrainingState state;
   RunCheckpoints(
       {},
@@ -69,7 +71,8 @@ void load_model(
        scheduler,
        train,
        state,
-       stopping ? &*stopping : nullptr},
+       stopping ? &*stopping : nullptr,
+       monitor ? &*monitor : nullptr},
       *request.earlier)
       .load(options.out.string());
 }

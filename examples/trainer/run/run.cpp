@@ -34,6 +34,7 @@
 #include "examples/trainer/loop/train.h"
 #include "examples/trainer/loop/trained_optimizer.h"
 #include "examples/trainer/loop/training_state.h"
+#include "examples/trainer/loop/watched_curvature.h"
 #include "examples/trainer/model/image_model.h"
 #include "examples/trainer/model/model_export.h"
 #include "examples/trainer/run/comparison.h"
@@ -233,6 +234,9 @@ int report_end(
   for (const auto& line : optimizer.summary()) {
     console.out << setup.options.optimizer << ": " << line << '\n';
   }
+  if (const auto line = curvature_text(log.place().curvature); !line.empty()) {
+    console.out << "curvature: " << line << '\n';
+  }
   if (setup.options.profile) {
     console.out << "\nwhere the time of the updates went:\n";
     for (const auto& line : setup.timer.report()) {
@@ -287,6 +291,7 @@ class TrainingRun {
   bool saves() const { return setup_.options.checkpoint_every != 0; }
   bool resumes() const { return setup_.request.earlier.has_value(); }
   EarlyStopping* early_stopping() { return stopping_ ? &*stopping_ : nullptr; }
+  CurvatureMonitor* monitor() { return monitor_ ? &*monitor_ : nullptr; }
   void open_log(const LogPlace& place, bool has_new_length);
   template <typename Result>
   void hear(const Result& result);
@@ -303,6 +308,7 @@ class TrainingRun {
   std::unique_ptr<TrainedOptimizer> optimizer_;
   ScheduleLR scheduler_;
   std::optional<EarlyStopping> stopping_;
+  std::optional<CurvatureMonitor> monitor_;
   TrainingState state_;
   RunCheckpoints checkpoints_;
   RunPlan plan_;
@@ -316,6 +322,7 @@ class TrainingRun {
 RunPlan run_plan(
     const TrainOptions& options, double lr, const RunSchedule& run_schedule) {
   RunPlan plan{run_schedule.factor, lr, run_schedule.updates, options.max_norm};
+  plan.monitors = !options.monitor.empty();
   plan.batch_varies = options.accumulate > 1 || options.batch_schedule > 0;
   if (options.policy == "sharpness") {
     plan.stability_limit = max_stable_lr(
@@ -420,6 +427,7 @@ TrainingRun::TrainingRun(const RunSetup& setup, const Console& console)
           setup.model, optimizer_choice(setup.options, setup.lr, setup.ranks))),
       scheduler_(optimizer_->inner(), setup.run_schedule.factor),
       stopping_(make_stopping(setup)),
+      monitor_(make_monitor(*optimizer_, setup.options)),
       checkpoints_(
           setup.options.out,
           {setup.model,
@@ -427,7 +435,8 @@ TrainingRun::TrainingRun(const RunSetup& setup, const Console& console)
            scheduler_,
            setup.train,
            state_,
-           early_stopping()},
+           early_stopping(),
+           monitor()},
           new_record(setup.request.options, setup.data, setup.lr)),
       plan_(run_plan(setup.options, setup.lr, setup.run_schedule)) {
   LogPlace place;
@@ -519,6 +528,12 @@ TrainingEnd TrainingRun::train_on() {
     }
     progress_->add(result);
   };
+  listener.on_curvature = [&](const CurvatureMeasurement& row) {
+    if (log_) {
+      log_->add(row);
+      watch_.look(*log_, *progress_, console_.err);
+    }
+  };
   listener.on_test = [&](std::int64_t epoch, std::int64_t images) {
     progress_->add_test(epoch, images);
   };
@@ -536,7 +551,8 @@ TrainingEnd TrainingRun::train_on() {
        setup_.run_schedule.micro_batches,
        early_stopping(),
        setup_.options.checkpoint_every.value_or(0),
-       setup_.ranks.get()},
+       setup_.ranks.get(),
+       monitor()},
       state_,
       listener);
 }

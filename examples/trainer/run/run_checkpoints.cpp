@@ -77,6 +77,9 @@ RunCheckpoints::RunCheckpoints(
   if (parts_.early_stopping != nullptr) {
     checkpoint_.state("early_stopping", *parts_.early_stopping);
   }
+  if (parts_.monitor != nullptr) {
+    checkpoint_.state("curvature", *parts_.monitor);
+  }
 }
 
 void RunCheckpoints::clear() { folder_.clear(); }
@@ -89,6 +92,9 @@ LogPlace RunCheckpoints::load() {
   LogPlace place;
   place.steps = parts_.state.step;
   place.epochs = parts_.state.epoch - 1;
+  if (parts_.monitor != nullptr) {
+    place.curvature = parts_.monitor->measurements();
+  }
   const auto* rollback = rollbacks_.data_ptr<std::int64_t>();
   place.rollbacks.assign(rollback, rollback + rollbacks_.numel());
   return place;

@@ -2,6 +2,7 @@
 
 #include <stepsize/checkpoint/checkpoint.h>
 #include <stepsize/checkpoint/checkpoint_folder.h>
+#include <stepsize/curvature/curvature_monitor.h>
 #include <stepsize/lr_scheduler/schedule_lr.h>
 #include <stepsize/tune/early_stopping.h>
 
@@ -40,6 +41,7 @@ struct RunParts {
   BatchSource& train;
   TrainingState& state;
   EarlyStopping* early_stopping = nullptr;
+  CurvatureMonitor* monitor = nullptr;
 };
 
 /// The checkpoints of a run: the last two, and that of the epoch with the

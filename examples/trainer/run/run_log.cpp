@@ -1,5 +1,7 @@
 #include "examples/trainer/run/run_log.h"
 
+#include <stepsize/tune/curvature_report.h>
+
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -103,6 +105,7 @@ namespace fs = std::filesystem;
 
 constexpr const char* kEpochTable = "log.csv";
 constexpr const char* kStepTable = "steps.csv";
+constexpr const char* kCurvatureTable = "curvature.csv";
 
 const std::vector<std::string>& epoch_columns() {
   static const std::vector<std::string> columns{
@@ -250,6 +253,9 @@ RunLog::RunLog(const fs::path& folder, const RunPlan& plan)
   for (const auto& name : result_pictures()) {
     remove_picture(folder / name);
   }
+  // An earlier run may have had one.
+  remove_picture(folder / kCurvatureTable);
+  open_curvature_table();
   draw_plan(folder, plan);
 }
 
@@ -277,7 +283,16 @@ RunLog::RunLog(
           CsvCut{"step", place.steps + 1}),
       written_steps_(steps_.size()),
       written_epochs_(epochs_.size()) {
+  open_curvature_table();
+  write_rows();
   draw_plan(folder, plan);
+}
+
+void RunLog::open_curvature_table() {
+  if (plan_.monitors) {
+    curvature_table_.emplace(
+        (folder_ / kCurvatureTable).string(), curvature_columns());
+  }
 }
 
 RunLog::Rows RunLog::read_back(const fs::path& folder, const LogPlace& place) {
@@ -318,12 +333,22 @@ void RunLog::add(const EpochResult& result) {
   try_to_write();
 }
 
+void RunLog::add(const CurvatureMeasurement& row) {
+  place_.curvature.push_back(row);
+  try_to_write();
+}
+
 void RunLog::write_rows() {
   for (; written_steps_ < steps_.size(); ++written_steps_) {
     step_table_.row(cells(steps_[written_steps_]));
   }
   for (; written_epochs_ < epochs_.size(); ++written_epochs_) {
     epoch_table_.row(cells(epochs_[written_epochs_]));
+  }
+  const auto& curvature = place_.curvature;
+  while (curvature_table_ && written_curvature_ < curvature.size()) {
+    curvature_table_->row(curvature_cells(curvature[written_curvature_]));
+    ++written_curvature_;
   }
   error_.clear();
 }
@@ -343,10 +368,15 @@ void RunLog::sync() {
   }
   flush_to_disk(folder_ / kStepTable);
   flush_to_disk(folder_ / kEpochTable);
+  if (curvature_table_) {
+    flush_to_disk(folder_ / kCurvatureTable);
+  }
   // Their names too.
   flush_to_disk(folder_);
 }
 
-void RunLog::draw() const { draw_results(folder_, plan_, steps_, epochs_); }
+void RunLog::draw() const {
+  draw_results(folder_, plan_, steps_, epochs_, place_.curvature);
+}
 
 }  // namespace stepsize::trainer

@@ -1,10 +1,12 @@
 #pragma once
 
+#include <stepsize/curvature/curvature_measurement.h>
 #include <stepsize/report/csv_writer.h>
 
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,10 +25,13 @@ struct LogPlace {
   std::int64_t epochs = 0;  ///< rows of log.csv
   /// Updates before which steps were taken back, which no column tells.
   std::vector<std::int64_t> rollbacks;
+  /// Rows of curvature.csv, where there is one.
+  std::vector<CurvatureMeasurement> curvature;
 };
 
 /// The files of a run, in a folder: log.csv with a row an epoch, steps.csv
-/// with a row an update, and the pictures of run_pictures.h. The rows are in
+/// with a row an update, curvature.csv with a row a measurement where the
+/// curvature is watched, and the pictures of run_pictures.h. The rows are in
 /// the files as soon as they are added; a value that is not known is an empty
 /// cell.
 ///
@@ -41,7 +46,8 @@ class RunLog {
   RunLog(const std::filesystem::path& folder, const RunPlan& plan);
 
   /// Goes on with the tables of a run that was at `place`: rows beyond it are
-  /// cut off, those before it stay byte for byte. Throws std::runtime_error
+  /// cut off, those before it stay byte for byte (curvature.csv is written
+  /// anew, with the same bytes). Throws std::runtime_error
   /// naming the path where one of them is missing, shorter, or not such a
   /// table; both are then as they were.
   RunLog(
@@ -51,8 +57,9 @@ class RunLog {
 
   void add(const StepResult& result);
   void add(const EpochResult& result);
+  void add(const CurvatureMeasurement& row);
 
-  /// Writes the rows that wait, and waits until both tables are on the disk.
+  /// Writes the rows that wait, and waits until all tables are on the disk.
   /// Throws std::runtime_error naming the path where that cannot be.
   void sync();
   /// Why rows wait; empty where none do.
@@ -79,6 +86,7 @@ class RunLog {
       Rows rows);
   static Rows read_back(
       const std::filesystem::path& folder, const LogPlace& place);
+  void open_curvature_table();
   void write_rows();
   void try_to_write();
 
@@ -89,9 +97,11 @@ class RunLog {
   std::vector<EpochResult> epochs_;
   CsvWriter epoch_table_;
   CsvWriter step_table_;
+  std::optional<CsvWriter> curvature_table_;
   // Rows that are in the files.
   std::size_t written_steps_ = 0;
   std::size_t written_epochs_ = 0;
+  std::size_t written_curvature_ = 0;
   std::string error_;
 };
 

@@ -2,6 +2,7 @@
 
 #include <stepsize/report/line_plot.h>
 #include <stepsize/report/svg.h>
+#include <stepsize/tune/curvature_report.h>
 
 #include <algorithm>
 #include <cmath>
@@ -197,7 +198,12 @@ void draw_gradients(
 void draw_sharpness(
     const fs::path& folder,
     const RunPlan& plan,
-    const std::vector<StepResult>& steps) {
+    const std::vector<StepResult>& steps,
+    const std::vector<CurvatureMeasurement>& curvature) {
+  if (!plan.stability_limit) {
+    write_svg((folder / "sharpness.svg").string(), curvature_plot(curvature));
+    return;
+  }
   const auto sharpness = curve(steps, [](const StepResult& step) {
     return step.sharpness.value_or(kNowhere);
   });
@@ -207,6 +213,14 @@ void draw_sharpness(
   LinePlot plot("Sharpness");
   plot.x_label("update").y_log();
   plot.line("sharpness", sharpness.x, sharpness.y);
+  if (plan.monitors) {
+    Curve watched;
+    for (const auto& row : curvature) {
+      watched.x.push_back(static_cast<double>(row.update));
+      watched.y.push_back(row.sharpness);
+    }
+    plot.points("monitored", watched.x, watched.y);
+  }
   plot.line("rate x sharpness", product.x, product.y);
   add_level(plot, "its limit", *plan.stability_limit, steps.size());
   write_svg((folder / "sharpness.svg").string(), plot);
@@ -267,13 +281,14 @@ void draw_results(
     const fs::path& folder,
     const RunPlan& plan,
     const std::vector<StepResult>& steps,
-    const std::vector<EpochResult>& epochs) {
+    const std::vector<EpochResult>& epochs,
+    const std::vector<CurvatureMeasurement>& curvature) {
   draw_rates(folder, plan, steps);
   draw_losses(folder, steps, epochs);
   draw_accuracies(folder, epochs);
   draw_gradients(folder, plan, steps);
-  if (plan.stability_limit) {
-    draw_sharpness(folder, plan, steps);
+  if (plan.stability_limit || plan.monitors) {
+    draw_sharpness(folder, plan, steps, curvature);
   }
   if (plan.batch_varies) {
     draw_batches(folder, steps);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <stepsize/curvature/curvature_measurement.h>
 #include <stepsize/schedule/schedule.h>
 
 #include <cstdint>
@@ -26,6 +27,8 @@ struct RunPlan {
   /// For a run that measures its rate: the largest lr * sharpness that is
   /// stable.
   std::optional<double> stability_limit = std::nullopt;
+  /// Whether the curvature is watched.
+  bool monitors = false;
 };
 
 /// Each value becomes the mean of the ones around it, so that a curve of single
@@ -39,14 +42,15 @@ const std::vector<std::string>& result_pictures();
 void draw_plan(const std::filesystem::path& folder, const RunPlan& plan);
 
 /// loss.svg, accuracy.svg and gradient.svg; sharpness.svg for a run that
-/// measures its rate, batch.svg for one with several micro-batches an update.
-/// Draws lr.svg anew where the rates were not those planned: measured, or lower
-/// after a rollback. Throws std::runtime_error naming a path that cannot be
-/// written.
+/// measures its rate or whose curvature is watched, batch.svg for one with
+/// several micro-batches an update. Draws lr.svg anew where the rates were not
+/// those planned: measured, or lower after a rollback. Throws
+/// std::runtime_error naming a path that cannot be written.
 void draw_results(
     const std::filesystem::path& folder,
     const RunPlan& plan,
     const std::vector<StepResult>& steps,
-    const std::vector<EpochResult>& epochs);
+    const std::vector<EpochResult>& epochs,
+    const std::vector<CurvatureMeasurement>& curvature = {});
 
 }  // namespace stepsize::trainer

@@ -57,9 +57,12 @@ void describe_run(
       << counted(at::get_num_threads(), "thread") << "), seed " << options.seed
       << '\n'
       << "augmentation: " << options.augment << '\n'
-      << "schedule: " << run_schedule.text << '\n'
-      << "log and plots: " << options.out.string() << "\n\n"
-      << std::flush;
+      << "schedule: " << run_schedule.text << '\n';
+  if (!options.monitor.empty()) {
+    out << "monitor: " << options.monitor << ", every "
+        << counted(options.monitor_every, "update") << '\n';
+  }
+  out << "log and plots: " << options.out.string() << "\n\n" << std::flush;
 }
 
 void report_result(

@@ -28,12 +28,13 @@ class PowerIterationOptions {
   TORCH_ARG(at::Generator, generator);
 };
 
-/// What power_iteration found.
+/// What power_iteration or largest_eigenvalue found.
 struct PowerIterationResult {
   /// The Rayleigh quotient v'Av, with its sign.
   double value = 0.0;
-  /// |Av|: at most the largest |eigenvalue|, and never below |value|. It tends
-  /// to that even where two eigenvalues differ in sign only.
+  /// |Av|: at most the largest |eigenvalue|, and never below |value|. That of
+  /// power_iteration tends to the largest even where two eigenvalues differ in
+  /// sign only; that of largest_eigenvalue to the |value| it looks for.
   double magnitude = 0.0;
   /// |Av - value v|: an eigenvalue lies within this of the value.
   double residual = 0.0;
@@ -72,9 +73,12 @@ PowerIterationResult power_iteration(
 /// value, a second one on A + m I, m the first one's magnitude, whose
 /// eigenvalues are hardly negative. `value` and `residual` are those of A, to
 /// which the tolerance is relative, or the machine epsilon times m where that
-/// is more; the `magnitude` is then the second run's, less m. Iterations count
-/// both runs, each of which may take max_iterations: many where m is far above
-/// the eigenvalue, and lanczos takes the root of that.
+/// is more; so is `magnitude`, |Av|. Iterations count both runs, each of which
+/// may take max_iterations: many where m is far above the eigenvalue, and
+/// lanczos takes the root of that.
+///
+/// A negative value means that A has no positive eigenvalue: downhill the loss
+/// bends away everywhere, and max_stable_lr(max(value, 0)) sets no limit.
 PowerIterationResult largest_eigenvalue(
     const LinearOperator& op,
     const PowerIterationOptions& options = {},

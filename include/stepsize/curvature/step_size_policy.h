@@ -18,8 +18,8 @@ struct ProbedCurvature {
 
 /// What a StepSizePolicy may ask of the batch at hand. In an update parameters
 /// w move by -rate u; u is the gradient g, weight decay that is coupled with
-/// it, through momentum. Where groups differ in their factor `lr`, g and u below
-/// have each group's part times its share of the largest factor, and H is
+/// it, through momentum. Where groups differ in their factor `lr`, g and u
+/// below have each group's part times its share of the largest factor, and H is
 /// that of the loss with coupled decay.
 ///
 /// What is asked for is computed then, and nothing else is: that is what a
