@@ -17,7 +17,7 @@ constexpr int kMostFirstProbes = 16;
 constexpr double kLonger = 4;
 constexpr double kShorter = 256;
 // What a cut gradient leaves of the rate, and how fast that comes back.
-constexpr double kAlarm = 0.5;
+constexpr double kAlarm = 0.75;
 constexpr double kRecovery = 1.02;
 constexpr double kLeastCalm = 1e-3;
 
@@ -116,9 +116,12 @@ bool EdgePolicy::look_along_update(StepProbe& probe) {
   const ProbedCurvature found = probe.update_curvature(kProbeShare * rate_);
   if (!std::isfinite(found.value)) return false;
   if (!resolved(found)) return true;
+  // Over |u|^2, so that what is measured while gradients are long does not
+  // outweigh all that follows.
+  const double square = probe.update_square();
   const double share = bend_ > 0 ? options().average() : 0.0;
-  slope_ = share * slope_ + (1 - share) * std::max(probe.slope(), 0.0);
-  bend_ = share * bend_ + (1 - share) * std::abs(found.value);
+  slope_ = share * slope_ + (1 - share) * std::max(probe.slope(), 0.0) / square;
+  bend_ = share * bend_ + (1 - share) * std::abs(found.value) / square;
   return true;
 }
 

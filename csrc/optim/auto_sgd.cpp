@@ -191,6 +191,9 @@ class AutoSGD::Probe : public StepProbe {
     if (!slope_) slope_ = slope_along(direction());
     return *slope_;
   }
+  double update_square() override {
+    return optimizer_.over_ranks(inner(direction(), direction()));
+  }
   ProbedCurvature gradient_curvature(double step) override {
     return curvature_along(gradient(), gradient_square(), step);
   }

@@ -42,6 +42,7 @@ class Quadratic : public StepProbe {
   double momentum() override { return momentum_; }
   double gradient_square() override { return dot(gradient(), gradient()); }
   double slope() override { return dot(gradient(), direction()); }
+  double update_square() override { return dot(direction(), direction()); }
   ProbedCurvature gradient_curvature(double step) override {
     ++losses;
     return bend(gradient(), step);
@@ -198,9 +199,9 @@ TEST(EdgePolicy, CalmsDownWhereAGradientWasCut) {
   const double rate = policy.rate();
   policy.gradient_was_cut();
   EXPECT_TRUE(policy.due());
-  EXPECT_EQ(policy.rate(), rate / 2);
+  EXPECT_EQ(policy.rate(), 0.75 * rate);
   // And comes back by 2% an update.
-  EXPECT_NEAR(policy.next_rate(problem), 1.02 * rate / 2, 1e-9);
+  EXPECT_NEAR(policy.next_rate(problem), 1.02 * 0.75 * rate, 1e-9);
   for (int i = 0; i < 40; ++i) policy.next_rate(problem);
   EXPECT_NEAR(policy.rate(), rate, 1e-9);
 }

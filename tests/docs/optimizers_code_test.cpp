@@ -7,6 +7,7 @@
 #include <stepsize/kernels/grad_norm.h>
 #include <stepsize/kernels/sgd.h>
 #include <stepsize/lr_scheduler/curvature_lr.h>
+#include <stepsize/optim/auto_sgd.h>
 #include <stepsize/optim/clipped_adamw.h>
 #include <stepsize/optim/clipped_sgd.h>
 #include <stepsize/optim/freeze.h>
@@ -117,6 +118,39 @@ TEST_F(OptimizersPage, TheGuardStepsAdam) {
   stepsize::GradientNormRollback guard(adam);
   guard.step(closure);  // in the place of adam.step(closure)
   EXPECT_LT(loss(), before);
+}
+
+TEST(AutoSGDPage, NeedsNoRate) {
+  struct Batch {
+    torch::Tensor data;
+    torch::Tensor target;
+  };
+  torch::manual_seed(1);
+  torch::nn::Linear model(3, 3);
+  const auto data = torch::randn({32, 3});
+  const std::vector<Batch> batches(5, Batch{data, data.argmax(1)});
+  const auto* loader = &batches;
+  const auto loss_now = [&] {
+    const torch::NoGradGuard no_grad;
+    return torch::cross_entropy_loss(model->forward(data), data.argmax(1))
+        .item<double>();
+  };
+  const double before = loss_now();
+  stepsize::AutoSGD optimizer(
+      model->parameters(),
+      stepsize::AutoSGDOptions().buffers(model->buffers()));
+  for (auto& batch : *loader) {
+    auto loss = optimizer.step([&] {
+      return torch::nn::functional::cross_entropy(
+          model->forward(batch.data), batch.target);
+    });
+  }
+  EXPECT_LT(loss_now(), before);
+  stepsize::AutoSGD careful(
+      model->parameters(),
+      stepsize::AutoSGDOptions(),
+      stepsize::EdgePolicy(stepsize::EdgePolicyOptions().safety(0.5)));
+  EXPECT_EQ(careful.policy().describe().rfind("safety=0.5", 0), 0U);
 }
 
 TEST(PowerMethodPage, TrainsOverALoader) {

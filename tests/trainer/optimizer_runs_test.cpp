@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <iterator>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -79,8 +80,22 @@ class OptimizerRunsTest : public testing::Test {
   TemporaryFolder folder_;
 };
 
+// Of "power-sgd --policy sharpness" the first word, and all with more.
+std::string name_of(const std::string& way) {
+  return way.substr(0, way.find(' '));
+}
+
+std::vector<std::string> arguments_of(
+    const std::string& way, const std::vector<std::string>& more) {
+  std::istringstream words("--optimizer " + way);
+  std::vector<std::string> arguments{
+      std::istream_iterator<std::string>(words), {}};
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  return arguments;
+}
+
 TEST_F(OptimizerRunsTest, EachLearnsAndLogsWhatItKnows) {
-  for (const std::string name :
+  for (const std::string way :
        {"sgd",
         "adam",
         "adamw",
@@ -89,9 +104,12 @@ TEST_F(OptimizerRunsTest, EachLearnsAndLogsWhatItKnows) {
         "clipped-adamw",
         "lion",
         "rollback-sgd",
-        "power-sgd"}) {
-    SCOPED_TRACE(name);
-    const auto said = train({"--optimizer", name, "--epochs", "3"});
+        "power-sgd",
+        "power-sgd --policy sharpness"}) {
+    SCOPED_TRACE(way);
+    const std::string name = name_of(way);
+    const bool measures = name != way;
+    const auto said = train(arguments_of(way, {"--epochs", "3"}));
     EXPECT_THAT(said, HasSubstr("\n" + name + ": lr "));
     const auto steps = rows();
     ASSERT_EQ(steps.size(), 18U);
@@ -99,8 +117,8 @@ TEST_F(OptimizerRunsTest, EachLearnsAndLogsWhatItKnows) {
     for (const auto& cells : steps) {
       ASSERT_EQ(cells.size(), 9U);
       EXPECT_GT(std::stod(cells[3]), 0);
-      EXPECT_EQ(cells[4].empty(), name != "power-sgd");
-      if (name == "power-sgd") {
+      EXPECT_EQ(cells[4].empty(), !measures);
+      if (measures) {
         EXPECT_NEAR(
             std::stod(cells[5]),
             std::stod(cells[1]) * std::stod(cells[4]),
@@ -113,7 +131,7 @@ TEST_F(OptimizerRunsTest, EachLearnsAndLogsWhatItKnows) {
     // ln 10 is the loss of a guess.
     EXPECT_LT(loss, 0.8 * std::log(10.0));
     EXPECT_THAT(read_text(out() / "gradient.svg"), HasSubstr("</svg>"));
-    EXPECT_EQ(fs::exists(out() / "sharpness.svg"), name == "power-sgd");
+    EXPECT_EQ(fs::exists(out() / "sharpness.svg"), measures);
   }
 }
 
@@ -138,7 +156,7 @@ std::vector<std::vector<std::string>> curvature_rows(const fs::path& path) {
 }
 
 TEST_F(OptimizerRunsTest, EachIsWatchedAndDoesNotNotice) {
-  for (const std::string name :
+  for (const std::string way :
        {"sgd",
         "adam",
         "adamw",
@@ -147,20 +165,21 @@ TEST_F(OptimizerRunsTest, EachIsWatchedAndDoesNotNotice) {
         "clipped-adamw",
         "lion",
         "rollback-sgd",
-        "power-sgd"}) {
-    SCOPED_TRACE(name);
-    train({"--optimizer", name, "--augment", "crop-flip"});
+        "power-sgd",
+        "power-sgd --policy sharpness"}) {
+    SCOPED_TRACE(way);
+    const std::string name = name_of(way);
+    train(arguments_of(way, {"--augment", "crop-flip"}));
     const auto alone = read_text(out() / "steps.csv");
     EXPECT_FALSE(fs::exists(out() / "curvature.csv"));
-    const auto said = train(
-        {"--optimizer",
-         name,
-         "--augment",
+    const auto said = train(arguments_of(
+        way,
+        {"--augment",
          "crop-flip",
          "--monitor",
          "curvature",
          "--monitor-every",
-         "5"});
+         "5"}));
     EXPECT_EQ(read_text(out() / "steps.csv"), alone);
     EXPECT_THAT(
         said,
@@ -187,7 +206,7 @@ TEST_F(OptimizerRunsTest, EachIsWatchedAndDoesNotNotice) {
     EXPECT_EQ(said.find("rate x sharpness") != std::string::npos, descends);
     EXPECT_THAT(
         read_text(out() / "sharpness.svg"),
-        HasSubstr(name == "power-sgd" ? ">monitored<" : ">sharpness<"));
+        HasSubstr(name != way ? ">monitored<" : ">sharpness<"));
   }
   // What is no longer asked for goes with the run that it was of.
   train({});
@@ -235,13 +254,22 @@ TEST_F(OptimizerRunsTest, GoesBackFromAnAbsurdRateAndLearns) {
           HasSubstr(">rollback<")));
 }
 
+TEST_F(OptimizerRunsTest, SaysWhatItsPolicyCost) {
+  EXPECT_THAT(
+      train({"--optimizer", "power-sgd", "--policy", "polyak"}),
+      AllOf(
+          HasSubstr(", policy polyak, safety 0.5\n"),
+          HasSubstr("power-sgd: 0 loss evaluations and 0 gradients besides "
+                    "those of the updates\n")));
+}
+
 TEST_F(OptimizerRunsTest, MeasuresItsRate) {
-  const auto said =
-      train({"--optimizer", "power-sgd", "--schedule", "constant"});
+  const auto said = train(
+      arguments_of("power-sgd --policy sharpness", {"--schedule", "constant"}));
   EXPECT_THAT(
       said,
       AllOf(
-          HasSubstr(", safety 0.5\n"),
+          HasSubstr(", policy sharpness, safety 0.5\n"),
           HasSubstr(" Hessian products, rate "),
           HasSubstr("power-sgd: sharpness ")));
   EXPECT_THAT(

@@ -24,6 +24,7 @@ TEST(OptionValues, AreTheSameRunAgain) {
   const std::vector<std::vector<const char*>> command_lines{
       {},
       {"--optimizer", "power-sgd", "--safety", "0.3", "--threads", "2"},
+      {"--optimizer", "power-sgd", "--policy", "secant"},
       {"--optimizer", "clipped-adamw", "--lr", "1e-3", "--seed", "4294967295"},
       {"--lr", "auto", "--early-stop", "3", "--checkpoint-every", "0"},
       {"--base-batch-size", "32", "--lr-scaling", "sqrt", "--momentum", "0"},

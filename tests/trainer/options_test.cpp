@@ -187,12 +187,18 @@ TEST(ParseCommandLine, GivesOptionsToTheOptimizersThatHaveThem) {
       parse({"--optimizer", "power-sgd", "--safety", "1.25"}).options;
   EXPECT_EQ(power.safety, 1.25);
   EXPECT_FALSE(power.max_norm);
-  EXPECT_EQ(parse({"--optimizer", "power-sgd"}).options.safety, 0.5);
+  EXPECT_EQ(power.policy, "edge");
+  EXPECT_EQ(parse({"--optimizer", "power-sgd"}).options.safety, 1);
+  const auto sharp =
+      parse({"--optimizer", "power-sgd", "--policy", "sharpness"}).options;
+  EXPECT_EQ(sharp.policy, "sharpness");
+  EXPECT_EQ(sharp.safety, 0.5);
   // A factor of the rate that is measured.
   EXPECT_EQ(parse({"--optimizer", "power-sgd"}).options.lr, 1);
   const auto plain = parse({"--optimizer", "rollback-sgd"}).options;
   EXPECT_FALSE(plain.max_norm);
   EXPECT_FALSE(plain.safety);
+  EXPECT_FALSE(plain.policy);
   const auto sgd = parse({}).options;
   EXPECT_EQ(plain.lr, sgd.lr);
   EXPECT_EQ(plain.momentum, sgd.momentum);
@@ -221,6 +227,11 @@ TEST(ParseCommandLine, RefusesOptionsThatTheOptimizerHasNoUseFor) {
         refusal({"--safety", "0.5", "--optimizer", name}),
         AllOf(
             HasSubstr("--safety: is an option of power-sgd"),
+            HasSubstr(std::string("--optimizer is ") + name)));
+    EXPECT_THAT(
+        refusal({"--policy", "edge", "--optimizer", name}),
+        AllOf(
+            HasSubstr("--policy: is an option of power-sgd"),
             HasSubstr(std::string("--optimizer is ") + name)));
   }
 }

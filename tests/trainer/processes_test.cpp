@@ -120,6 +120,7 @@ INSTANTIATE_TEST_SUITE_P(
         "--optimizer lion --lr 0.000001",
         "--optimizer rollback-sgd --lr 0.001",
         "--optimizer power-sgd --epochs 1 --safety 0.1",
+        "--optimizer power-sgd --policy sharpness --epochs 1 --safety 0.1",
         "--lr 0.001 --batch-schedule 32 --epochs 4",
         "--lr 0.0001 --early-stop 1 --epochs 3"));
 

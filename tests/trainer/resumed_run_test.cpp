@@ -174,11 +174,13 @@ INSTANTIATE_TEST_SUITE_P(
         KilledRun{"Lion", "--optimizer lion", 8},
         KilledRun{"Rollback", "--optimizer rollback-sgd --lr 3", 8},
         KilledRun{"FoundRate", "--lr auto", 8},
-        KilledRun{"Measured", "--optimizer power-sgd", 8},
+        KilledRun{"Measured", "--optimizer power-sgd --policy sharpness", 8},
+        KilledRun{"AtTheEdge", "--optimizer power-sgd", 8},
         KilledRun{"Watched", "--monitor curvature --monitor-every 3", 8},
         KilledRun{
             "MeasuredAndWatched",
-            "--optimizer power-sgd --monitor curvature --monitor-every 1",
+            "--optimizer power-sgd --policy sharpness --monitor curvature "
+            "--monitor-every 1",
             8},
         KilledRun{
             "BatchNorm",

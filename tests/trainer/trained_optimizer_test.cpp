@@ -99,6 +99,7 @@ OptimizerChoice choice_of(const std::string& name, double lr) {
   }
   if (name == "power-sgd") {
     choice.safety = 0.5;
+    choice.policy = "sharpness";
   }
   return choice;
 }
@@ -235,6 +236,31 @@ TEST(TrainedOptimizer, TakesTheMeasuredShareOfTheLimit) {
       ElementsAre(HasSubstr(" Hessian product"), HasSubstr("sharpness ")));
 }
 
+// In one dimension the gradient's curvature is the second derivative.
+TEST(TrainedOptimizer, TakesItsShareOfTheEdge) {
+  const auto wanted = by_hand(kWeight);
+  for (const std::string policy :
+       {"edge", "averaged-vector", "secant", "polyak"}) {
+    OneWeightModel model;
+    auto choice = choice_of("power-sgd", 0.75);
+    choice.safety = 0.25;
+    choice.policy = policy;
+    const auto optimizer = make_optimizer(model, choice);
+    PhaseTimer timer;
+    const Update update = make_update(*optimizer, {pixels()}, timer);
+    EXPECT_FALSE(update.sharpness);
+    EXPECT_NEAR(model.weight(), kWeight - update.lr * wanted.first, kTolerance);
+    const double rate = policy == "polyak"
+                            ? wanted.loss / (2 * wanted.first * wanted.first)
+                            : (policy == "secant" ? 0.25 : 0.5) / wanted.second;
+    // Losses are single precision, and their differences small.
+    EXPECT_NEAR(update.lr, 0.75 * rate, 0.03 * rate) << policy;
+    EXPECT_THAT(
+        optimizer->summary(),
+        ElementsAre(HasSubstr("rate "), HasSubstr(" besides those of the ")));
+  }
+}
+
 TEST(TrainedOptimizer, CountsClippedUpdates) {
   OneWeightModel model;
   auto choice = choice_of("clipped-sgd", 0.5);
@@ -329,6 +355,7 @@ OptimizerChoice choice_for_saving(const std::string& name) {
   }
   if (name == "power-sgd") {
     choice.safety = 0.5;
+    choice.policy = "sharpness";
   } else {
     choice.micro_batch = 2;
   }
@@ -430,6 +457,10 @@ TEST(MakeOptimizer, GivesTheBuffersToThoseThatPutThemBack) {
   is_same(options_of<RollbackSGDOptions>(*rollback).rollback().buffers());
   const auto power = make_optimizer(*model, choice_of("power-sgd", 1));
   is_same(options_of<PowerMethodSGDOptions>(*power).buffers());
+  auto choice = choice_of("power-sgd", 1);
+  choice.policy = "edge";
+  const auto at_the_edge = make_optimizer(*model, choice);
+  is_same(options_of<AutoSGDOptions>(*at_the_edge).buffers());
 }
 
 TEST(MakeOptimizer, RefusesUnknownNamesAndNumbersOfOthers) {
@@ -450,6 +481,14 @@ TEST(MakeOptimizer, RefusesUnknownNamesAndNumbersOfOthers) {
   choice = choice_of("power-sgd", 0.1);
   choice.safety.reset();
   EXPECT_THAT(refusal(choice), HasSubstr("wants a safety"));
+  choice = choice_of("power-sgd", 0.1);
+  choice.policy.reset();
+  EXPECT_THAT(refusal(choice), HasSubstr("wants a policy"));
+  choice.policy = "hope";
+  EXPECT_THAT(refusal(choice), HasSubstr("secant or polyak, got hope"));
+  choice = choice_of("sgd", 0.1);
+  choice.policy = "edge";
+  EXPECT_THAT(refusal(choice), HasSubstr("no use for a policy"));
 }
 
 }  // namespace

@@ -26,10 +26,10 @@ class EdgePolicyOptions {
   TORCH_ARG(double, max_lr) = std::numeric_limits<double>::infinity();
   /// Share of the old value where the curvature along the gradient falls; in
   /// [0, 1). A larger one counts at once.
-  TORCH_ARG(double, memory) = 0.8;
+  TORCH_ARG(double, memory) = 0.7;
   /// Share of the old mean of slopes and of curvatures along updates; in
   /// [0, 1).
-  TORCH_ARG(double, average) = 0.85;
+  TORCH_ARG(double, average) = 0.7;
 
  public:
   static const OptionList<EdgePolicyOptions>& option_list();
@@ -38,7 +38,8 @@ class EdgePolicyOptions {
 /// A rate at the edge of stability, from the loss at two points near the
 /// parameters; no gradient, no Hessian product:
 ///
-///   rate = 2 s min(E[g.u] / E[u'Hu], sqrt(1 - m^2) |g|^2 / g'Hg)
+///   rate = 2 s min(E[g.u / |u|^2] / E[u'Hu / |u|^2],
+///                  sqrt(1 - m^2) |g|^2 / g'Hg)
 ///
 /// for the gradient g, the update's direction u, momentum m and means E over
 /// the measurements. On a quadratic a step of 2 g.u / u'Hu leaves the loss as
@@ -47,10 +48,10 @@ class EdgePolicyOptions {
 /// rate, (2 - 2 m) / lambda, along the gradient of the batch, whose curvature
 /// is the larger the smaller the batch.
 ///
-/// A gradient that was cut halves the rate, which comes back by 2% an update,
-/// and the next update is measured: with small batches, whose gradients differ,
-/// the rate so stays below the edge. A loss that is not finite at a point
-/// halves it too. Where rounding hides a curvature the last one stays.
+/// A gradient that was cut takes a quarter of the rate, which comes back by 2%
+/// an update, and the next update is measured: with small batches, whose
+/// gradients differ, the rate so stays below the edge. A loss that is not
+/// finite at a point halves it. Where rounding hides a curvature the last one stays.
 ///
 /// Source of the first bound: Roulet et al., Stepping on the edge: curvature
 /// aware learning rate tuners, 2024 (CDAT).
@@ -76,7 +77,8 @@ class EdgePolicy : public ListedPolicy<EdgePolicy, EdgePolicyOptions> {
   int64_t measurements_ = 0;
   // g'Hg / |g|^2.
   double curvature_ = 0;
-  // Means of g.u and u'Hu; the second is 0 before the first measurement.
+  // Means of g.u and u'Hu, both over |u|^2; the second is 0 before the first
+  // measurement.
   double slope_ = 0;
   double bend_ = 0;
   // What the rate grows towards.

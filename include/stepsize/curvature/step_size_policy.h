@@ -32,9 +32,10 @@ class StepProbe {
   virtual double loss() = 0;
   /// The largest momentum of a group.
   virtual double momentum() = 0;
-  /// g.g and g.u, for a pass over memory.
+  /// g.g, g.u and u.u, for a pass over memory each.
   virtual double gradient_square() = 0;
   virtual double slope() = 0;
+  virtual double update_square() = 0;
   /// g'Hg and u'Hu, from the loss at w - step g and at w - step u: one
   /// evaluation of the loss, without a gradient. Exact where the loss is a
   /// quadratic, at every step > 0.
