@@ -1,5 +1,7 @@
 #include <stepsize/curvature/averaged_vector_policy.h>
 
+#include <c10/util/Exception.h>
+
 #include <algorithm>
 #include <cmath>
 
@@ -87,6 +89,10 @@ void AveragedVectorPolicy::restore(const std::vector<double>& state) {
        detail::StateNumber::kNotNegative,
        detail::StateNumber::kNotNegative,
        detail::StateNumber::kCount});
+  TORCH_CHECK(
+      (state[0] == 0 || state[1] > 0) &&
+          state[4] < static_cast<double>(options().interval()),
+      "AveragedVectorPolicy: this is no state of that policy");
   measurements_ = static_cast<int64_t>(state[0]);
   length_ = state[1];
   plain_ = state[2];

@@ -1,5 +1,7 @@
 #include <stepsize/curvature/edge_policy.h>
 
+#include <c10/util/Exception.h>
+
 #include <algorithm>
 #include <cmath>
 
@@ -14,12 +16,20 @@ constexpr double kProbeShare = 0.3;
 // The first probe goes down this share of the loss, along the tangent.
 constexpr double kFirstShare = 1e-3;
 constexpr int kMostFirstProbes = 16;
+// The bend shows where the parabola's lowest point is this near, in steps.
+constexpr double kBend = 3;
 constexpr double kLonger = 4;
 constexpr double kShorter = 256;
-// What a cut gradient leaves of the rate, and how fast that comes back.
-constexpr double kAlarm = 0.75;
+// At the edge itself an update without momentum and noise only changes sides.
+constexpr double kLessWithoutMomentum = 0.1;
+// What the bound along the update leaves of the rate at least.
+constexpr double kLeastLeft = 0.1;
+// What a cut gradient leaves of the rate, how fast that comes back, and what
+// many leave: late in training, where losses are small, some gradients are
+// always far longer than the others.
+constexpr double kAlarm = 0.5;
 constexpr double kRecovery = 1.02;
-constexpr double kLeastCalm = 1e-3;
+constexpr double kLeastCalm = 0.3;
 
 bool resolved(const ProbedCurvature& found) {
   return std::abs(found.value) > found.resolution;
@@ -58,8 +68,14 @@ double EdgePolicy::curvature() const {
 
 double EdgePolicy::edge(double momentum) const {
   const double along_gradient = momentum_root(momentum) / curvature_;
-  const double along_update = bend_ > 0 ? slope_ / bend_ : along_gradient;
-  return 2 * options().safety() * std::min(along_gradient, along_update);
+  const double rest = 1 - momentum;
+  const double twice =
+      2 * options().safety() * (1 - kLessWithoutMomentum * rest * rest);
+  // Where the update has gone uphill the mean of slopes may be zero.
+  const double along_update =
+      bend_ > 0 ? std::max(slope_ / bend_, kLeastLeft * rate_ / twice)
+                : along_gradient;
+  return twice * std::min(along_gradient, along_update);
 }
 
 // From a short step on, longer ones, up to one in which the parabola's bend
@@ -87,12 +103,14 @@ void EdgePolicy::start(StepProbe& probe) {
     longest = step;
     if (resolved(here)) {
       found = std::abs(here.value) / square;
-      if (3 * step * found > 1) break;
+      if (kBend * step * found > 1) break;
     }
     step *= kLonger;
   }
-  // A loss without any bend: the longest step that has been looked at.
-  curvature_ = std::max(cliff, found > 0 ? found : 1 / step);
+  // A loss without any bend has no rate: the first step then ends not far
+  // beyond the longest that has been looked at.
+  curvature_ =
+      std::max({cliff, found, longest > 0 ? 1 / (kBend * longest) : 0.0});
 }
 
 void EdgePolicy::gradient_was_cut() {
@@ -105,9 +123,13 @@ bool EdgePolicy::look_along_gradient(StepProbe& probe) {
   const ProbedCurvature found =
       probe.gradient_curvature(kProbeShare * rate_ / root);
   if (!std::isfinite(found.value)) return false;
-  if (!resolved(found)) return true;
-  const double here = std::abs(found.value) / probe.gradient_square();
   const double memory = options().memory();
+  if (!resolved(found)) {
+    // Too small to be seen from a step this short: a longer one will show it.
+    curvature_ *= memory;
+    return true;
+  }
+  const double here = std::abs(found.value) / probe.gradient_square();
   curvature_ = std::max(here, memory * curvature_ + (1 - memory) * here);
   return true;
 }
@@ -115,7 +137,10 @@ bool EdgePolicy::look_along_gradient(StepProbe& probe) {
 bool EdgePolicy::look_along_update(StepProbe& probe) {
   const ProbedCurvature found = probe.update_curvature(kProbeShare * rate_);
   if (!std::isfinite(found.value)) return false;
-  if (!resolved(found)) return true;
+  if (!resolved(found)) {
+    bend_ *= options().average();
+    return true;
+  }
   // Over |u|^2, so that what is measured while gradients are long does not
   // outweigh all that follows.
   const double square = probe.update_square();
@@ -130,8 +155,10 @@ double EdgePolicy::next_rate(StepProbe& probe) {
   if (!due()) {
     --wait_;
   } else if (probe.gradient_square() > 0) {
-    if (!started()) {
+    // A rate that has become zero can measure nothing.
+    if (!started() || !(rate_ >= std::numeric_limits<double>::min())) {
       start(probe);
+      bend_ = 0;
       measurements_ = 1;
       // Momentum is still to come.
       target_ = edge(momentum);
@@ -183,6 +210,11 @@ void EdgePolicy::restore(const std::vector<double>& state) {
        detail::StateNumber::kNotNegative,
        detail::StateNumber::kCount,
        detail::StateNumber::kCount});
+  const bool begun = state[0] > 0;
+  TORCH_CHECK(
+      (!begun || (state[1] > 0 && state[5] > 0)) && state[8] <= state[7] &&
+          state[6] >= kLeastCalm && state[6] <= 1 && state[7] >= 1,
+      "EdgePolicy: this is no state of that policy");
   measurements_ = static_cast<int64_t>(state[0]);
   curvature_ = state[1];
   slope_ = state[2];

@@ -28,8 +28,12 @@ double PolyakPolicy::curvature() const {
 double PolyakPolicy::next_rate(StepProbe& probe) {
   const double square = probe.gradient_square();
   if (square > 0) {
-    // A loss below the floor shows that the floor is none: no step.
-    const double gap = std::max(probe.loss() - options().floor(), 0.0);
+    const double gap = probe.loss() - options().floor();
+    if (gap <= 0) {
+      // This batch is as good as can be: no step, and the rate waits.
+      rate_ = 0;
+      return rate_;
+    }
     const double step = gap / (options().divisor() * square);
     plain_ = std::min(
         {step,

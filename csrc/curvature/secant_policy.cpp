@@ -1,5 +1,7 @@
 #include <stepsize/curvature/secant_policy.h>
 
+#include <c10/util/Exception.h>
+
 #include <algorithm>
 #include <cmath>
 
@@ -10,6 +12,7 @@ namespace {
 
 // Where nothing is known, a step down this share of the loss along the tangent.
 constexpr double kFirstSecant = 1e-3;
+constexpr double kTooFar = 10;
 
 }  // namespace
 
@@ -40,7 +43,7 @@ double SecantPolicy::next_rate(StepProbe& probe) {
     --wait_;
   } else if (const double square = probe.gradient_square(); square > 0) {
     double step = rate_;
-    if (!started_) {
+    if (!(step > 0)) {
       const double loss = std::abs(probe.loss());
       step = loss > 0 ? kFirstSecant * loss / square : kFirstSecant;
       plain_ = step;
@@ -48,8 +51,8 @@ double SecantPolicy::next_rate(StepProbe& probe) {
     const double change = probe.gradient_change(step);
     wait_ = options().interval() - 1;
     started_ = true;
-    // A gradient that is not finite so near is as steep as the step is long.
-    change_ = std::isfinite(change) ? change : 1 / step;
+    // Where a gradient is not finite the step was too long by far.
+    change_ = std::isfinite(change) ? change : kTooFar / step;
   }
   if (!started_) return 0;
   const double bound = change_ > 0 ? options().safety() / change_
@@ -83,6 +86,10 @@ void SecantPolicy::restore(const std::vector<double>& state) {
        detail::StateNumber::kNotNegative,
        detail::StateNumber::kNotNegative,
        detail::StateNumber::kCount});
+  TORCH_CHECK(
+      state[0] <= 1 && (state[0] == 0 || state[2] > 0) &&
+          state[5] < static_cast<double>(options().interval()),
+      "SecantPolicy: this is no state of that policy");
   started_ = state[0] != 0;
   change_ = state[1];
   plain_ = state[2];

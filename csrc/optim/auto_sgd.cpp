@@ -36,6 +36,9 @@ constexpr char kAutoSGD[] = "AutoSGD";
 // multiply the iterate in every update.
 constexpr double kLongestGradient = 2;
 constexpr double kUsualNormDecay = 0.9;
+// A gradient counts as this many times the usual one at most: what is far off
+// may not become what is usual.
+constexpr double kMostCounted = 10;
 
 // How far rounding moves a loss, in units of its last digit: that of a mean
 // over a batch, whose terms are rounded each.
@@ -44,12 +47,16 @@ constexpr double kLossDigits = 4;
 // A difference of gradients steps this share of the parameters' length.
 constexpr double kDifferenceShare = 2e-4;
 
+// How much of a vector its new parts are.
+constexpr double kNewShare = 0.1;
+
 // The sum of products, in double precision.
 double inner(const TensorVector& a, const TensorVector& b) {
   std::vector<at::Tensor> sums;
   for (std::size_t i = 0; i < a.size(); ++i) {
     if (a[i].defined() && b[i].defined()) {
-      sums.push_back(at::sum(a[i] * b[i], at::kDouble));
+      const at::Tensor sum = at::sum(a[i].to(at::kDouble) * b[i]);
+      sums.push_back(sums.empty() ? sum : sum.to(sums[0].device()));
     }
   }
   return sums.empty() ? 0.0 : at::stack(sums).sum().item<double>();
@@ -208,6 +215,13 @@ class AutoSGD::Probe : public StepProbe {
     return optimizer_.over_ranks(changed / (step * length));
   }
   double averaged_product(double weight) override;
+  /// Takes back what averaged_product() has done.
+  void put_back() {
+    for (std::size_t i = 0; i < kept_.size(); ++i) {
+      const auto [group, position] = update_.places[i];
+      optimizer_.group_state(group).slots[kVector][position] = kept_[i];
+    }
+  }
 
  private:
   static TensorVector defined(const TensorVector& tensors) {
@@ -228,6 +242,12 @@ class AutoSGD::Probe : public StepProbe {
   double coupled_decay(std::size_t index) const {
     const auto& options = optimizer_.options_of(update_.places[index].first);
     return options.decoupled_weight_decay() ? 0.0 : options.weight_decay();
+  }
+  bool decays() const {
+    for (std::size_t i = 0; i < update_.places.size(); ++i) {
+      if (coupled_decay(i) != 0) return true;
+    }
+    return false;
   }
   // The gradient with coupled decay.
   at::Tensor decayed(std::size_t index) const {
@@ -304,6 +324,10 @@ class AutoSGD::Probe : public StepProbe {
       decay_slope += decay * inner({update_.parameters[i].detach()}, {d});
       decay_bend += decay * inner({d}, {d});
     }
+    if (decays()) {
+      decay_slope = optimizer_.over_ranks(decay_slope);
+      decay_bend = optimizer_.over_ranks(decay_bend);
+    }
     const double there = loss_at(direction, step);
     const double fall = step * (slope - decay_slope);
     const double rounding = kLossDigits * epsilon_of(update_.loss) *
@@ -354,48 +378,78 @@ class AutoSGD::Probe : public StepProbe {
   TensorVector direction_;
   std::optional<double> square_;
   std::optional<double> slope_;
+  // The policy's vector as it was, once a product is asked for.
+  TensorVector kept_;
 };
 
 double AutoSGD::Probe::averaged_product(double weight) {
+  if (kept_.empty()) {
+    for (const auto& [group, position] : update_.places) {
+      kept_.push_back(optimizer_.group_state(group).slots[kVector][position]);
+    }
+  }
   TensorVector vector;
+  TensorVector known;
   TensorVector drawn;
   // Drawn on the CPU, so that it is the same everywhere.
   auto generator = at::detail::createCPUGenerator(0);
   for (std::size_t i = 0; i < update_.parameters.size(); ++i) {
     const auto [group, position] = update_.places[i];
-    at::Tensor& part = optimizer_.group_state(group).slots[kVector][position];
-    if (!part.defined() && update_.gradients[i].defined()) {
+    at::Tensor part = optimizer_.group_state(group).slots[kVector][position];
+    if (!update_.gradients[i].defined()) {
+      vector.emplace_back();
+      continue;
+    }
+    if (part.defined()) {
+      known.push_back(part);
+    } else {
       part = new_state(update_.parameters[i]);
       part.copy_(
           at::randn(part.sizes(), generator, at::TensorOptions(at::kDouble)));
       drawn.push_back(part);
     }
-    vector.push_back(update_.gradients[i].defined() ? part : at::Tensor());
+    vector.push_back(part);
   }
   if (optimizer_.reduction() != nullptr && !drawn.empty()) {
     broadcast_state(drawn, *optimizer_.reduction());
   }
-  const double length = global_norm(defined(vector)).item<double>();
-  const double size = global_norm(update_.parameters).item<double>();
-  if (!(length > 0)) return 0;
-  // -step: DisplacedLoss goes down a direction.
-  const double step = -kDifferenceShare * (size > 0 ? size : 1.0) / length;
-  const TensorVector change =
-      difference(gradients_at(vector, step), update_.gradients);
-  // H v / |v|
-  const double scale = 1 / (-step * length);
-  for (std::size_t i = 0; i < vector.size(); ++i) {
-    if (vector[i].defined() && change[i].defined() &&
-        !change[i].isfinite().all().item<bool>()) {
-      return std::numeric_limits<double>::quiet_NaN();
+  if (!known.empty() && !drawn.empty()) {
+    // The length of what is known is the curvature: what joins may not drown
+    // it.
+    const double new_length = global_norm(drawn).item<double>();
+    const double old_length = global_norm(known).item<double>();
+    for (at::Tensor& part : drawn) {
+      if (new_length > 0) part.mul_(kNewShare * old_length / new_length);
     }
   }
+  const double length =
+      optimizer_.over_ranks(global_norm(defined(vector)).item<double>());
+  const double size =
+      optimizer_.over_ranks(global_norm(update_.parameters).item<double>());
+  if (!(length > 0)) return 0;
+  const double step = kDifferenceShare * (size > 0 ? size : 1.0) / length;
+  // DisplacedLoss goes down a direction.
+  const TensorVector change =
+      difference(gradients_at(vector, -step), update_.gradients);
+  // H v / |v|
+  const double scale = 1 / (step * length);
+  TensorVector next(vector.size());
   for (std::size_t i = 0; i < vector.size(); ++i) {
     if (!vector[i].defined()) continue;
-    vector[i].mul_(1 - weight);
-    if (change[i].defined()) vector[i].add_(change[i], weight * scale);
+    next[i] = vector[i] * (1 - weight);
+    if (change[i].defined()) next[i].add_(change[i], weight * scale);
   }
-  return optimizer_.over_ranks(global_norm(defined(vector)).item<double>());
+  const double found =
+      optimizer_.over_ranks(global_norm(defined(next)).item<double>());
+  // A vector of zeros, or one that is not finite, would stay so.
+  if (!std::isfinite(found) || found == 0) return found;
+  for (std::size_t i = 0; i < next.size(); ++i) {
+    const auto [group, position] = update_.places[i];
+    if (next[i].defined()) {
+      optimizer_.group_state(group).slots[kVector][position] = next[i];
+    }
+  }
+  return found;
 }
 
 void AutoSGD::evaluate(Update& update, const LossClosure& closure) {
@@ -448,6 +502,10 @@ void AutoSGD::evaluate(Update& update, const LossClosure& closure) {
   for (const auto& [name, value] : policy_->numbers()) {
     share.common.emplace_back(policy_->name() + "'s " + name, value);
   }
+  for (const double value : policy_->state()) {
+    share.common.emplace_back(policy_->name() + "'s state", value);
+  }
+  share.common.emplace_back("the usual norm of a gradient", usual_norm_);
   if (!share.failure) {
     share.tensors = update.gradients;
     share.numbers = {update.loss.item<double>()};
@@ -459,27 +517,6 @@ void AutoSGD::evaluate(Update& update, const LossClosure& closure) {
 
 at::Tensor AutoSGD::step(LossClosure closure) {
   Update update;
-  update.refusal = detail::refusal_of(
-      [&] {
-        TORCH_CHECK(
-            closure != nullptr,
-            kAutoSGD,
-            ": step() wants a closure that returns the loss with its graph");
-        check_all_options();
-        for (std::size_t group = 0; group < param_groups().size(); ++group) {
-          for (const at::Tensor& parameter : param_groups()[group].params()) {
-            TORCH_CHECK(
-                is_single_or_double(parameter.scalar_type()),
-                kAutoSGD,
-                ": parameters must be of Float or Double, got ",
-                c10::toString(parameter.scalar_type()),
-                " in group ",
-                std::to_string(group),
-                ": a probe's step is less than half precision can hold");
-          }
-        }
-      },
-      reduction().get());
   for (std::size_t group = 0; group < param_groups().size(); ++group) {
     const auto& parameters = param_groups()[group].params();
     for (std::size_t i = 0; i < parameters.size(); ++i) {
@@ -488,13 +525,33 @@ at::Tensor AutoSGD::step(LossClosure closure) {
       update.places.emplace_back(group, i);
     }
   }
-  TORCH_CHECK(
-      !update.parameters.empty(),
-      kAutoSGD,
-      ": no parameter requires a gradient");
+  update.refusal = detail::refusal_of(
+      [&] {
+        TORCH_CHECK(
+            closure != nullptr,
+            kAutoSGD,
+            ": step() wants a closure that returns the loss with its graph");
+        check_all_options();
+        TORCH_CHECK(
+            !update.parameters.empty(),
+            kAutoSGD,
+            ": no parameter requires a gradient");
+        for (std::size_t i = 0; i < update.parameters.size(); ++i) {
+          TORCH_CHECK(
+              is_single_or_double(update.parameters[i].scalar_type()),
+              kAutoSGD,
+              ": parameters must be of Float or Double, got ",
+              c10::toString(update.parameters[i].scalar_type()),
+              " in group ",
+              std::to_string(update.places[i].first),
+              ": a probe's step is less than half precision can hold");
+        }
+      },
+      reduction().get());
   evaluate(update, closure);
   const c10::AutoGradMode no_grad(false);
   const at::Tensor norm = global_norm(update.gradients);
+  const double norm_before = last_norm_;
   last_norm_ = over_ranks(norm.item<double>());
   if (!std::isfinite(last_norm_) ||
       !std::isfinite(update.loss.item<double>())) {
@@ -502,7 +559,28 @@ at::Tensor AutoSGD::step(LossClosure closure) {
     return update.loss;
   }
   Probe probe(*this, update, closure);
-  const double rate = policy_->next_rate(probe);
+  double rate = 0;
+  std::unique_ptr<StepSizePolicy> before = policy_->clone();
+  const int64_t losses = extra_losses_;
+  const int64_t gradients = extra_gradients_;
+  try {
+    rate = policy_->next_rate(probe);
+    TORCH_CHECK(
+        std::isfinite(rate) && rate >= 0,
+        kAutoSGD,
+        ": ",
+        policy_->name(),
+        " says a rate of ",
+        detail::number_text(rate),
+        ", which must be finite and >= 0");
+  } catch (...) {
+    policy_ = std::move(before);
+    probe.put_back();
+    extra_losses_ = losses;
+    extra_gradients_ = gradients;
+    last_norm_ = norm_before;
+    throw;
+  }
   at::Tensor scale;
   if (usual_norm_ > 0 && last_norm_ > kLongestGradient * usual_norm_) {
     scale = clip_coefficient(
@@ -511,8 +589,9 @@ at::Tensor AutoSGD::step(LossClosure closure) {
     policy_->gradient_was_cut();
   }
   apply(update, rate, scale);
+  const double counted = std::min(last_norm_, kMostCounted * usual_norm_);
   usual_norm_ = usual_norm_ > 0 ? kUsualNormDecay * usual_norm_ +
-                                      (1 - kUsualNormDecay) * last_norm_
+                                      (1 - kUsualNormDecay) * counted
                                 : last_norm_;
   return update.loss;
 }

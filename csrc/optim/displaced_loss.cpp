@@ -14,15 +14,12 @@ namespace stepsize::detail {
 // Moves parameters and keeps what an evaluation changes.
 class DisplacedLoss::Displacement {
  public:
+  // All that is moved has been kept by then: what throws here is undone.
   Displacement(
       const DisplacedLoss& loss,
       const std::vector<at::Tensor>& direction,
       double step)
-      : random_(generators_of(loss.parameters_)) {
-    keep(loss.buffers_);
-    for (std::size_t i = 0; i < direction.size(); ++i) {
-      if (direction[i].defined()) keep({loss.parameters_[i]});
-    }
+      : Displacement(loss, direction) {
     // Autocast keeps what it has cast by the tensor's identity.
     at::autocast::clear_cache();
     const c10::AutoGradMode no_grad(false);
@@ -44,6 +41,15 @@ class DisplacedLoss::Displacement {
   Displacement& operator=(const Displacement&) = delete;
 
  private:
+  Displacement(
+      const DisplacedLoss& loss, const std::vector<at::Tensor>& direction)
+      : random_(generators_of(loss.parameters_)) {
+    keep(loss.buffers_);
+    for (std::size_t i = 0; i < direction.size(); ++i) {
+      if (direction[i].defined()) keep({loss.parameters_[i]});
+    }
+  }
+
   void keep(const std::vector<at::Tensor>& tensors) {
     for (const at::Tensor& tensor : tensors) {
       if (!tensor.defined()) continue;

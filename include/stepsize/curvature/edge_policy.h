@@ -13,7 +13,8 @@ namespace stepsize {
 /// Options of EdgePolicy.
 class EdgePolicyOptions {
  public:
-  /// The share s of the edge; > 0 and finite. Beyond 1 a loss may grow.
+  /// The share s of the edge; > 0 and finite. Beyond 1 a loss may grow. It
+  /// counts 1 - (1 - m)^2 / 10 times with momentum m.
   TORCH_ARG(double, safety) = 1.0;
   /// The first updates are all measured, so many; >= 1.
   TORCH_ARG(int64_t, start_measurements) = 10;
@@ -35,26 +36,20 @@ class EdgePolicyOptions {
   static const OptionList<EdgePolicyOptions>& option_list();
 };
 
-/// A rate at the edge of stability, from the loss at two points near the
-/// parameters; no gradient, no Hessian product:
+/// A rate at the edge of stability, from the loss at two points nearby:
 ///
 ///   rate = 2 s min(E[g.u / |u|^2] / E[u'Hu / |u|^2],
 ///                  sqrt(1 - m^2) |g|^2 / g'Hg)
 ///
 /// for the gradient g, the update's direction u, momentum m and means E over
-/// the measurements. On a quadratic a step of 2 g.u / u'Hu leaves the loss as
-/// it was, and s is the share of that. The second bound is the geometric mean
-/// of the limits of a quadratic, (2 + 2 m) / lambda, and of the same effective
-/// rate, (2 - 2 m) / lambda, along the gradient of the batch, whose curvature
-/// is the larger the smaller the batch.
+/// measurements. The first is the step that leaves a quadratic as high as it
+/// was (Roulet et al., Stepping on the edge, 2024); the second the geometric
+/// mean of momentum's limits 2 (1 + m) / lambda and 2 (1 - m) / lambda, along
+/// the gradient of the batch.
 ///
-/// A gradient that was cut takes a quarter of the rate, which comes back by 2%
-/// an update, and the next update is measured: with small batches, whose
-/// gradients differ, the rate so stays below the edge. A loss that is not
-/// finite at a point halves it. Where rounding hides a curvature the last one stays.
-///
-/// Source of the first bound: Roulet et al., Stepping on the edge: curvature
-/// aware learning rate tuners, 2024 (CDAT).
+/// A gradient that was cut halves the rate, down to 0.3 of it, for some 35
+/// updates. Where a probe's loss is not finite the rate is halved; where
+/// rounding hides a curvature it counts as smaller. More: docs/optimizers.md.
 class EdgePolicy : public ListedPolicy<EdgePolicy, EdgePolicyOptions> {
  public:
   using ListedPolicy::ListedPolicy;
@@ -84,7 +79,7 @@ class EdgePolicy : public ListedPolicy<EdgePolicy, EdgePolicyOptions> {
   // What the rate grows towards.
   double target_ = 0;
   double rate_ = 0;
-  // In (0, 1]: what cut gradients have left of the rate.
+  // In [0.3, 1]: what cut gradients have left of the rate.
   double calm_ = 1;
   int64_t interval_ = 1;
   // Updates before the one that is measured.

@@ -32,7 +32,8 @@ class StepProbe {
   virtual double loss() = 0;
   /// The largest momentum of a group.
   virtual double momentum() = 0;
-  /// g.g, g.u and u.u, for a pass over memory each.
+  /// How fast the loss falls along g, and along u; u.u. A pass over memory
+  /// each.
   virtual double gradient_square() = 0;
   virtual double slope() = 0;
   virtual double update_square() = 0;
@@ -73,7 +74,8 @@ class StepSizePolicy {
   /// loss and a gradient that are finite.
   virtual double next_rate(StepProbe& probe) = 0;
 
-  /// The rate of the last update; 0 before the first.
+  /// The rate of the last update, or what a cut has left of it; 0 before the
+  /// first.
   virtual double rate() const = 0;
   /// What the rate goes by, as a curvature: NaN before the first measurement.
   virtual double curvature() const = 0;

@@ -44,19 +44,18 @@ class AutoSGDOptions : public ListedOptions<AutoSGDOptions> {
 };
 
 /// Stochastic gradient descent without a rate to choose: a StepSizePolicy looks
-/// at the batch at hand and says it. With the default, EdgePolicy, that is two
-/// evaluations of the loss more in each of the first ten updates and in every
-/// twentieth from then on.
+/// at the batch at hand and says it. EdgePolicy takes two evaluations of the
+/// loss more in each of the first ten updates and in every twentieth later.
 ///
 ///     AutoSGD optimizer(model->parameters(), AutoSGDOptions());
 ///     optimizer.step([&] { return loss_of(model->forward(batch)); });
 ///
 /// The closure returns the loss with its graph, of float32 or float64, and does
 /// not call backward(): it may be called again in the same update, with the
-/// same random numbers. `grad` of the parameters is left alone. A gradient more
-/// than twice as long as usual is cut to that length, and the next update is
-/// measured. Steps whose loss or gradient is not finite are left out and
-/// counted.
+/// same random numbers, and for a loss alone with gradients disabled. `grad` of
+/// the parameters is left alone. A gradient more than twice as long as usual is
+/// cut to that length. Steps whose loss or gradient is not finite are left out
+/// and counted.
 ///
 /// Memory: one buffer with momentum, and one that the policy may want; a copy
 /// of the parameters while a measurement lasts, when no graph is held.
