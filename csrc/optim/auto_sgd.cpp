@@ -664,16 +664,17 @@ std::function<void()> AutoSGD::read_counters(
   const auto extra = detail::read_int(archive, kAutoSGD, "extra_gradients");
   const auto cut = detail::read_int(archive, kAutoSGD, "cut_steps");
   const auto skipped = detail::read_int(archive, kAutoSGD, "skipped_steps");
-  return [=] {
-    policy_ = policy->clone();
-    lrs_ = lrs;
-    last_norm_ = last_norm;
-    usual_norm_ = usual_norm;
-    extra_losses_ = losses;
-    extra_gradients_ = extra;
-    cut_ = cut;
-    skipped_ = skipped;
-  };
+  return
+      [this, policy, lrs, last_norm, usual_norm, losses, extra, cut, skipped] {
+        policy_ = policy->clone();
+        lrs_ = lrs;
+        last_norm_ = last_norm;
+        usual_norm_ = usual_norm;
+        extra_losses_ = losses;
+        extra_gradients_ = extra;
+        cut_ = cut;
+        skipped_ = skipped;
+      };
 }
 
 }  // namespace stepsize
