@@ -83,11 +83,11 @@ that has checkpoints there is replaced with --overwrite). Files in it:
   log.csv       one row an epoch: epoch, step, lr, train_loss,
                 train_accuracy, test_loss, test_accuracy, images_per_second
   steps.csv     one row an update: step, lr, train_loss, grad_norm,
-                sharpness and lr_sharpness (of power-sgd), batch, noise_scale
-                (where an update has several micro-batches)
+                sharpness and lr_sharpness (of --policy sharpness), batch,
+                noise_scale (where an update has several micro-batches)
   lr.svg, loss.svg, accuracy.svg, gradient.svg
-                the same as pictures; with power-sgd sharpness.svg, with
-                several micro-batches an update batch.svg
+                the same as pictures; with --policy sharpness
+                sharpness.svg, with several micro-batches batch.svg
   curvature.csv, sharpness.svg
                 with --monitor curvature: one row a measurement, of the
                 last update's first micro-batch
