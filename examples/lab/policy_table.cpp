@@ -2,12 +2,17 @@
 // rates for SGD with momentum, in the same number of updates:
 //
 //     build/release/bin/policy_table mlp|cnn|resnet20|lstm [DATA] [SEEDS]
+//     build/release/bin/policy_table digits DATA [SEEDS]
 //
 // mlp and cnn train on Fashion-MNIST, resnet20 on CIFAR-10 (DATA: its folder),
 // lstm says the next character of a text (DATA: the file). One line a way to a
 // rate: the mean over seeds of the loss on data that is not trained on, and of
 // the share that is right; the highest training loss over the first one; and
 // evaluations beyond one gradient an update.
+//
+// digits (DATA: the handwritten digits as text, 64 pixels of 0 to 16 and a
+// class a line, separated by commas) counts the runs that are lost at batches
+// of 16 to 1797, with EdgePolicy, without a warm-up or a cosine.
 //
 // The rate goes up in the first tenth of a run and down a cosine, as in the
 // trainer; a policy's rate is what that multiplies.
@@ -62,6 +67,8 @@ struct Network {
   Data data;
   int64_t batch = 128;
   int64_t updates = 0;
+  // Of the rate, or of a policy's factor; empty: warm-up and cosine.
+  std::string schedule;
 };
 
 Data images(const std::string& name, const std::string& folder, int64_t count) {
@@ -214,11 +221,12 @@ Way constant(double rate) {
   };
 }
 
-Way by_policy(std::shared_ptr<StepSizePolicy> policy) {
-  return [policy](const torch::nn::Module& module) {
+Way by_policy(
+    std::shared_ptr<StepSizePolicy> policy, double momentum = kMomentum) {
+  return [policy, momentum](const torch::nn::Module& module) {
     auto sgd = std::make_unique<AutoSGD>(
         module.parameters(),
-        AutoSGDOptions().momentum(kMomentum).buffers(module.buffers()),
+        AutoSGDOptions().momentum(momentum).buffers(module.buffers()),
         *policy);
     AutoSGD* const own = sgd.get();
     Made made;
@@ -276,12 +284,12 @@ Run train(const Network& network, const Way& way, int seed) {
   torch::manual_seed(seed);
   auto task = network.make();
   Made made = way(*task.module);
+  const int64_t up = std::max<int64_t>(network.updates / 10, 1);
   ScheduleLR schedule(
       *made.optimizer,
-      "warmup " + std::to_string(std::max<int64_t>(network.updates / 10, 1)) +
-          " > cosine " +
-          std::to_string(
-              network.updates - std::max<int64_t>(network.updates / 10, 1)));
+      network.schedule.empty() ? "warmup " + std::to_string(up) + " > cosine " +
+                                     std::to_string(network.updates - up)
+                               : network.schedule);
   Run run;
   double first = 0;
   double highest = 0;
@@ -349,18 +357,92 @@ double show(
   return mean.loss;
 }
 
+Data digits(const std::string& file) {
+  std::ifstream in(file);
+  std::vector<float> pixels;
+  std::vector<int64_t> classes;
+  float value = 0;
+  char comma = 0;
+  for (int64_t i = 0; in >> value; ++i) {
+    if (i % 65 < 64) {
+      pixels.push_back(value / 16);
+    } else {
+      classes.push_back(static_cast<int64_t>(value));
+    }
+    if (in.peek() == ',') in >> comma;
+  }
+  TORCH_CHECK(!classes.empty(), file, ": no digits");
+  const auto inputs = torch::tensor(pixels).view({-1, 64});
+  const auto labels = torch::tensor(classes);
+  return {inputs, labels, inputs, labels};
+}
+
+// A run is lost whose last loss is not below the first, or that was three times
+// above it.
+void count_lost_runs(const std::string& file, int seeds) {
+  Network used;
+  used.data = digits(file);
+  used.updates = 2000;
+  used.schedule = "constant";
+  used.make = [] {
+    torch::nn::Sequential module(
+        torch::nn::Linear(64, 32),
+        torch::nn::Tanh(),
+        torch::nn::Linear(32, 10));
+    return Task{module.ptr(), [module](torch::Tensor x) mutable {
+                  return module->forward(std::move(x));
+                }};
+  };
+  for (const double momentum : {0.0, 0.9}) {
+    for (const double safety : {0.5, 0.9, 1.0}) {
+      const EdgePolicyOptions options = EdgePolicyOptions().safety(safety);
+      int lost = 0;
+      int runs = 0;
+      double worst = 0;
+      for (const int64_t batch : {16, 32, 64, 128, 512, 1797}) {
+        used.batch = batch;
+        for (int seed = 1; seed <= seeds; ++seed, ++runs) {
+          const Run run = train(
+              used,
+              by_policy(std::make_shared<EdgePolicy>(options), momentum),
+              seed);
+          // A guess is ln 10.
+          if (run.highest > 3 || !(run.loss < std::log(10.0))) ++lost;
+          worst = std::max(worst, run.loss);
+        }
+      }
+      std::printf(
+          "momentum %g, safety %g: %d of %d lost, largest loss at the end "
+          "%.3g\n",
+          momentum,
+          safety,
+          lost,
+          runs,
+          worst);
+      std::fflush(stdout);
+    }
+  }
+}
+
 int run(int argc, char** argv) {
   if (argc < 2 || argc > 4) {
     std::fprintf(
-        stderr, "usage: %s mlp|cnn|resnet20|lstm [DATA] [SEEDS]\n", argv[0]);
+        stderr,
+        "usage: %s mlp|cnn|resnet20|lstm|digits [DATA] [SEEDS]\n",
+        argv[0]);
     return 2;
   }
   const std::string name = argv[1];
+  const int seeds = argc > 3 ? std::atoi(argv[3]) : 3;
+  if (name == "digits") {
+    TORCH_CHECK(argc > 2, "digits: name the file");
+    count_lost_runs(argv[2], seeds);
+    return 0;
+  }
   const std::string fallback = name == "lstm"
                                    ? "/usr/share/common-licenses/GPL-3"
                                    : "/usr/share/datasets/fashion-mnist";
   const Network used = network(name, argc > 2 ? argv[2] : fallback);
-  const int seeds = argc > 3 ? std::atoi(argv[3]) : 3;
   std::printf(
       "%s, batch %lld, %lld updates, momentum %g\n\n",
       name.c_str(),
