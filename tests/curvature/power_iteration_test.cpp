@@ -311,15 +311,20 @@ TEST(LargestEigenvalue, HasTheMagnitudeOfTheProductWithItsVector) {
 }
 
 TEST(LargestEigenvalue, IsNoneWhereAProductIsNotFinite) {
+  // Two eigenvalues, so that the first run uses up its three products whatever
+  // the rounding: of a multiple of the identity every vector is an eigenvector.
+  const at::Tensor diagonal = torch::tensor({-1., -2.}, torch::kDouble);
   int64_t products = 0;
   const auto op = function_operator(
       {torch::zeros({2}, torch::kDouble)}, [&](const TensorVector& v) {
         // In the second run, which a negative value in the first one asks for.
-        const double factor = ++products > 3 ? kNaN : -1;
-        return TensorVector{v[0] * factor};
+        return TensorVector{v[0] * diagonal * (++products > 3 ? kNaN : 1)};
       });
   const auto result = largest_eigenvalue(
-      op, PowerIterationOptions().max_iterations(3).tolerance(0));
+      op,
+      PowerIterationOptions().max_iterations(3).tolerance(0).initial(
+          {torch::ones({2}, torch::kDouble)}));
+  EXPECT_EQ(products, 4);
   EXPECT_EQ(result.status, Status::kNotFinite);
   EXPECT_TRUE(std::isnan(result.value));
   EXPECT_TRUE(std::isnan(result.magnitude));
