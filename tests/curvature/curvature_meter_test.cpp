@@ -63,7 +63,9 @@ TEST(CurvatureMeter, TakesOneProductFromTheSixthMeasurementOn) {
 
 // The limit that comes of it is the one at which descent turns unstable.
 TEST(CurvatureMeter, FollowsACurvatureThatMoves) {
-  CurvatureMeter meter;
+  // Too few products at the start to end at an eigenvector to the last bit,
+  // where an iteration stops: that is up to the rounding of a machine.
+  CurvatureMeter meter(MeterOptions().start_products(6));
   for (int step = 0; step < 60; ++step) {
     const double top = 10 + step;
     // The leading direction turns by a degree each time.
@@ -75,7 +77,7 @@ TEST(CurvatureMeter, FollowsACurvatureThatMoves) {
     meter.measure(matrix_operator(matrix));
     EXPECT_NEAR(meter.sharpness(), top + 1, 1e-3 * top) << step;
   }
-  EXPECT_EQ(meter.products(), 5 * 20 + 55);
+  EXPECT_EQ(meter.products(), 5 * 6 + 55);
   EXPECT_NEAR(max_stable_lr(meter.sharpness()), 2.0 / 70, 1e-4);
 }
 
