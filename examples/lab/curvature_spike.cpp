@@ -1,7 +1,8 @@
 // The curvature of the loss jumps to fifty times itself for a while, as it does
 // in a network on a bad stretch of data. PowerMethodSGD follows it with one
 // Hessian-vector product every few updates and keeps its rate at 2 s / lambda;
-// SGD at the rate of before multiplies its error by |1 - lr lambda| = 49.
+// AutoSGD, which looks seldom, is warned by the gradient; SGD at the rate of
+// before multiplies its error by |1 - lr lambda| = 49.
 //
 //   curvature_spike [OUT_DIR]
 //
@@ -9,6 +10,7 @@
 // noise n(t), which stands for mini-batches: without it x would come to rest at
 // the optimum and feel no spike.
 
+#include <stepsize/optim/auto_sgd.h>
 #include <stepsize/optim/power_method_sgd.h>
 #include <stepsize/report/line_plot.h>
 #include <torch/optim/sgd.h>
@@ -28,6 +30,7 @@ constexpr int kSpikeFrom = 300;
 constexpr int kSpikeTo = 500;
 constexpr double kSpike = 50;
 constexpr double kSafety = 0.5;
+constexpr double kFlattest = 0.3;
 
 double lambda(int step) {
   return kSpikeFrom <= step && step < kSpikeTo ? kSpike : 1;
@@ -45,7 +48,8 @@ class Problem {
   }
 
  private:
-  torch::Tensor curvatures_ = torch::tensor({1.0, 0.6, 0.3}, torch::kDouble);
+  torch::Tensor curvatures_ =
+      torch::tensor({1.0, 0.6, kFlattest}, torch::kDouble);
   torch::Tensor noise_;
 };
 
@@ -73,6 +77,20 @@ void experiment(stepsize::lab::Lab& lab) {
     rates.push_back(power.current_lr());
     sizes.push_back(x.norm().item<double>());
   }
+
+  auto z = start();
+  stepsize::AutoSGD automatic({z}, stepsize::AutoSGDOptions().momentum(0));
+  std::vector<double> edge_rates, edge_sizes;
+  int64_t losses_before = 0;
+  int64_t losses_in_spike = 0;
+  for (int step = 0; step < kSteps; ++step) {
+    automatic.step([&] { return problem.loss(z, step); });
+    edge_rates.push_back(automatic.current_lr());
+    edge_sizes.push_back(z.norm().item<double>());
+    if (step == kSpikeFrom - 1) losses_before = automatic.extra_losses();
+    if (step == kSpikeTo - 1) losses_in_spike = automatic.extra_losses();
+  }
+  losses_in_spike -= losses_before;
 
   auto y = start();
   const double old_rate = rates[kSpikeFrom - 1];
@@ -116,17 +134,41 @@ void experiment(stepsize::lab::Lab& lab) {
       plain_sizes[kSpikeFrom + 40] / plain_sizes[kSpikeFrom + 39],
       1e-9);
   lab.note("products", static_cast<double>(power.products()));
+  // Without momentum the edge is 1.8 over a curvature along the gradient, and
+  // gradients that were cut leave 0.3 of it at least.
+  const double least_rate = 0.3 * 1.8;
+  const double most_rate = 1.8 / kFlattest;
+  lab.expect_between(
+      "AutoSGD: rate before", least_rate, most_rate, edge_rates[last_before]);
+  lab.expect_between(
+      "AutoSGD: rate at the end of the spike",
+      least_rate / kSpike,
+      most_rate / kSpike,
+      edge_rates[kSpikeTo - 1]);
+  lab.expect_between(
+      "AutoSGD: rate at the end", least_rate, most_rate, edge_rates.back());
+  lab.expect_between(
+      "AutoSGD: largest |x| in the spike",
+      0,
+      0.5,
+      stepsize::lab::extremes(
+          {edge_sizes.begin() + kSpikeFrom, edge_sizes.begin() + kSpikeTo})
+          .most);
+  lab.note(
+      "AutoSGD: losses in the spike", static_cast<double>(losses_in_spike));
 
   stepsize::LinePlot plot("A spike of curvature and the rate that follows it");
   plot.x_label("update").y_label("curvature, rate").y_log().y_range(0.01, 100);
   plot.line("curvature", steps, truth);
   plot.line("sharpness as measured", steps, measured);
-  plot.line("rate", steps, rates);
+  plot.line("its rate", steps, rates);
+  plot.line("AutoSGD's rate", steps, edge_rates);
   lab.draw("curvature_spike", plot);
   stepsize::LinePlot errors("The distance from the minimum meanwhile");
   errors.x_label("update").y_label("|x|").y_log().y_range(1e-5, 1e3);
   errors.line("SGD at the rate of before", steps, plain_sizes);
   errors.line("PowerMethodSGD", steps, sizes);
+  errors.line("AutoSGD", steps, edge_sizes);
   lab.draw("curvature_spike_error", errors);
 }
 
