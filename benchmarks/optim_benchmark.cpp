@@ -120,10 +120,20 @@ void torch_sgd_500(benchmark::State& state, Problem problem) {
 
 void auto_sgd_500(benchmark::State& state, Problem problem) {
   const auto closure = [&] { return problem.loss(); };
+  int64_t losses = 0;
+  int64_t cut = 0;
   for (auto _ : state) {
     auto sgd = make_auto_sgd(problem);
     for (int i = 0; i < kMany; ++i) sgd.step(closure);
+    losses += sgd.extra_losses();
+    cut += sgd.cut_steps();
   }
+  const auto add = [&](const char* name, int64_t count) {
+    state.counters[name] = benchmark::Counter(
+        static_cast<double>(count), benchmark::Counter::kAvgIterations);
+  };
+  add("losses", losses);
+  add("cut", cut);
 }
 
 void register_all(

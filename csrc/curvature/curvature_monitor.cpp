@@ -2,7 +2,9 @@
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <c10/util/Exception.h>
+#include <stepsize/curvature/coming_operator.h>
 #include <stepsize/curvature/hutchinson.h>
+#include <stepsize/state/optimizer_traits.h>
 
 #include <algorithm>
 #include <chrono>
@@ -11,6 +13,7 @@
 
 #include "csrc/core/archive.h"
 #include "csrc/core/check.h"
+#include "csrc/state/optimizer_traits.h"
 
 namespace stepsize {
 namespace {
@@ -170,6 +173,12 @@ CurvatureMonitor::CurvatureMonitor(
       !parameters_.empty(), kCurvatureMonitor, ": there must be a parameter");
 }
 
+CurvatureMonitor::CurvatureMonitor(
+    torch::optim::Optimizer& optimizer, const CurvatureMonitorOptions& options)
+    : CurvatureMonitor(optimizer.param_groups(), options) {
+  optimizer_ = &optimizer;
+}
+
 TensorVector CurvatureMonitor::watched() const {
   TensorVector chosen;
   for (const at::Tensor& parameter : parameters_) {
@@ -236,12 +245,57 @@ double CurvatureMonitor::overhead() const {
   return kPercent * spent_ / trained_;
 }
 
-LinearOperator CurvatureMonitor::effective(
-    const LinearOperator& op,
+// Whether the optimizer makes another matrix of the Hessian.
+bool CurvatureMonitor::changes_hessian() const {
+  if (optimizer_ == nullptr) return options_.preconditioner() != nullptr;
+  if (!has_coming_operator(*optimizer_)) return false;
+  const OptimizerTraits& traits = *find_traits(*optimizer_);
+  if (traits.gradient() != GradientUse::kDescends) return true;
+  const auto& groups = optimizer_->param_groups();
+  return std::any_of(groups.begin(), groups.end(), [&](const auto& group) {
+    return detail::descent_numbers(traits, group.options()).coupled_decay != 0;
+  });
+}
+
+LinearOperator CurvatureMonitor::changed(
+    const LinearOperator& op, const TensorVector& gradients) const {
+  if (!changes_hessian()) return op;
+  if (optimizer_ == nullptr) return options_.preconditioner()(op);
+  TORCH_CHECK(
+      find_traits(*optimizer_)->gradient() == GradientUse::kDescends ||
+          !gradients.empty(),
+      kCurvatureMonitor,
+      ": the closure must return a loss for ",
+      find_traits(*optimizer_)->name(),
+      ", whose preconditioner takes the gradient, and it returned an operator");
+  return coming_operator(op, *optimizer_, gradients).op;
+}
+
+// Of the group with the largest rate.
+std::optional<double> CurvatureMonitor::limit(
+    const std::vector<double>& lrs) const {
+  if (optimizer_ == nullptr) {
+    if (!options_.has_limit()) return std::nullopt;
+    return max_stable_lr(
+        1, options_.momentum(), options_.nesterov(), options_.momentum_limit());
+  }
+  if (!has_coming_operator(*optimizer_)) return std::nullopt;
+  const auto first = std::max_element(lrs.begin(), lrs.end()) - lrs.begin();
+  const auto numbers = detail::descent_numbers(
+      *find_traits(*optimizer_),
+      optimizer_->param_groups()[static_cast<std::size_t>(first)].options());
+  return max_stable_lr(
+             1,
+             numbers.momentum,
+             numbers.nesterov,
+             options_.momentum_limit()) /
+         numbers.entering();
+}
+
+LinearOperator CurvatureMonitor::scaled(
+    const LinearOperator& inner,
     const std::vector<double>& lrs,
     double largest) const {
-  const LinearOperator inner =
-      options_.preconditioner() ? options_.preconditioner()(op) : op;
   if (all_equal(lrs)) return inner;
   std::vector<double> scales;
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
@@ -270,21 +324,21 @@ LinearOperator CurvatureMonitor::effective(
 }
 
 CurvatureMonitor::Trial CurvatureMonitor::attempt(
-    const std::vector<double>& lrs, const LinearOperator& op) const {
+    const std::vector<double>& lrs,
+    const LinearOperator& op,
+    const TensorVector& gradients) const {
   Trial trial{meter_, effective_meter_, {}};
   CurvatureMeasurement& row = trial.row;
   row.update = updates_;
   row.lr = largest_of(lrs, group_count_);
   row.sharpness = trial.meter.measure(op);
   row.effective_sharpness =
-      options_.preconditioner() || !all_equal(lrs)
-          ? trial.effective_meter.measure(effective(op, lrs, row.lr))
+      changes_hessian() || !all_equal(lrs)
+          ? trial.effective_meter.measure(
+                scaled(changed(op, gradients), lrs, row.lr))
           : row.sharpness;
-  if (options_.has_limit()) {
-    row.lr_sharpness = row.lr * row.effective_sharpness;
-    row.limit = max_stable_lr(
-        1, options_.momentum(), options_.nesterov(), options_.momentum_limit());
-  }
+  row.limit = limit(lrs);
+  if (row.limit) row.lr_sharpness = row.lr * row.effective_sharpness;
   if (options_.trace_samples() > 0) {
     // By the update, so that there is no state of it to keep.
     auto generator = at::detail::createCPUGenerator(
@@ -327,7 +381,7 @@ const CurvatureMeasurement& CurvatureMonitor::measure(
     const std::vector<double>& lrs, const OperatorClosure& closure) {
   TORCH_CHECK(closure != nullptr, kCurvatureMonitor, ": the closure is empty");
   largest_of(lrs, group_count_);
-  return timed([&] { return attempt(lrs, closure()); });
+  return timed([&] { return attempt(lrs, closure(), {}); });
 }
 
 const CurvatureMeasurement& CurvatureMonitor::measure(
@@ -339,14 +393,17 @@ const CurvatureMeasurement& CurvatureMonitor::measure(
     HessianOptions options;
     options.method(own.method()).buffers(own.buffers());
     const auto hessian = hessian_operator(closure, parameters, options);
-    Trial trial = attempt(lrs, hessian);
+    Trial trial = attempt(lrs, hessian, hessian.used_gradient());
     if (!std::isfinite(trial.row.sharpness) &&
         own.method() == HessianMethod::kAutomatic &&
         hessian.method() == HessianMethod::kExact) {
       // As CurvatureMeter does: the loss may be smooth all the same.
       options.method(HessianMethod::kFiniteDifference)
           .gradient(hessian.gradient());
-      trial = attempt(lrs, hessian_operator(closure, parameters, options));
+      trial = attempt(
+          lrs,
+          hessian_operator(closure, parameters, options),
+          hessian.used_gradient());
     }
     return trial;
   });

@@ -1,9 +1,7 @@
 #include <stepsize/lr_scheduler/curvature_lr.h>
 
-#include <ATen/ops/full_like.h>
+#include <stepsize/curvature/coming_operator.h>
 #include <stepsize/curvature/max_stable_lr.h>
-#include <stepsize/curvature/preconditioned_operator.h>
-#include <stepsize/state/preconditioner.h>
 
 #include <algorithm>
 #include <cmath>
@@ -67,41 +65,6 @@ bool same_shapes(const TensorVector& a, const TensorVector& b) {
 
 bool scales_coordinates(const OptimizerTraits& traits) {
   return traits.gradient() == GradientUse::kScalesCoordinates;
-}
-
-// Whether a rule divides by nothing that is zero or not finite.
-bool is_usable(const PreconditionedUpdate& update) {
-  return std::all_of(
-             update.diagonal.begin(),
-             update.diagonal.end(),
-             [](const at::Tensor& part) {
-               return !part.defined() || part.gt(0)
-                                             .logical_and(part.isfinite())
-                                             .all()
-                                             .item<bool>();
-             }) &&
-         std::all_of(
-             update.decay.begin(), update.decay.end(), [](double decay) {
-               return std::isfinite(decay);
-             });
-}
-
-// What the coming update makes of the Hessian.
-LinearOperator preconditioned(
-    const HessianOperator& hessian, const PreconditionedUpdate& update) {
-  if (is_usable(update)) {
-    return preconditioned_operator(hessian, update.diagonal, update.decay);
-  }
-  // The update itself comes to no number: nor does the measurement, which is
-  // counted and made anew.
-  return function_operator(hessian.like(), [](const TensorVector& v) {
-    TensorVector product;
-    for (const at::Tensor& part : v) {
-      product.push_back(
-          at::full_like(part, std::numeric_limits<double>::quiet_NaN()));
-    }
-    return product;
-  });
 }
 
 }  // namespace
@@ -233,10 +196,10 @@ bool CurvatureLR::measure(const Loss& loss) {
   bool young = false;
   if (scales_coordinates(traits)) {
     make = [&](const HessianOperator& hessian) {
-      const auto update =
-          coming_preconditioner(optimizer(), hessian.used_gradient());
-      young = update.step <= kYoungSteps;
-      return preconditioned(hessian, update);
+      const auto coming =
+          coming_operator(hessian, optimizer(), hessian.used_gradient());
+      young = coming.step <= kYoungSteps;
+      return coming.op;
     };
   }
   const double sharpness = meter.measure(loss, trained_parameters(), make);

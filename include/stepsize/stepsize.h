@@ -12,6 +12,7 @@
 #include <stepsize/checkpoint/load_options.h>
 #include <stepsize/checkpoint/load_result.h>
 #include <stepsize/curvature/averaged_vector_policy.h>
+#include <stepsize/curvature/coming_operator.h>
 #include <stepsize/curvature/curvature_measurement.h>
 #include <stepsize/curvature/curvature_meter.h>
 #include <stepsize/curvature/curvature_monitor.h>

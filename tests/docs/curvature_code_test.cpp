@@ -3,17 +3,16 @@
 
 #include <gtest/gtest.h>
 #include <stepsize/checkpoint/checkpoint.h>
+#include <stepsize/curvature/coming_operator.h>
 #include <stepsize/curvature/curvature_meter.h>
 #include <stepsize/curvature/curvature_monitor.h>
 #include <stepsize/curvature/hessian_operator.h>
 #include <stepsize/curvature/lanczos.h>
 #include <stepsize/curvature/max_stable_lr.h>
 #include <stepsize/curvature/power_iteration.h>
-#include <stepsize/curvature/preconditioned_operator.h>
 #include <stepsize/curvature/spectral_density.h>
 #include <stepsize/report/line_plot.h>
 #include <stepsize/report/svg.h>
-#include <stepsize/state/preconditioner.h>
 #include <stepsize/tune/curvature_report.h>
 #include <torch/torch.h>
 
@@ -128,8 +127,8 @@ TEST(CurvatureCode, IsTrue) {
     // The network stays as it is, so that the answer is known.
     const auto make_an_update = [] {};
     CurvatureMonitor monitor(
-        optimizer.param_groups(),
-        CurvatureMonitorOptions().every(50).momentum(0.9).meter(
+        optimizer,
+        CurvatureMonitorOptions().every(50).meter(
             CurvatureMeterOptions().buffers(model->buffers())));
     for (int update = 0; update < 1000; ++update) {
       make_an_update();
@@ -154,8 +153,7 @@ TEST(CurvatureCode, IsTrue) {
     CurvatureMeter meter;
     meter.measure(
         next_loss(), model->parameters(), [&](const HessianOperator& h) {
-          auto update = coming_preconditioner(adam, h.used_gradient());
-          return preconditioned_operator(h, update.diagonal, update.decay);
+          return coming_operator(h, adam, h.used_gradient()).op;
         });
     double adam_limit =
         max_stable_lr(meter.sharpness(), /*momentum=*/0.9) / (1 - 0.9);

@@ -1,7 +1,5 @@
 #include "examples/trainer/loop/watched_curvature.h"
 
-#include <stepsize/state/optimizer_traits.h>
-
 #include <cmath>
 
 #include "examples/trainer/cli/text.h"
@@ -13,17 +11,13 @@ std::optional<CurvatureMonitor> make_monitor(
   if (options.monitor.empty()) {
     return std::nullopt;
   }
-  const auto* traits = find_traits(optimizer.inner());
   CurvatureMonitorOptions monitor;
   monitor.every(options.monitor_every)
-      .momentum(options.momentum)
-      .has_limit(
-          traits != nullptr && traits->gradient() == GradientUse::kDescends)
       // Many updates lie between two, in which the direction turns: with one
       // product they came out up to 40 % too small.
       .meter(CurvatureMeterOptions().start_products(10).products(3).buffers(
           optimizer.model().buffers()));
-  return CurvatureMonitor(optimizer.model().parameters(), monitor);
+  return CurvatureMonitor(optimizer.inner(), monitor);
 }
 
 std::string curvature_text(const std::vector<CurvatureMeasurement>& rows) {

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <optional>
 #include <type_traits>
 #include <vector>
 
@@ -33,7 +34,8 @@ class CurvatureMonitorOptions {
   /// until it can afford the next one: when it measures is then a matter of the
   /// machine. 0: every `every` updates, and no look at a clock.
   TORCH_ARG(double, budget) = 0;
-  /// Of the optimizer, for the limit; in [0, 1).
+  /// Of the optimizer, for the limit; in [0, 1). This and the next four are not
+  /// looked at where the monitor has the optimizer itself.
   TORCH_ARG(double, momentum) = 0;
   TORCH_ARG(bool, nesterov) = false;
   /// What max_stable_lr() does with momentum.
@@ -42,15 +44,15 @@ class CurvatureMonitorOptions {
   /// not go along the gradient, or along what `preconditioner` makes of it:
   /// Lion, and Adam's kin without one.
   TORCH_ARG(bool, has_limit) = true;
+  /// P^(-1/2) H P^(-1/2) of the Hessian H, for an optimizer that goes along
+  /// P^-1 g. Called at each measurement. Empty: there is no P.
+  TORCH_ARG(Transform, preconditioner);
   /// Random vectors of each estimate of the trace, a product each; 0 for none,
   /// or >= 2, which an error bar takes.
   TORCH_ARG(int64_t, trace_samples) = 0;
   /// How the sharpness is measured. Give it model->buffers(), and its seed
   /// draws the trace's vectors, too.
   TORCH_ARG(CurvatureMeterOptions, meter);
-  /// P^(-1/2) H P^(-1/2) of the Hessian H, for an optimizer that goes along
-  /// P^-1 g. Called at each measurement. Empty: there is no P.
-  TORCH_ARG(Transform, preconditioner);
   /// Seconds from any moment on. Empty: std::chrono::steady_clock.
   TORCH_ARG(std::function<double()>, clock);
 
@@ -63,8 +65,7 @@ class CurvatureMonitorOptions {
 /// within a share of the time.
 ///
 ///     CurvatureMonitor monitor(
-///         optimizer.param_groups(),
-///         CurvatureMonitorOptions().momentum(0.9).budget(5));
+///         optimizer, CurvatureMonitorOptions().budget(5));
 ///     for (...) {                               // one update
 ///       ...
 ///       optimizer.step();
@@ -79,9 +80,9 @@ class CurvatureMonitorOptions {
 /// the buffers named in meter() notice a measurement.
 ///
 /// Cost of a measurement: what CurvatureMeter's costs; as much again with a
-/// preconditioner or with rates that differ among groups; a product a sample of
-/// the trace. Rows are kept. A value, but for the parameters, which copies
-/// share.
+/// preconditioner, with coupled decay or with rates that differ among groups; a
+/// product a sample of the trace. Rows are kept. A value, but for parameters
+/// and optimizer, which copies share.
 class CurvatureMonitor {
  public:
   using OperatorClosure = std::function<LinearOperator()>;
@@ -93,6 +94,13 @@ class CurvatureMonitor {
       TensorVector parameters, const CurvatureMonitorOptions& options = {});
   explicit CurvatureMonitor(
       const std::vector<torch::optim::OptimizerParamGroup>& groups,
+      const CurvatureMonitorOptions& options = {});
+  /// Watches what the optimizer makes of the Hessian (coming_operator()):
+  /// momentum, coupled weight decay and the preconditioner of Adam's kin are
+  /// its own, as they are at each measurement. Where that is none, as with
+  /// Lion, there is no limit. It must outlive the monitor.
+  explicit CurvatureMonitor(
+      torch::optim::Optimizer& optimizer,
       const CurvatureMonitorOptions& options = {});
 
   /// To be called after each update, with the rate that it was made with.
@@ -161,13 +169,22 @@ class CurvatureMonitor {
   void plan_next();
   double now() const;
   TensorVector watched() const;
-  LinearOperator effective(
+  LinearOperator scaled(
       const LinearOperator& op,
       const std::vector<double>& lrs,
       double largest) const;
-  Trial attempt(const std::vector<double>& lrs, const LinearOperator& op) const;
+  Trial attempt(
+      const std::vector<double>& lrs,
+      const LinearOperator& op,
+      const TensorVector& gradients) const;
+  bool changes_hessian() const;
+  LinearOperator changed(
+      const LinearOperator& op, const TensorVector& gradients) const;
+  std::optional<double> limit(const std::vector<double>& lrs) const;
 
   TensorVector parameters_;
+  // Null: the options say what it does.
+  torch::optim::Optimizer* optimizer_ = nullptr;
   // Of each parameter.
   std::vector<std::size_t> groups_;
   std::size_t group_count_ = 1;
