@@ -1,6 +1,7 @@
 #include <stepsize/curvature/curvature_monitor.h>
 
 #include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Functions.h>
 #include <c10/util/Exception.h>
 #include <stepsize/curvature/coming_operator.h>
 #include <stepsize/curvature/hutchinson.h>
@@ -13,6 +14,7 @@
 
 #include "csrc/core/archive.h"
 #include "csrc/core/check.h"
+#include "csrc/curvature/vector_math.h"
 #include "csrc/state/optimizer_traits.h"
 
 namespace stepsize {
@@ -245,21 +247,29 @@ double CurvatureMonitor::overhead() const {
   return kPercent * spent_ / trained_;
 }
 
-// Whether the optimizer makes another matrix of the Hessian.
-bool CurvatureMonitor::changes_hessian() const {
-  if (optimizer_ == nullptr) return options_.preconditioner() != nullptr;
-  if (!has_coming_operator(*optimizer_)) return false;
+// What the optimizer adds to the Hessian, where that is the same for all
+// parameters and all that it does.
+std::optional<double> CurvatureMonitor::added_to_hessian() const {
+  if (optimizer_ == nullptr) {
+    if (options_.preconditioner()) return std::nullopt;
+    return 0;
+  }
+  if (!has_coming_operator(*optimizer_)) return 0;
   const OptimizerTraits& traits = *find_traits(*optimizer_);
-  if (traits.gradient() != GradientUse::kDescends) return true;
-  const auto& groups = optimizer_->param_groups();
-  return std::any_of(groups.begin(), groups.end(), [&](const auto& group) {
-    return detail::descent_numbers(traits, group.options()).coupled_decay != 0;
-  });
+  if (traits.gradient() != GradientUse::kDescends) return std::nullopt;
+  std::optional<double> common;
+  for (const auto& group : optimizer_->param_groups()) {
+    const double own =
+        detail::descent_numbers(traits, group.options()).coupled_decay;
+    if (common.value_or(own) != own) return std::nullopt;
+    common = own;
+  }
+  return common;
 }
 
 LinearOperator CurvatureMonitor::changed(
     const LinearOperator& op, const TensorVector& gradients) const {
-  if (!changes_hessian()) return op;
+  if (added_to_hessian() == 0.0) return op;
   if (optimizer_ == nullptr) return options_.preconditioner()(op);
   TORCH_CHECK(
       find_traits(*optimizer_)->gradient() == GradientUse::kDescends ||
@@ -331,12 +341,28 @@ CurvatureMonitor::Trial CurvatureMonitor::attempt(
   CurvatureMeasurement& row = trial.row;
   row.update = updates_;
   row.lr = largest_of(lrs, group_count_);
-  row.sharpness = trial.meter.measure(op);
-  row.effective_sharpness =
-      changes_hessian() || !all_equal(lrs)
-          ? trial.effective_meter.measure(
-                scaled(changed(op, gradients), lrs, row.lr))
-          : row.sharpness;
+  const std::optional<double> added = added_to_hessian();
+  if (!added || !all_equal(lrs)) {
+    row.sharpness = trial.meter.measure(op);
+    row.effective_sharpness = trial.effective_meter.measure(
+        scaled(changed(op, gradients), lrs, row.lr));
+  } else if (*added == 0) {
+    row.sharpness = trial.meter.measure(op);
+    row.effective_sharpness = row.sharpness;
+  } else {
+    // H + d has the eigenvectors of H: its product is that of H and no other.
+    TensorVector last_v;
+    TensorVector last_product;
+    row.sharpness = trial.meter.measure(
+        function_operator(op.like(), [&](const TensorVector& v) {
+          last_v = v;
+          last_product = op.apply(v);
+          return last_product;
+        }));
+    const TensorVector moved = detail::plus_scaled(
+        last_product, at::scalar_tensor(*added, at::kDouble), last_v);
+    row.effective_sharpness = detail::norm(moved) / detail::norm(last_v);
+  }
   row.limit = limit(lrs);
   if (row.limit) row.lr_sharpness = row.lr * row.effective_sharpness;
   if (options_.trace_samples() > 0) {

@@ -623,6 +623,14 @@ TEST(CurvatureMonitor, AddsTheCoupledDecayOfAnOptimizer) {
   EXPECT_NEAR(first.effective_sharpness, 6, 1e-6);
   EXPECT_NEAR(*first.lr_sharpness, 0.6, 1e-7);
   EXPECT_NEAR(*first.limit, 3, 1e-12);
+  // Decay alike for all: still one measurement, of H.
+  static_cast<torch::optim::SGDOptions&>(sgd.param_groups()[1].options())
+      .weight_decay(2);
+  const int64_t products = monitor.meter().products();
+  const auto alike = *monitor.step(0.1, problem.closure());
+  EXPECT_NEAR(alike.sharpness, 4, 1e-6);
+  EXPECT_NEAR(alike.effective_sharpness, 6, 1e-6);
+  EXPECT_GT(monitor.meter().products(), products);
   // As the optimizer is by then.
   for (auto& group : sgd.param_groups()) {
     static_cast<torch::optim::SGDOptions&>(group.options())

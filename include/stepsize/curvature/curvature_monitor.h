@@ -80,8 +80,8 @@ class CurvatureMonitorOptions {
 /// the buffers named in meter() notice a measurement.
 ///
 /// Cost of a measurement: what CurvatureMeter's costs; as much again with a
-/// preconditioner, with coupled decay or with rates that differ among groups; a
-/// product a sample of the trace. Rows are kept. A value, but for parameters
+/// preconditioner, or where groups differ in rate or coupled decay; a product a
+/// sample of the trace. Rows are kept. A value, but for parameters
 /// and optimizer, which copies share.
 class CurvatureMonitor {
  public:
@@ -177,7 +177,7 @@ class CurvatureMonitor {
       const std::vector<double>& lrs,
       const LinearOperator& op,
       const TensorVector& gradients) const;
-  bool changes_hessian() const;
+  std::optional<double> added_to_hessian() const;
   LinearOperator changed(
       const LinearOperator& op, const TensorVector& gradients) const;
   std::optional<double> limit(const std::vector<double>& lrs) const;
