@@ -233,10 +233,12 @@ void measure(
   CsvWriter csv(path(".csv"), head);
 
   LinePlot parts("From the safe rate to the best, " + name);
-  parts.x_label(
-      "0: the safe rate, times 1: safety, 2: momentum, 3: growth, 4: memory, "
-      "5: batch, 6: path, 7: beyond");
+  parts.x_label("parts, each times what stands before it");
   parts.y_label("rate").y_log();
+  parts.mark(0, "safe");
+  for (std::size_t i = 0; i < kParts.size(); ++i) {
+    parts.mark(static_cast<double>(i + 1), kParts[i]);
+  }
   for (const double momentum : {0.0, 0.9}) {
     if (momentum == 0 && !small) continue;
     for (const int64_t size : sizes) {
