@@ -565,6 +565,21 @@ TEST(OptimizerRanks, RefuseTogetherWhatOneWasGiven) {
   });
 }
 
+// Those of one rank are frozen.
+TEST(OptimizerRanks, AllHearThatOneHasNothingToMove) {
+  const auto messages = on_ranks<std::string>(2, [](const Ranks& ranks) {
+    const auto weight = leaf({2});
+    PowerMethodSGD power({weight}, PowerMethodSGDOptions());
+    power.set_reduction(ranks);
+    weight.set_requires_grad(ranks->rank() == 0);
+    return message_of([&] { power.step([&] { return weight.sum(); }); });
+  });
+  for (const std::string& message : messages) {
+    EXPECT_THAT(
+        message, HasSubstr("PowerMethodSGD: no parameter requires a gradient"));
+  }
+}
+
 TEST(OptimizerRanks, CountAGradientThatIsMissingAsZeros) {
   run_ranks(3, [](const Ranks& ranks) {
     const auto first = leaf({1});

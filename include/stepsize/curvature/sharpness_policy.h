@@ -25,7 +25,9 @@ class SharpnessPolicyOptions {
 /// The power method by differences of gradients: 2 s (1 - m) / lambda for
 /// momentum m, with lambda followed by SharpnessTracker. PowerMethodSGD is the
 /// same with exact products, and more careful: with a limit for momentum, and
-/// three updates at most at a rate that could not be measured.
+/// three updates at most at a rate that could not be measured. It has a power
+/// method of its own, and no CurvatureMeter: a policy sees numbers, and no
+/// tensor that a meter could multiply.
 ///
 /// Cost: a gradient for each product, and a buffer as large as the parameters.
 class SharpnessPolicy
