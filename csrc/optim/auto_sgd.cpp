@@ -14,6 +14,7 @@
 #include <cmath>
 #include <limits>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <utility>
 
@@ -61,6 +62,27 @@ double epsilon_of(const at::Tensor& loss) {
 
 bool is_single_or_double(at::ScalarType type) {
   return type == at::kFloat || type == at::kDouble;
+}
+
+// None where the archive is of before they were kept: those here stay then.
+std::vector<std::pair<std::string, double>> policy_options(
+    torch::serialize::InputArchive& archive) {
+  c10::IValue there;
+  if (!archive.try_read("policy_options", there)) return {};
+  const auto values =
+      detail::read_doubles(archive, kAutoSGD, "policy_option_values");
+  std::istringstream names(
+      detail::read_string(archive, kAutoSGD, "policy_options"));
+  std::vector<std::pair<std::string, double>> options;
+  for (std::string name; std::getline(names, name);) {
+    TORCH_CHECK(
+        options.size() < values.size(),
+        kAutoSGD,
+        ": the archive has no value of the policy's ",
+        name);
+    options.emplace_back(name, values[options.size()]);
+  }
+  return options;
 }
 
 }  // namespace
@@ -485,6 +507,14 @@ at::Tensor AutoSGD::step(LossClosure closure) {
 
 void AutoSGD::save_counters(torch::serialize::OutputArchive& archive) const {
   detail::write_string(archive, "policy", policy_->name());
+  std::string names;
+  std::vector<double> values;
+  for (const auto& [name, value] : policy_->numbers()) {
+    names += name + '\n';
+    values.push_back(value);
+  }
+  detail::write_string(archive, "policy_options", names);
+  detail::write_doubles(archive, "policy_option_values", values);
   detail::write_doubles(archive, "policy_state", policy_->state());
   detail::write_int(archive, "extra_losses", extra_losses_);
   detail::write_int(archive, "extra_gradients", extra_gradients_);
@@ -503,6 +533,7 @@ std::function<void()> AutoSGD::read_counters(
       ", and the policy here is ",
       policy_->name());
   std::shared_ptr<StepSizePolicy> policy = policy_->clone();
+  policy->set_numbers(policy_options(archive));
   policy->restore(detail::read_doubles(archive, kAutoSGD, "policy_state"));
   const auto losses = detail::read_int(archive, kAutoSGD, "extra_losses");
   const auto extra = detail::read_int(archive, kAutoSGD, "extra_gradients");

@@ -4,6 +4,7 @@
 #include <stepsize/curvature/edge_policy.h>
 #include <stepsize/curvature/polyak_policy.h>
 #include <stepsize/curvature/secant_policy.h>
+#include <stepsize/curvature/sharpness_policy.h>
 #include <stepsize/curvature/step_size_policy.h>
 #include <stepsize/optim/auto_sgd.h>
 #include <stepsize/optim/clipped_sgd.h>
@@ -340,6 +341,90 @@ TEST(AutoSGD, RefusesTheArchiveOfAnotherPolicy) {
       message_of([&] { torch::load(secant, stream); }),
       HasSubstr("AutoSGD: the archive was written with EdgePolicy, and the "
                 "policy here is SecantPolicy"));
+}
+
+// A share and an interval that are not the defaults, where there are any.
+std::vector<std::unique_ptr<StepSizePolicy>> careful_policies() {
+  std::vector<std::unique_ptr<StepSizePolicy>> all;
+  all.push_back(std::make_unique<EdgePolicy>(
+      EdgePolicyOptions().safety(0.25).max_interval(2)));
+  all.push_back(std::make_unique<SecantPolicy>(
+      SecantPolicyOptions().safety(0.25).interval(7)));
+  all.push_back(
+      std::make_unique<PolyakPolicy>(PolyakPolicyOptions().divisor(4)));
+  all.push_back(std::make_unique<AveragedVectorPolicy>(
+      AveragedVectorPolicyOptions().safety(0.25).interval(3)));
+  all.push_back(std::make_unique<SharpnessPolicy>(
+      SharpnessPolicyOptions().start_products(3).tracker(
+          SharpnessTrackerOptions().safety(0.25).max_interval(2))));
+  return all;
+}
+
+std::unique_ptr<StepSizePolicy> default_of(const std::string& name) {
+  if (name == "EdgePolicy") return std::make_unique<EdgePolicy>();
+  if (name == "SecantPolicy") return std::make_unique<SecantPolicy>();
+  if (name == "PolyakPolicy") return std::make_unique<PolyakPolicy>();
+  if (name == "SharpnessPolicy") return std::make_unique<SharpnessPolicy>();
+  return std::make_unique<AveragedVectorPolicy>();
+}
+
+// One that is resumed with the defaults goes on as one that never ended.
+TEST(AutoSGD, ALoadTakesThePolicysOptionsOver) {
+  for (const auto& policy : careful_policies()) {
+    SCOPED_TRACE(policy->name());
+    auto x = leaf({1, -2});
+    auto y = leaf({0, 0});
+    AutoSGD saved({x}, AutoSGDOptions(), *policy);
+    AutoSGD resumed({y}, AutoSGDOptions(), *default_of(policy->name()));
+    const auto loss_of = [](const torch::Tensor& at) {
+      return (torch::tensor({1.0, 5.0}, torch::kFloat64) * at * at).sum() +
+             at.exp().sum();
+    };
+    for (int i = 0; i < 5; ++i) saved.step([&] { return loss_of(x); });
+    EXPECT_NE(resumed.policy().numbers(), policy->numbers());
+    std::istringstream stream(bytes_of(saved));
+    torch::load(resumed, stream);
+    EXPECT_EQ(resumed.policy().numbers(), policy->numbers());
+    {
+      const torch::NoGradGuard no_grad;
+      y.copy_(x);
+    }
+    for (int i = 0; i < 20; ++i) {
+      saved.step([&] { return loss_of(x); });
+      resumed.step([&] { return loss_of(y); });
+      EXPECT_EQ(resumed.current_lr(), saved.current_lr()) << i;
+    }
+    EXPECT_TRUE(torch::equal(x, y));
+  }
+}
+
+TEST(AutoSGD, SaysWhichOptionOfAPolicyCannotBeTakenOver) {
+  auto x = leaf({1});
+  AutoSGD saved({x}, AutoSGDOptions(), FixedPolicy(0.5));
+  AutoSGD other({x}, AutoSGDOptions(), FixedPolicy(0.25));
+  std::istringstream stream(bytes_of(saved));
+  EXPECT_THAT(
+      message_of([&] { torch::load(other, stream); }),
+      HasSubstr("FixedPolicy: rate is 0.25 and cannot become 0.5"));
+  AutoSGD alike({x}, AutoSGDOptions(), FixedPolicy(0.5));
+  std::istringstream again(bytes_of(saved));
+  torch::load(alike, again);
+  EXPECT_EQ(alike.policy().rate(), 0.5);
+}
+
+// Three updates of 2 |x|^2 at a safety of 0.5, from before the policy's options
+// were kept: those here stay.
+TEST(AutoSGD, ReadsAnArchiveWithoutThePolicysOptions) {
+  auto x = leaf({1, -2});
+  AutoSGD sgd(
+      {x}, AutoSGDOptions(), EdgePolicy(EdgePolicyOptions().safety(0.75)));
+  torch::load(sgd, STEPSIZE_OPTIM_FILES "/auto_sgd.pt");
+  EXPECT_NEAR(sgd.policy().curvature(), 4, 1e-12);
+  EXPECT_EQ(
+      sgd.policy().numbers().front(),
+      (std::pair<std::string, double>("safety", 0.75)));
+  const auto& group = sgd.param_groups()[0].options();
+  EXPECT_EQ(static_cast<const AutoSGDOptions&>(group).momentum(), 0.5);
 }
 
 TEST(AutoSGD, SaysWhatIsWrongWithAClosure) {

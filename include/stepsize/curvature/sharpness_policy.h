@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace stepsize {
@@ -36,6 +37,11 @@ class SharpnessPolicy
   explicit SharpnessPolicy(const SharpnessPolicyOptions& options = {})
       : ListedPolicy(options), tracker_(options.tracker()) {}
 
+  void set_numbers(
+      const std::vector<std::pair<std::string, double>>& numbers) override {
+    ListedPolicy::set_numbers(numbers);
+    tracker_.set_options(options().tracker());
+  }
   bool due() const override { return tracker_.due(); }
   void gradient_was_cut() override { tracker_.hurry(); }
   double next_rate(StepProbe& probe) override;

@@ -61,6 +61,12 @@ class StepSizePolicy {
   virtual std::string name() const = 0;
   /// Its options by name; the same on all ranks.
   virtual std::vector<std::pair<std::string, double>> numbers() const = 0;
+  /// Goes on with options that numbers() of a policy of this name has told, so
+  /// that an archive can bring them along. Throws c10::Error, and changes
+  /// nothing, where one is out of range. By default none can be changed: throws
+  /// where one is another than here, naming it and both values.
+  virtual void set_numbers(
+      const std::vector<std::pair<std::string, double>>& numbers);
   /// The same as text.
   virtual std::string describe() const = 0;
 
@@ -92,7 +98,8 @@ class StepSizePolicy {
 ///       using ListedPolicy::ListedPolicy;
 ///
 /// name, numbers and description come from the list. Its constructor throws
-/// c10::Error where an option is out of its range.
+/// c10::Error where an option is out of its range. One that keeps what it has
+/// made of its options overrides set_numbers() too.
 template <typename Derived, typename Options>
 class ListedPolicy : public StepSizePolicy {
  public:
@@ -105,6 +112,10 @@ class ListedPolicy : public StepSizePolicy {
   std::string name() const override { return Options::option_list().kind(); }
   std::vector<std::pair<std::string, double>> numbers() const override {
     return Options::option_list().numbers(options_);
+  }
+  void set_numbers(
+      const std::vector<std::pair<std::string, double>>& numbers) override {
+    Options::option_list().set_numbers(options_, numbers);
   }
   std::string describe() const override {
     return Options::option_list().describe(options_);
