@@ -450,8 +450,10 @@ CommonNumbers AutoSGD::common_numbers(const Update& update) const {
   for (const auto& [name, value] : policy_->numbers()) {
     all.emplace_back(policy_->name() + "'s " + name, value);
   }
-  for (const double value : policy_->state()) {
-    all.emplace_back(policy_->name() + "'s state", value);
+  const auto state = policy_->state();
+  for (std::size_t i = 0; i < state.size(); ++i) {
+    all.emplace_back(
+        policy_->name() + "'s state " + std::to_string(i), state[i]);
   }
   return all;
 }

@@ -174,6 +174,12 @@ void MeasuredSGD::agree(Update& update, const std::exception_ptr& failure) {
   }
   share.common.emplace_back("the usual norm of a gradient", usual_norm_);
   if (!failure) {
+    // One may be beyond a float32 and not beyond a float64, and what rounding
+    // hides in one shows in the other.
+    constexpr double kBits = 8;
+    share.common.emplace_back(
+        "the loss' width in bits",
+        kBits * static_cast<double>(update.loss.element_size()));
     share.tensors = update.gradients;
     share.numbers = {
         update.loss.item<double>(),

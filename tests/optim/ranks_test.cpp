@@ -230,6 +230,41 @@ TEST(OptimizerRanks, MustHaveTheSamePolicy) {
   expect_both(messages, "EdgePolicy's safety is 0.5, rank 0 has 0.9");
 }
 
+// Curvatures that rounding hides on one rank would show on the other.
+TEST(OptimizerRanks, MustHaveALossOfTheSameType) {
+  const auto messages_of = [](auto make) {
+    return on_ranks<std::string>(2, [&](const Ranks& ranks) {
+      RankProblem problem;
+      const auto before = problem.point();
+      auto optimizer = make(problem);
+      optimizer.set_reduction(ranks);
+      const auto step = [&](at::ScalarType other) {
+        return message_of([&] {
+          optimizer.step([&] {
+            const auto loss = own_loss(problem, ranks);
+            return ranks->rank() == 0 ? loss : loss.to(other);
+          });
+        });
+      };
+      const std::string message = step(at::kFloat);
+      EXPECT_TRUE(problem.point().equal(before));
+      EXPECT_EQ(step(at::kDouble), "nothing was thrown");
+      return message;
+    });
+  };
+  const std::string text = "the loss' width in bits is 32, rank 0 has 64";
+  expect_both(
+      messages_of([](const RankProblem& problem) {
+        return AutoSGD(problem.parameters());
+      }),
+      text);
+  expect_both(
+      messages_of([](const RankProblem& problem) {
+        return PowerMethodSGD(problem.parameters());
+      }),
+      text);
+}
+
 // In a measurement: the first call of the closure is the update's own.
 TEST(OptimizerRanks, AllThrowWhereAProbeOfOneDoes) {
   const auto messages = on_ranks<std::string>(2, [](const Ranks& ranks) {
