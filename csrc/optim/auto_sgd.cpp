@@ -151,7 +151,10 @@ class AutoSGD::Probe : public StepProbe {
     }
   }
 
-  double loss() override { return loss_; }
+  double loss() override {
+    if (!whole_loss_) whole_loss_ = loss_ + decay_loss();
+    return *whole_loss_;
+  }
   double momentum() override {
     double most = 0;
     for (std::size_t g = 0; g < optimizer_.param_groups().size(); ++g) {
@@ -177,8 +180,7 @@ class AutoSGD::Probe : public StepProbe {
     return curvature_along(direction(), slope(), step);
   }
   double gradient_change(double step) override {
-    const TensorVector change =
-        difference(gradients_at(direction(), step), update_.gradients);
+    const TensorVector change = change_along(direction(), step);
     const double length = global_norm(defined(direction())).item<double>();
     const double changed = global_norm(defined(change)).item<double>();
     return optimizer_.over_ranks(changed / (step * length));
@@ -217,6 +219,20 @@ class AutoSGD::Probe : public StepProbe {
       if (coupled_decay(i) != 0) return true;
     }
     return false;
+  }
+  // Coupled decay's part of the loss, of what this update moves. A policy is
+  // promised a loss that is finite: the largest number stands for infinity.
+  double decay_loss() const {
+    if (!decays()) return 0;
+    double sum = 0;
+    for (std::size_t i = 0; i < update_.places.size(); ++i) {
+      const double decay = coupled_decay(i);
+      if (!update_.gradients[i].defined() || decay == 0) continue;
+      const at::Tensor parameter = update_.parameters[i].detach();
+      sum += decay / 2 * inner({parameter}, {parameter});
+    }
+    return std::min(
+        optimizer_.over_ranks(sum), std::numeric_limits<double>::max() / 2);
   }
   // The gradient with coupled decay.
   at::Tensor decayed(std::size_t index) const {
@@ -329,6 +345,19 @@ class AutoSGD::Probe : public StepProbe {
     return average(update_.parameters, share, *optimizer_.reduction()).tensors;
   }
 
+  // How the gradient, decay with it, changes on a step down a direction.
+  TensorVector change_along(const TensorVector& direction, double step) {
+    TensorVector change =
+        difference(gradients_at(direction, step), update_.gradients);
+    for (std::size_t i = 0; i < change.size(); ++i) {
+      const double decay = coupled_decay(i);
+      if (change[i].defined() && decay != 0) {
+        change[i].sub_(direction[i], decay * step);
+      }
+    }
+    return change;
+  }
+
   const detail::DisplacedLoss& nearby() const {
     TORCH_CHECK(
         nearby_.has_value(),
@@ -341,7 +370,9 @@ class AutoSGD::Probe : public StepProbe {
 
   AutoSGD& optimizer_;
   Update& update_;
+  // The closure's.
   double loss_;
+  std::optional<double> whole_loss_;
   std::optional<detail::DisplacedLoss> nearby_;
   TensorVector gradient_;
   TensorVector direction_;
@@ -398,8 +429,7 @@ double AutoSGD::Probe::averaged_product(double weight) {
   if (!(length > 0)) return 0;
   const double step = kDifferenceShare * (size > 0 ? size : 1.0) / length;
   // DisplacedLoss goes down a direction.
-  const TensorVector change =
-      difference(gradients_at(vector, -step), update_.gradients);
+  const TensorVector change = change_along(vector, -step);
   // H v / |v|
   const double scale = 1 / (step * length);
   TensorVector next(vector.size());

@@ -83,6 +83,46 @@ TEST(AutoSGD, CoupledDecayAddsToTheCurvature) {
   }
 }
 
+// Of 4 x^2 / 2 + 2 x^2 / 2 at 3: a loss of 18 + 9, a slope of 12 + 6. Coupled,
+// a policy sees a quadratic of curvature 6, else one of 4.
+TEST(AutoSGD, EveryPolicySeesTheLossWithCoupledDecay) {
+  for (const bool decoupled : {false, true}) {
+    SCOPED_TRACE(decoupled);
+    const double lambda = decoupled ? 4 : 6;
+    const auto first = [&](const StepSizePolicy& policy) {
+      auto x = leaf({3});
+      auto unused = leaf({7});
+      AutoSGD sgd(
+          {x, unused},
+          plain().weight_decay(2).decoupled_weight_decay(decoupled),
+          policy);
+      sgd.step([&] { return (4 * x * x / 2).sum(); });
+      EXPECT_EQ(unused.item<double>(), 7);
+      return std::pair(sgd.current_lr(), sgd.policy().curvature());
+    };
+    // lambda x^2 / 2 over (lambda x)^2.
+    EXPECT_NEAR(first(PolyakPolicy()).first, 0.5 / lambda, 1e-12);
+    // Differences of gradients.
+    EXPECT_NEAR(first(SecantPolicy()).second, lambda, 1e-8);
+    EXPECT_NEAR(first(SharpnessPolicy()).second, lambda, 1e-8);
+    EXPECT_NEAR(first(AveragedVectorPolicy()).second, lambda, 1e-8);
+    EXPECT_NEAR(first(EdgePolicy()).second, lambda, 1e-8);
+  }
+}
+
+// 1 / 1000 of the loss of 27 along a slope of 18.
+TEST(AutoSGD, TheFirstProbeGoesDownAShareOfTheLossWithDecay) {
+  auto x = leaf({3});
+  AutoSGD sgd({x}, plain().weight_decay(2));
+  std::vector<double> points;
+  sgd.step([&] {
+    points.push_back(x.item<double>());
+    return (4 * x * x / 2).sum();
+  });
+  ASSERT_GE(points.size(), 2U);
+  EXPECT_NEAR(points[1], 3 - 1e-3 * 27 / 18, 1e-12);
+}
+
 // With factors 0.5 and 1.5 the direction is (g_1 / 3, g_2): of curvatures 1 and
 // 2 at (1, 1) g = (1, 2), and the rate of the larger one is g.d / d'Hd.
 TEST(AutoSGD, GroupsKeepTheRatioOfTheirFactors) {

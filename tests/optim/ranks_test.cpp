@@ -200,7 +200,8 @@ TEST(OptimizerRanks, MeasureTheMeanLossForAPolicy) {
     SCOPED_TRACE(policy->name());
     expect_ranks_like_one([&](const Ranks& ranks) {
       RankProblem problem;
-      AutoSGD optimizer(problem.parameters(), AutoSGDOptions(), *policy);
+      AutoSGD optimizer(
+          problem.parameters(), AutoSGDOptions().weight_decay(0.01), *policy);
       optimizer.set_reduction(ranks);
       RankRun run;
       for (int i = 0; i < 30; ++i) {

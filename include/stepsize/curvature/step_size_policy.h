@@ -19,8 +19,11 @@ struct ProbedCurvature {
 /// What a StepSizePolicy may ask of the batch at hand. In an update parameters
 /// w move by -rate u; u is the gradient g, weight decay that is coupled with
 /// it, through momentum. Where groups differ in their factor `lr`, g and u
-/// below have each group's part times its share of the largest factor, and H is
-/// that of the loss with coupled decay.
+/// below have each group's part times its share of the largest factor.
+///
+/// Loss, slopes, curvatures and changes are all of one function: the loss of
+/// the batch plus decay / 2 |w|^2 for each parameter that has a gradient and a
+/// decay that is coupled. H is its Hessian.
 ///
 /// What is asked for is computed then, and nothing else is: that is what a
 /// policy costs. With other ranks all numbers are those of the mean loss, and
