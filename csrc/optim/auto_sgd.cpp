@@ -28,10 +28,6 @@ namespace {
 
 constexpr char kAutoSGD[] = "AutoSGD";
 
-// A gradient counts as this many times the usual one at most: what is far off
-// may not become what is usual.
-constexpr double kMostCounted = 10;
-
 // How far rounding moves a loss, in units of its last digit: that of a mean
 // over a batch, whose terms are rounded each.
 constexpr double kLossDigits = 4;
@@ -529,11 +525,7 @@ at::Tensor AutoSGD::step(LossClosure closure) {
   for (std::size_t g = 0; rate > 0 && g < param_groups().size(); ++g) {
     rates.push_back(options_of(g).lr() * rate);
   }
-  finish(
-      update,
-      rates,
-      usual_norm() > 0 ? std::min(update.norm, kMostCounted * usual_norm())
-                       : update.norm);
+  finish(update, rates);
   return update.loss;
 }
 

@@ -27,6 +27,9 @@ namespace {
 // curvature would multiply the iterate in every update until it is measured.
 constexpr double kLongest = 2;
 constexpr double kNormDecay = 0.9;
+// A gradient counts as this many times the usual one at most: what is far off
+// may not become what is usual.
+constexpr double kMostCounted = 10;
 
 bool any_defined(const std::vector<at::Tensor>& tensors) {
   return std::any_of(tensors.begin(), tensors.end(), [](const auto& tensor) {
@@ -221,7 +224,7 @@ bool MeasuredSGD::cut_if_long(Update& update) const {
 }
 
 void MeasuredSGD::finish(
-    const Update& update, const std::vector<double>& rates, double counted) {
+    const Update& update, const std::vector<double>& rates) {
   const std::size_t groups = param_groups().size();
   lrs_ = rates.empty() ? std::vector<double>(groups, 0.0) : rates;
   if (!rates.empty()) {
@@ -244,6 +247,7 @@ void MeasuredSGD::finish(
           update.scale);
     }
   }
+  const double counted = std::min(update.norm, kMostCounted * usual_norm_);
   usual_norm_ = usual_norm_ > 0
                     ? kNormDecay * usual_norm_ + (1 - kNormDecay) * counted
                     : update.norm;

@@ -131,7 +131,7 @@ at::Tensor PowerMethodSGD::step(LossClosure closure) {
     skip();
     return update.loss;
   }
-  finish(update, rates(), update.norm);
+  finish(update, rates());
   return update.loss;
 }
 

@@ -63,6 +63,24 @@ TEST_P(MeasuredOnLine, RefusesWhatHasNothingToMove) {
       HasSubstr(GetParam() + ": no parameter requires a gradient"));
 }
 
+// Eight gradients of 1, one of 1000 and one of 1 leave a mean of
+// 0.9 (0.9 + 0.1 10) + 0.1 = 1.81: one of 5 is cut to 3.62.
+TEST_P(MeasuredOnLine, AnOutlierDoesNotBecomeWhatIsUsual) {
+  const auto sgd = optimizer();
+  const auto step = [&](double slope) {
+    sgd->step([&] { return (slope * x).sum(); });
+  };
+  for (int i = 0; i < 8; ++i) step(1);
+  step(1000);
+  step(1);
+  const double before = x.item<double>();
+  step(5);
+  EXPECT_NEAR(
+      before - x.item<double>(),
+      3.62 * sgd->current_lr(),
+      1e-12 * sgd->current_lr());
+}
+
 // Three updates of 2 |x|^2 with momentum 0.5, of an earlier version: a rate of
 // 2 s (1 - m) / lambda.
 TEST(PowerMethodSGD, ReadsAnEarlierArchive) {

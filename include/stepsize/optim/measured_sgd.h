@@ -59,13 +59,13 @@ class MeasuredSGD : public IndexedOptimizer {
   /// Where the gradient is more than twice as long as usual, the update is cut
   /// to that length.
   bool cut_if_long(Update& update) const;
-  /// Makes the update at a rate a group, and counts a norm among the usual
+  /// Makes the update at a rate a group, and counts its norm among the usual
   /// ones. Without rates, as nothing is known yet, no parameter moves.
-  void finish(
-      const Update& update, const std::vector<double>& rates, double counted);
+  void finish(const Update& update, const std::vector<double>& rates);
   void skip() { ++skipped_; }
 
-  /// Running mean of the gradient's norm; 0 before the first that is not zero.
+  /// Running mean of the gradient's norm, in which one that is far off counts
+  /// as ten times the usual; 0 before the first that is not zero.
   double usual_norm() const { return usual_norm_; }
   /// The mean: the last bit may differ where processors do, and all must decide
   /// alike.
