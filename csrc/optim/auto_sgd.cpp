@@ -8,37 +8,25 @@
 #include <stepsize/distributed/broadcast.h>
 #include <stepsize/distributed/reduction.h>
 #include <stepsize/kernels/grad_norm.h>
-#include <stepsize/kernels/sgd.h>
-#include <torch/csrc/autograd/autograd.h>
 #include <torch/serialize/archive.h>
 
 #include <algorithm>
 #include <cmath>
-#include <exception>
+#include <limits>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <utility>
 
 #include "csrc/core/archive.h"
-#include "csrc/core/closures.h"
 #include "csrc/optim/common_options.h"
 #include "csrc/optim/displaced_loss.h"
-#include "csrc/optim/rank_evaluation.h"
-#include "csrc/optim/sgd_group_step.h"
+#include "csrc/optim/measured_sgd_update.h"
 
 namespace stepsize {
 namespace {
 
 constexpr char kAutoSGD[] = "AutoSGD";
-
-// A gradient this many times as long as usual is cut to that length, and the
-// next update is measured: between measurements a spike of curvature would
-// multiply the iterate in every update.
-constexpr double kLongestGradient = 2;
-constexpr double kUsualNormDecay = 0.9;
-// A gradient counts as this many times the usual one at most: what is far off
-// may not become what is usual.
-constexpr double kMostCounted = 10;
 
 // How far rounding moves a loss, in units of its last digit: that of a mean
 // over a batch, whose terms are rounded each.
@@ -72,33 +60,37 @@ bool is_single_or_double(at::ScalarType type) {
   return type == at::kFloat || type == at::kDouble;
 }
 
+// None where the archive is of before they were kept: those here stay then.
+std::vector<std::pair<std::string, double>> policy_options(
+    torch::serialize::InputArchive& archive) {
+  c10::IValue there;
+  if (!archive.try_read("policy_options", there)) return {};
+  const auto values =
+      detail::read_doubles(archive, kAutoSGD, "policy_option_values");
+  std::istringstream names(
+      detail::read_string(archive, kAutoSGD, "policy_options"));
+  std::vector<std::pair<std::string, double>> options;
+  for (std::string name; std::getline(names, name);) {
+    TORCH_CHECK(
+        options.size() < values.size(),
+        kAutoSGD,
+        ": the archive has no value of the policy's ",
+        name);
+    options.emplace_back(name, values[options.size()]);
+  }
+  return options;
+}
+
 }  // namespace
 
 AutoSGDOptions::AutoSGDOptions(double lr) : lr_(lr) {}
 
 const OptionList<AutoSGDOptions>& AutoSGDOptions::option_list() {
-  static const auto list =
-      OptionList<AutoSGDOptions>(kAutoSGD)
-          .option(STEPSIZE_OPTION(lr))
-          .not_negative()
-          .role(OptionRole::kRate)
-          .option(STEPSIZE_OPTION(momentum))
-          .share()
-          .role(OptionRole::kMomentum)
-          .option(STEPSIZE_OPTION(nesterov))
-          .role(OptionRole::kNesterov)
-          .option(STEPSIZE_OPTION(weight_decay))
-          .not_negative()
-          .role(OptionRole::kWeightDecay)
-          .option(STEPSIZE_OPTION(decoupled_weight_decay))
-          .role(OptionRole::kDecouples)
-          .rule([](const AutoSGDOptions& own, const std::string& kind) {
-            TORCH_CHECK(
-                !own.nesterov() || own.momentum() > 0,
-                kind,
-                ": nesterov wants momentum > 0, got ",
-                detail::number_text(own.momentum()));
-          });
+  static const auto list = [] {
+    OptionList<AutoSGDOptions> own(kAutoSGD);
+    detail::add_nesterov(detail::add_rate_and_momentum(own));
+    return detail::add_decoupled_weight_decay(detail::add_weight_decay(own));
+  }();
   return list;
 }
 
@@ -128,7 +120,7 @@ AutoSGD::AutoSGD(
     const std::vector<torch::optim::OptimizerParamGroup>& groups,
     const AutoSGDOptions& defaults,
     const StepSizePolicy& policy)
-    : IndexedOptimizer(std::make_unique<AutoSGDOptions>(defaults)),
+    : MeasuredSGD(std::make_unique<AutoSGDOptions>(defaults)),
       policy_(policy.clone()) {
   add_groups(groups);
 }
@@ -137,42 +129,15 @@ const AutoSGDOptions& AutoSGD::options_of(std::size_t group) const {
   return static_cast<const AutoSGDOptions&>(param_groups()[group].options());
 }
 
-double AutoSGD::current_lr(std::size_t group) const {
-  TORCH_CHECK(
-      group < param_groups().size(),
-      kAutoSGD,
-      ": there is no parameter group ",
-      std::to_string(group));
-  return group < lrs_.size() ? lrs_[group] : 0.0;
-}
-
-// One update's parts, all lists in the order of `parameters`.
-struct AutoSGD::Update {
-  TensorVector parameters;
-  // Group and position of each.
-  std::vector<std::pair<std::size_t, std::size_t>> places;
-  // Why this rank takes no step, to be thrown where the others hear of it.
-  std::exception_ptr refusal;
-  at::Tensor loss;
-  // Undefined where the loss does not depend on the parameter. With other
-  // ranks, the means.
-  TensorVector gradients;
-  // As it was before the closure, where the policy may call it again.
-  std::optional<detail::RandomState> random_before;
-};
-
-// The last bit may differ where processors do, and all must decide alike.
-double AutoSGD::over_ranks(double own) const {
-  return reduction() != nullptr ? reduction()->mean(own) : own;
+SGDHyperparameters AutoSGD::hyperparameters(std::size_t group) const {
+  return detail::sgd_numbers(options_of(group));
 }
 
 // What the policy sees of an update.
 class AutoSGD::Probe : public StepProbe {
  public:
   Probe(AutoSGD& optimizer, Update& update, const LossClosure& closure)
-      : optimizer_(optimizer),
-        update_(update),
-        loss_(update.loss.item<double>()) {
+      : optimizer_(optimizer), update_(update), loss_(update.loss_number) {
     if (update.random_before) {
       nearby_.emplace(
           closure,
@@ -182,7 +147,10 @@ class AutoSGD::Probe : public StepProbe {
     }
   }
 
-  double loss() override { return loss_; }
+  double loss() override {
+    if (!whole_loss_) whole_loss_ = loss_ + decay_loss();
+    return *whole_loss_;
+  }
   double momentum() override {
     double most = 0;
     for (std::size_t g = 0; g < optimizer_.param_groups().size(); ++g) {
@@ -208,8 +176,7 @@ class AutoSGD::Probe : public StepProbe {
     return curvature_along(direction(), slope(), step);
   }
   double gradient_change(double step) override {
-    const TensorVector change =
-        difference(gradients_at(direction(), step), update_.gradients);
+    const TensorVector change = change_along(direction(), step);
     const double length = global_norm(defined(direction())).item<double>();
     const double changed = global_norm(defined(change)).item<double>();
     return optimizer_.over_ranks(changed / (step * length));
@@ -240,7 +207,7 @@ class AutoSGD::Probe : public StepProbe {
   }
 
   double coupled_decay(std::size_t index) const {
-    const auto& options = optimizer_.options_of(update_.places[index].first);
+    const auto& options = optimizer_.options_of(update_.places[index].group);
     return options.decoupled_weight_decay() ? 0.0 : options.weight_decay();
   }
   bool decays() const {
@@ -248,6 +215,20 @@ class AutoSGD::Probe : public StepProbe {
       if (coupled_decay(i) != 0) return true;
     }
     return false;
+  }
+  // Coupled decay's part of the loss, of what this update moves. A policy is
+  // promised a loss that is finite: the largest number stands for infinity.
+  double decay_loss() const {
+    if (!decays()) return 0;
+    double sum = 0;
+    for (std::size_t i = 0; i < update_.places.size(); ++i) {
+      const double decay = coupled_decay(i);
+      if (!update_.gradients[i].defined() || decay == 0) continue;
+      const at::Tensor parameter = update_.parameters[i].detach();
+      sum += decay / 2 * inner({parameter}, {parameter});
+    }
+    return std::min(
+        optimizer_.over_ranks(sum), std::numeric_limits<double>::max() / 2);
   }
   // The gradient with coupled decay.
   at::Tensor decayed(std::size_t index) const {
@@ -273,7 +254,7 @@ class AutoSGD::Probe : public StepProbe {
     if (gradient_.empty()) {
       for (std::size_t i = 0; i < update_.parameters.size(); ++i) {
         at::Tensor part = decayed(i);
-        const double own = share(update_.places[i].first);
+        const double own = share(update_.places[i].group);
         gradient_.push_back(part.defined() && own != 1 ? part * own : part);
       }
     }
@@ -360,6 +341,19 @@ class AutoSGD::Probe : public StepProbe {
     return average(update_.parameters, share, *optimizer_.reduction()).tensors;
   }
 
+  // How the gradient, decay with it, changes on a step down a direction.
+  TensorVector change_along(const TensorVector& direction, double step) {
+    TensorVector change =
+        difference(gradients_at(direction, step), update_.gradients);
+    for (std::size_t i = 0; i < change.size(); ++i) {
+      const double decay = coupled_decay(i);
+      if (change[i].defined() && decay != 0) {
+        change[i].sub_(direction[i], decay * step);
+      }
+    }
+    return change;
+  }
+
   const detail::DisplacedLoss& nearby() const {
     TORCH_CHECK(
         nearby_.has_value(),
@@ -372,7 +366,9 @@ class AutoSGD::Probe : public StepProbe {
 
   AutoSGD& optimizer_;
   Update& update_;
+  // The closure's.
   double loss_;
+  std::optional<double> whole_loss_;
   std::optional<detail::DisplacedLoss> nearby_;
   TensorVector gradient_;
   TensorVector direction_;
@@ -429,8 +425,7 @@ double AutoSGD::Probe::averaged_product(double weight) {
   if (!(length > 0)) return 0;
   const double step = kDifferenceShare * (size > 0 ? size : 1.0) / length;
   // DisplacedLoss goes down a direction.
-  const TensorVector change =
-      difference(gradients_at(vector, -step), update_.gradients);
+  const TensorVector change = change_along(vector, -step);
   // H v / |v|
   const double scale = 1 / (step * length);
   TensorVector next(vector.size());
@@ -452,119 +447,51 @@ double AutoSGD::Probe::averaged_product(double weight) {
   return found;
 }
 
-void AutoSGD::evaluate(Update& update, const LossClosure& closure) {
-  const auto own = [&] {
-    if (update.refusal) std::rethrow_exception(update.refusal);
-    const detail::BackwardWatch watch(update.parameters);
-    if (policy_->due()) {
-      update.random_before.emplace(detail::generators_of(update.parameters));
-    }
-    const c10::AutoGradMode enable_grad(true);
-    const at::Tensor loss = closure();
+void AutoSGD::prepare(Update& update) {
+  for (std::size_t i = 0; i < update.parameters.size(); ++i) {
     TORCH_CHECK(
-        loss.defined() && loss.numel() == 1 && loss.requires_grad(),
+        is_single_or_double(update.parameters[i].scalar_type()),
         kAutoSGD,
-        ": the closure must return the loss as a scalar with its graph");
-    TORCH_CHECK(
-        is_single_or_double(loss.scalar_type()),
-        kAutoSGD,
-        ": the loss must be of Float or Double, got ",
-        c10::toString(loss.scalar_type()),
-        ": curvature is told from differences of losses");
-    watch.check(kAutoSGD);
-    try {
-      update.gradients = torch::autograd::grad(
-          {loss.dim() == 0 ? loss : loss.reshape({})},
-          update.parameters,
-          /*grad_outputs=*/{},
-          /*retain_graph=*/false,
-          /*create_graph=*/false,
-          /*allow_unused=*/true);
-    } catch (const std::exception& error) {
-      detail::check_graph_was_there(kAutoSGD, error, /*of_closure=*/true);
-      throw;
-    }
-    update.loss = loss.detach();
-    for (std::size_t i = 0; i < update.gradients.size(); ++i) {
-      const auto [group, position] = update.places[i];
-      check_gradient(group, position, update.gradients[i]);
-    }
-  };
-  if (reduction() == nullptr) {
-    own();
-    return;
+        ": parameters must be of Float or Double, got ",
+        c10::toString(update.parameters[i].scalar_type()),
+        " in group ",
+        std::to_string(update.places[i].group),
+        ": a probe's step is less than half precision can hold");
   }
-  RankShare share;
-  share.failure = reduction()->attempt(own);
-  share.numbers = {0};
-  share.common = detail::options_of(*this);
-  share.common.emplace_back("whether a measurement is due", policy_->due());
-  for (const auto& [name, value] : policy_->numbers()) {
-    share.common.emplace_back(policy_->name() + "'s " + name, value);
-  }
-  for (const double value : policy_->state()) {
-    share.common.emplace_back(policy_->name() + "'s state", value);
-  }
-  share.common.emplace_back("the usual norm of a gradient", usual_norm_);
-  if (!share.failure) {
-    share.tensors = update.gradients;
-    share.numbers = {update.loss.item<double>()};
-  }
-  const RankMeans means = average(update.parameters, share, *reduction());
-  update.gradients = means.tensors;
-  update.loss = at::full_like(update.loss, means.numbers[0]);
+  update.due = policy_->due();
+  update.wants_random = update.due;
 }
 
-at::Tensor AutoSGD::step(LossClosure closure) {
-  Update update;
-  for (std::size_t group = 0; group < param_groups().size(); ++group) {
-    const auto& parameters = param_groups()[group].params();
-    for (std::size_t i = 0; i < parameters.size(); ++i) {
-      if (!parameters[i].requires_grad()) continue;
-      update.parameters.push_back(parameters[i]);
-      update.places.emplace_back(group, i);
-    }
+void AutoSGD::check_loss(const at::Tensor& loss) const {
+  TORCH_CHECK(
+      is_single_or_double(loss.scalar_type()),
+      kAutoSGD,
+      ": the loss must be of Float or Double, got ",
+      c10::toString(loss.scalar_type()),
+      ": curvature is told from differences of losses");
+}
+
+CommonNumbers AutoSGD::common_numbers(const Update& update) const {
+  CommonNumbers all{{"whether a measurement is due", update.due ? 1.0 : 0.0}};
+  for (const auto& [name, value] : policy_->numbers()) {
+    all.emplace_back(policy_->name() + "'s " + name, value);
   }
-  update.refusal = detail::refusal_of(
-      [&] {
-        TORCH_CHECK(
-            closure != nullptr,
-            kAutoSGD,
-            ": step() wants a closure that returns the loss with its graph");
-        check_all_options();
-        TORCH_CHECK(
-            !update.parameters.empty(),
-            kAutoSGD,
-            ": no parameter requires a gradient");
-        for (std::size_t i = 0; i < update.parameters.size(); ++i) {
-          TORCH_CHECK(
-              is_single_or_double(update.parameters[i].scalar_type()),
-              kAutoSGD,
-              ": parameters must be of Float or Double, got ",
-              c10::toString(update.parameters[i].scalar_type()),
-              " in group ",
-              std::to_string(update.places[i].first),
-              ": a probe's step is less than half precision can hold");
-        }
-      },
-      reduction().get());
-  evaluate(update, closure);
-  const c10::AutoGradMode no_grad(false);
-  const at::Tensor norm = global_norm(update.gradients);
-  const double norm_before = last_norm_;
-  last_norm_ = over_ranks(norm.item<double>());
-  if (!std::isfinite(last_norm_) ||
-      !std::isfinite(update.loss.item<double>())) {
-    ++skipped_;
-    return update.loss;
+  const auto state = policy_->state();
+  for (std::size_t i = 0; i < state.size(); ++i) {
+    all.emplace_back(
+        policy_->name() + "'s state " + std::to_string(i), state[i]);
   }
+  return all;
+}
+
+// What the policy says. Where something throws, all is as it was.
+double AutoSGD::next_rate(Update& update, const LossClosure& closure) {
   Probe probe(*this, update, closure);
-  double rate = 0;
   std::unique_ptr<StepSizePolicy> before = policy_->clone();
   const int64_t losses = extra_losses_;
   const int64_t gradients = extra_gradients_;
   try {
-    rate = policy_->next_rate(probe);
+    const double rate = policy_->next_rate(probe);
     TORCH_CHECK(
         std::isfinite(rate) && rate >= 0,
         kAutoSGD,
@@ -573,71 +500,50 @@ at::Tensor AutoSGD::step(LossClosure closure) {
         " says a rate of ",
         detail::number_text(rate),
         ", which must be finite and >= 0");
+    return rate;
   } catch (...) {
     policy_ = std::move(before);
     probe.put_back();
     extra_losses_ = losses;
     extra_gradients_ = gradients;
-    last_norm_ = norm_before;
+    take_back(update);
     throw;
   }
-  at::Tensor scale;
-  if (usual_norm_ > 0 && last_norm_ > kLongestGradient * usual_norm_) {
-    scale = clip_coefficient(
-        at::full_like(norm, last_norm_), kLongestGradient * usual_norm_);
+}
+
+at::Tensor AutoSGD::step(LossClosure closure) {
+  Update update;
+  if (!begin(update, closure)) return update.loss;
+  const c10::AutoGradMode no_grad(false);
+  const double rate = next_rate(update, closure);
+  if (cut_if_long(update)) {
     ++cut_;
     policy_->gradient_was_cut();
   }
-  apply(update, rate, scale);
-  const double counted = std::min(last_norm_, kMostCounted * usual_norm_);
-  usual_norm_ = usual_norm_ > 0 ? kUsualNormDecay * usual_norm_ +
-                                      (1 - kUsualNormDecay) * counted
-                                : last_norm_;
+  std::vector<double> rates;
+  // At 0 nothing is known yet, and no buffer is to fill.
+  for (std::size_t g = 0; rate > 0 && g < param_groups().size(); ++g) {
+    rates.push_back(options_of(g).lr() * rate);
+  }
+  finish(update, rates);
   return update.loss;
-}
-
-void AutoSGD::apply(
-    const Update& update, double rate, const at::Tensor& scale) {
-  const std::size_t groups = param_groups().size();
-  std::vector<TensorVector> gradients(groups);
-  for (std::size_t group = 0; group < groups; ++group) {
-    gradients[group].resize(param_groups()[group].params().size());
-  }
-  for (std::size_t i = 0; i < update.parameters.size(); ++i) {
-    const auto [group, position] = update.places[i];
-    gradients[group][position] = update.gradients[i];
-  }
-  lrs_.assign(groups, 0.0);
-  // Nothing is known yet, and no buffer is to fill.
-  if (rate == 0) return;
-  for (std::size_t group = 0; group < groups; ++group) {
-    const auto& options = options_of(group);
-    SGDHyperparameters numbers;
-    numbers.lr = options.lr() * rate;
-    numbers.momentum = options.momentum();
-    numbers.nesterov = options.nesterov();
-    numbers.weight_decay = options.weight_decay();
-    numbers.decoupled_weight_decay = options.decoupled_weight_decay();
-    lrs_[group] = numbers.lr;
-    detail::sgd_group_step(
-        param_groups()[group].params(),
-        gradients[group],
-        group_state(group).slots[kMomentum],
-        numbers,
-        scale);
-  }
 }
 
 void AutoSGD::save_counters(torch::serialize::OutputArchive& archive) const {
   detail::write_string(archive, "policy", policy_->name());
+  std::string names;
+  std::vector<double> values;
+  for (const auto& [name, value] : policy_->numbers()) {
+    names += name + '\n';
+    values.push_back(value);
+  }
+  detail::write_string(archive, "policy_options", names);
+  detail::write_doubles(archive, "policy_option_values", values);
   detail::write_doubles(archive, "policy_state", policy_->state());
-  detail::write_doubles(archive, "lrs", lrs_);
-  detail::write_double(archive, "last_grad_norm", last_norm_);
-  detail::write_double(archive, "usual_norm", usual_norm_);
   detail::write_int(archive, "extra_losses", extra_losses_);
   detail::write_int(archive, "extra_gradients", extra_gradients_);
   detail::write_int(archive, "cut_steps", cut_);
-  detail::write_int(archive, "skipped_steps", skipped_);
+  MeasuredSGD::save_counters(archive);
 }
 
 std::function<void()> AutoSGD::read_counters(
@@ -651,30 +557,19 @@ std::function<void()> AutoSGD::read_counters(
       ", and the policy here is ",
       policy_->name());
   std::shared_ptr<StepSizePolicy> policy = policy_->clone();
+  policy->set_numbers(policy_options(archive));
   policy->restore(detail::read_doubles(archive, kAutoSGD, "policy_state"));
-  auto lrs = detail::read_doubles(archive, kAutoSGD, "lrs");
-  const auto last_norm =
-      detail::read_double(archive, kAutoSGD, "last_grad_norm");
-  const auto usual_norm = detail::read_double(archive, kAutoSGD, "usual_norm");
-  TORCH_CHECK(
-      std::isfinite(usual_norm) && usual_norm >= 0,
-      kAutoSGD,
-      ": 'usual_norm' of the archive is no norm");
   const auto losses = detail::read_int(archive, kAutoSGD, "extra_losses");
   const auto extra = detail::read_int(archive, kAutoSGD, "extra_gradients");
   const auto cut = detail::read_int(archive, kAutoSGD, "cut_steps");
-  const auto skipped = detail::read_int(archive, kAutoSGD, "skipped_steps");
-  return
-      [this, policy, lrs, last_norm, usual_norm, losses, extra, cut, skipped] {
-        policy_ = policy->clone();
-        lrs_ = lrs;
-        last_norm_ = last_norm;
-        usual_norm_ = usual_norm;
-        extra_losses_ = losses;
-        extra_gradients_ = extra;
-        cut_ = cut;
-        skipped_ = skipped;
-      };
+  const auto take_norms = MeasuredSGD::read_counters(archive);
+  return [this, policy, losses, extra, cut, take_norms] {
+    policy_ = policy->clone();
+    extra_losses_ = losses;
+    extra_gradients_ = extra;
+    cut_ = cut;
+    take_norms();
+  };
 }
 
 }  // namespace stepsize

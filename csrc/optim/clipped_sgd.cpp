@@ -14,9 +14,8 @@ ClippedSGDOptions::ClippedSGDOptions(double lr) : lr_(lr) {}
 const OptionList<ClippedSGDOptions>& ClippedSGDOptions::option_list() {
   static const auto list = [] {
     auto own = detail::sgd_options<ClippedSGDOptions>("ClippedSGD");
-    own.option(STEPSIZE_OPTION(maximize))
-        .option(STEPSIZE_OPTION(decoupled_weight_decay))
-        .role(OptionRole::kDecouples);
+    own.option(STEPSIZE_OPTION(maximize));
+    detail::add_decoupled_weight_decay(own);
     detail::add_clip_options(own);
     return own;
   }();
@@ -59,12 +58,7 @@ void ClippedSGD::update_group(
     const at::Tensor& grad_scale) {
   const auto& options =
       static_cast<const ClippedSGDOptions&>(param_groups()[group].options());
-  SGDHyperparameters numbers;
-  numbers.lr = options.lr();
-  numbers.momentum = options.momentum();
-  numbers.dampening = options.dampening();
-  numbers.weight_decay = options.weight_decay();
-  numbers.nesterov = options.nesterov();
+  SGDHyperparameters numbers = detail::sgd_numbers(options);
   numbers.maximize = options.maximize();
   numbers.decoupled_weight_decay = options.decoupled_weight_decay();
   detail::sgd_group_step(

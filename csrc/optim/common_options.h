@@ -1,10 +1,13 @@
 #pragma once
 
 #include <c10/util/Exception.h>
+#include <stepsize/kernels/sgd.h>
 #include <stepsize/optim/clipped_optimizer.h>
 #include <stepsize/state/option_list.h>
 
 #include <string>
+#include <type_traits>
+#include <utility>
 
 #include "csrc/text/number.h"
 
@@ -15,33 +18,89 @@ int64_t skipped_by(const torch::optim::Optimizer& optimizer) {
   return static_cast<const Optimizer&>(optimizer).skipped_steps();
 }
 
-/// The options that are torch::optim::SGD's too.
+/// The options of SGD, in parts, as the lists of classes have them in orders of
+/// their own: that of an archive.
 template <typename Options>
-OptionList<Options> sgd_options(const char* kind) {
-  return OptionList<Options>(kind)
-      .option(STEPSIZE_OPTION(lr))
+OptionList<Options>& add_rate_and_momentum(OptionList<Options>& list) {
+  return list.option(STEPSIZE_OPTION(lr))
       .not_negative()
       .role(OptionRole::kRate)
       .option(STEPSIZE_OPTION(momentum))
       .share()
-      .role(OptionRole::kMomentum)
-      .option(STEPSIZE_OPTION(dampening))
-      .finite()
-      .role(OptionRole::kDampening)
-      .option(STEPSIZE_OPTION(weight_decay))
+      .role(OptionRole::kMomentum);
+}
+
+template <typename Options>
+OptionList<Options>& add_weight_decay(OptionList<Options>& list) {
+  return list.option(STEPSIZE_OPTION(weight_decay))
       .not_negative()
-      .role(OptionRole::kWeightDecay)
-      .option(STEPSIZE_OPTION(nesterov))
+      .role(OptionRole::kWeightDecay);
+}
+
+template <typename Options>
+OptionList<Options>& add_decoupled_weight_decay(OptionList<Options>& list) {
+  return list.option(STEPSIZE_OPTION(decoupled_weight_decay))
+      .role(OptionRole::kDecouples);
+}
+
+template <typename Options, typename = void>
+struct HasDampening : std::false_type {};
+template <typename Options>
+struct HasDampening<
+    Options,
+    std::void_t<decltype(std::declval<const Options&>().dampening())>>
+    : std::true_type {};
+
+/// With the rule of what it wants of the others.
+template <typename Options>
+OptionList<Options>& add_nesterov(OptionList<Options>& list) {
+  return list.option(STEPSIZE_OPTION(nesterov))
       .role(OptionRole::kNesterov)
       .rule([](const Options& own, const std::string& name) {
-        TORCH_CHECK(
-            !own.nesterov() || (own.momentum() > 0 && own.dampening() == 0),
-            name,
-            ": nesterov wants momentum > 0 and dampening 0, got momentum ",
-            number_text(own.momentum()),
-            " and dampening ",
-            number_text(own.dampening()));
+        const std::string momentum = number_text(own.momentum());
+        if constexpr (HasDampening<Options>::value) {
+          TORCH_CHECK(
+              !own.nesterov() || (own.momentum() > 0 && own.dampening() == 0),
+              name,
+              ": nesterov wants momentum > 0 and dampening 0, got momentum ",
+              momentum,
+              " and dampening ",
+              number_text(own.dampening()));
+        } else {
+          TORCH_CHECK(
+              !own.nesterov() || own.momentum() > 0,
+              name,
+              ": nesterov wants momentum > 0, got ",
+              momentum);
+        }
       });
+}
+
+/// The options that are torch::optim::SGD's too.
+template <typename Options>
+OptionList<Options> sgd_options(const char* kind) {
+  OptionList<Options> list(kind);
+  add_rate_and_momentum(list)
+      .option(STEPSIZE_OPTION(dampening))
+      .finite()
+      .role(OptionRole::kDampening);
+  return add_nesterov(add_weight_decay(list));
+}
+
+/// What a step of SGD goes by. Options without dampening can decouple decay.
+template <typename Options>
+SGDHyperparameters sgd_numbers(const Options& options) {
+  SGDHyperparameters numbers;
+  numbers.lr = options.lr();
+  numbers.momentum = options.momentum();
+  numbers.weight_decay = options.weight_decay();
+  numbers.nesterov = options.nesterov();
+  if constexpr (HasDampening<Options>::value) {
+    numbers.dampening = options.dampening();
+  } else {
+    numbers.decoupled_weight_decay = options.decoupled_weight_decay();
+  }
+  return numbers;
 }
 
 /// Those of a ClippedOptimizer.

@@ -124,12 +124,8 @@ void RollbackSGD::update_group(std::size_t group, double scale) {
   for (const at::Tensor& parameter : parameters) {
     gradients.push_back(parameter.grad());
   }
-  SGDHyperparameters numbers;
-  numbers.lr = options.lr() * scale;
-  numbers.momentum = options.momentum();
-  numbers.dampening = options.dampening();
-  numbers.weight_decay = options.weight_decay();
-  numbers.nesterov = options.nesterov();
+  SGDHyperparameters numbers = detail::sgd_numbers(options);
+  numbers.lr *= scale;
   detail::sgd_group_step(
       parameters, gradients, group_state(group).slots[0], numbers);
 }

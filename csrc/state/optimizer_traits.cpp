@@ -3,13 +3,11 @@
 #include <c10/util/Exception.h>
 #include <c10/util/Type.h>
 
-#include <cmath>
 #include <memory>
 #include <mutex>
 #include <unordered_map>
 #include <utility>
 
-#include "csrc/core/check.h"
 #include "csrc/state/known_optimizers.h"
 #include "csrc/state/optimizer_traits.h"
 
@@ -30,12 +28,6 @@ double as_double(const OptionValue& value) {
   const auto* count = std::get_if<int64_t>(&value);
   return count != nullptr ? static_cast<double>(*count)
                           : std::get<double>(value);
-}
-
-OptionValue as_value(OptionKind kind, double number) {
-  if (kind == OptionKind::kNumber) return number;
-  if (kind == OptionKind::kFlag) return int64_t{number != 0};
-  return static_cast<int64_t>(number);
 }
 
 // Rows of classes that do not describe themselves. None is ever removed.
@@ -122,17 +114,8 @@ double OptimizerOptionList::get(
 
 void OptimizerOptionList::set(
     OptimizerOptions& options, const std::string& name, double value) const {
-  const Entry& found = entry(name);
-  // What a file has may be anything, and is no integer for that.
-  detail::check_option(
-      found.field.kind == OptionKind::kNumber ||
-          (std::abs(value) < 0x1p63 && std::floor(value) == value),
-      kind(),
-      name,
-      "an integer of 64 bits",
-      value);
   // The options are not const: they came so.
-  found.set(const_cast<void*>(own(options)), as_value(found.field.kind, value));
+  list_.set(const_cast<void*>(own(options)), name, value);
 }
 
 std::optional<double> OptimizerOptionList::get(

@@ -8,7 +8,7 @@
 #include <system_error>
 
 #include "csrc/core/archive.h"
-#include "csrc/text/number.h"
+#include "csrc/core/check.h"
 
 namespace stepsize::detail {
 namespace {
@@ -62,6 +62,12 @@ OptionValue read_value(
     default:
       return read_int(archive, kind, field.name);
   }
+}
+
+OptionValue as_value(OptionKind kind, double number) {
+  if (kind == OptionKind::kNumber) return number;
+  if (kind == OptionKind::kFlag) return int64_t{number != 0};
+  return static_cast<int64_t>(number);
 }
 
 }  // namespace
@@ -242,6 +248,21 @@ std::vector<std::pair<std::string, double>> FieldList::numbers(
     all.emplace_back(entry.field.name, number);
   }
   return all;
+}
+
+void FieldList::set(
+    void* options, const std::string& name, double number) const {
+  const Entry* const entry = find(name);
+  TORCH_CHECK(entry != nullptr, kind_, ": there is no option ", name);
+  // What a file has may be anything, and is no integer for that.
+  check_option(
+      entry->field.kind == OptionKind::kNumber ||
+          (std::abs(number) < 0x1p63 && std::floor(number) == number),
+      kind_,
+      name,
+      "an integer of 64 bits",
+      number);
+  entry->set(options, as_value(entry->field.kind, number));
 }
 
 void FieldList::write(

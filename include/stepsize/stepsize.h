@@ -84,6 +84,7 @@
 #include <stepsize/optim/growth_trend.h>
 #include <stepsize/optim/indexed_optimizer.h>
 #include <stepsize/optim/lion.h>
+#include <stepsize/optim/measured_sgd.h>
 #include <stepsize/optim/optimizer_snapshot.h>
 #include <stepsize/optim/param_groups.h>
 #include <stepsize/optim/power_method_sgd.h>

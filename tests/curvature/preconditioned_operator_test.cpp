@@ -9,16 +9,13 @@
 
 #include "tests/curvature/support/problems.h"
 #include "tests/support/error_text.h"
+#include "tests/support/leaf.h"
 #include "tests/support/numbers.h"
 
 namespace stepsize::test {
 namespace {
 
 using testing::HasSubstr;
-
-at::Tensor numbers(const std::vector<double>& values) {
-  return torch::tensor(values, torch::kDouble);
-}
 
 // Positive numbers that differ by a factor of some hundred.
 TensorVector positive(const TensorVector& like, uint64_t seed) {
@@ -32,12 +29,12 @@ TEST(PreconditionedOperator, IsTheDenseProduct) {
       torch::empty({2, 2}, torch::kDouble), torch::empty({2}, torch::kDouble)};
   const at::Tensor matrix = matrix_with({5, 3, 1, -1, -2, -7}, 1);
   const TensorVector p = {
-      numbers({4, 0.25, 1, 100}).view({2, 2}), numbers({9, 16})};
+      vector_of({4, 0.25, 1, 100}).view({2, 2}), vector_of({9, 16})};
   const auto op =
       preconditioned_operator(matrix_operator(matrix, like), p, {0.5, 2});
-  const at::Tensor root = numbers({0.5, 2, 1, 0.1, 1.0 / 3, 0.25});
+  const at::Tensor root = vector_of({0.5, 2, 1, 0.1, 1.0 / 3, 0.25});
   const at::Tensor shifted =
-      matrix + torch::diag(numbers({0.5, 0.5, 0.5, 0.5, 2, 2}));
+      matrix + torch::diag(vector_of({0.5, 0.5, 0.5, 0.5, 2, 2}));
   const at::Tensor expected = root.view({6, 1}) * shifted * root;
   EXPECT_LT(relative_error(dense(op), expected), 1e-14);
   // One product a product.
@@ -66,7 +63,7 @@ TEST(PreconditionedOperator, LeavesOutWhatIsUndefined) {
       torch::empty({2}, torch::kDouble), torch::empty({1}, torch::kDouble)};
   const at::Tensor matrix = matrix_with({5, 3, 1}, 2);
   const auto op = preconditioned_operator(
-      matrix_operator(matrix, like), {numbers({1, 1}), at::Tensor()}, {1, 7});
+      matrix_operator(matrix, like), {vector_of({1, 1}), at::Tensor()}, {1, 7});
   at::Tensor expected = torch::zeros({3, 3}, torch::kDouble);
   expected.slice(0, 0, 2).slice(1, 0, 2) =
       matrix.slice(0, 0, 2).slice(1, 0, 2) + torch::eye(2, torch::kDouble);
@@ -80,8 +77,8 @@ TEST(PreconditionedOperator, IsOfSinglePrecisionOverHalfOnes) {
         EXPECT_EQ(v[0].scalar_type(), torch::kHalf);
         return TensorVector{(v[0].to(torch::kFloat) / 4).to(torch::kHalf)};
       });
-  const auto op = preconditioned_operator(half, {numbers({1e-8, 1})});
-  const auto product = op.apply({numbers({1, 1})});
+  const auto op = preconditioned_operator(half, {vector_of({1e-8, 1})});
+  const auto product = op.apply({vector_of({1, 1})});
   EXPECT_EQ(product[0].scalar_type(), torch::kFloat);
   EXPECT_NEAR(product[0][0].item<float>(), 0.25e8, 1e5);
   EXPECT_EQ(product[0][1].item<float>(), 0.25F);
@@ -92,9 +89,9 @@ TEST(PreconditionedOperator, ADoubleMayBeTooSmallForAFloat) {
       function_operator(
           {torch::empty({1}, torch::kFloat)},
           [](const TensorVector& v) { return v; }),
-      {numbers({1e-50})});
+      {vector_of({1e-50})});
   // 1e50 is none either, and the root of it is.
-  const auto product = op.apply({numbers({1e-25})});
+  const auto product = op.apply({vector_of({1e-25})});
   EXPECT_NEAR(product[0].item<float>(), 1e25, 1e19);
 }
 
@@ -107,22 +104,23 @@ TEST(PreconditionedOperator, RefusesWhatIsNoPreconditioner) {
   const std::string positive_text =
       "preconditioned_operator: the diagonal must be finite and > 0, got ";
   EXPECT_THAT(
-      refusal({numbers({1, 0})}), HasSubstr(positive_text + "0 in tensor 0"));
-  EXPECT_THAT(refusal({numbers({-2, 1})}), HasSubstr(positive_text + "-2"));
-  EXPECT_THAT(refusal({numbers({1, kNaN})}), HasSubstr(positive_text + "nan"));
+      refusal({vector_of({1, 0})}), HasSubstr(positive_text + "0 in tensor 0"));
+  EXPECT_THAT(refusal({vector_of({-2, 1})}), HasSubstr(positive_text + "-2"));
   EXPECT_THAT(
-      refusal({numbers({1, kInfinity})}), HasSubstr(positive_text + "inf"));
+      refusal({vector_of({1, kNaN})}), HasSubstr(positive_text + "nan"));
+  EXPECT_THAT(
+      refusal({vector_of({1, kInfinity})}), HasSubstr(positive_text + "inf"));
   EXPECT_THAT(refusal({}), HasSubstr("must have 1 tensors, got 0"));
   EXPECT_THAT(
-      refusal({numbers({1, 1, 1})}),
+      refusal({vector_of({1, 1, 1})}),
       HasSubstr("of shape [2], got Double of [3]"));
   EXPECT_THAT(
       refusal({torch::ones({2}, torch::kLong)}), HasSubstr("floating point"));
   EXPECT_THAT(
-      refusal({numbers({1, 1})}, {1, 2}),
+      refusal({vector_of({1, 1})}, {1, 2}),
       HasSubstr("shift must be empty or have 1 numbers, got 2"));
   EXPECT_THAT(
-      refusal({numbers({1, 1})}, {kNaN}),
+      refusal({vector_of({1, 1})}, {kNaN}),
       HasSubstr("shift must be finite, got nan"));
   EXPECT_EQ(op.products(), 0);
 }

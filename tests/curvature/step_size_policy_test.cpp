@@ -15,6 +15,8 @@
 #include <utility>
 #include <vector>
 
+#include "tests/support/error_text.h"
+
 namespace stepsize {
 namespace {
 
@@ -489,6 +491,27 @@ TEST(StepSizePolicy, SaysItsOptions) {
       policy.numbers().front(),
       (std::pair<std::string, double>("safety", 0.25)));
   EXPECT_EQ(policy.describe().rfind("safety=0.25, ", 0), 0U);
+}
+
+TEST(StepSizePolicy, TakesItsOptionsByName) {
+  SharpnessPolicy policy;
+  policy.set_numbers({{"safety", 0.25}, {"start_products", 3}});
+  EXPECT_EQ(policy.options().tracker().safety(), 0.25);
+  EXPECT_EQ(policy.options().start_products(), 3);
+  const auto before = policy.numbers();
+  const auto refusal = [&](const std::string& name, double value) {
+    return test::message_of([&] {
+      policy.set_numbers({{"max_interval", 2}, {name, value}});
+    });
+  };
+  EXPECT_EQ(
+      refusal("safety", -1),
+      "SharpnessPolicy: safety must be finite and > 0, got -1");
+  EXPECT_EQ(
+      refusal("start_products", 1.5),
+      "SharpnessPolicy: start_products must be an integer of 64 bits, got 1.5");
+  EXPECT_EQ(refusal("speed", 1), "SharpnessPolicy: there is no option speed");
+  EXPECT_EQ(policy.numbers(), before);
 }
 
 }  // namespace

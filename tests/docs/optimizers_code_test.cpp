@@ -120,21 +120,34 @@ TEST_F(OptimizersPage, TheGuardStepsAdam) {
   EXPECT_LT(loss(), before);
 }
 
-TEST(AutoSGDPage, NeedsNoRate) {
+// Three classes of points, in batches.
+class LoaderPage : public testing::Test {
+ protected:
   struct Batch {
     torch::Tensor data;
     torch::Tensor target;
   };
-  torch::manual_seed(1);
-  torch::nn::Linear model(3, 3);
-  const auto data = torch::randn({32, 3});
-  const std::vector<Batch> batches(5, Batch{data, data.argmax(1)});
-  const auto* loader = &batches;
-  const auto loss_now = [&] {
+
+  LoaderPage() {
+    torch::manual_seed(1);
+    model = torch::nn::Linear(3, 3);
+    const auto data = torch::randn({32, 3});
+    batches.assign(5, Batch{data, data.argmax(1)});
+  }
+
+  double loss_now() {
     const torch::NoGradGuard no_grad;
-    return torch::cross_entropy_loss(model->forward(data), data.argmax(1))
+    const auto& [data, target] = batches.front();
+    return torch::cross_entropy_loss(model->forward(data), target)
         .item<double>();
-  };
+  }
+
+  torch::nn::Linear model{nullptr};
+  std::vector<Batch> batches;
+  const std::vector<Batch>* loader = &batches;
+};
+
+TEST_F(LoaderPage, AutoSGDNeedsNoRate) {
   const double before = loss_now();
   stepsize::AutoSGD optimizer(
       model->parameters(),
@@ -153,21 +166,7 @@ TEST(AutoSGDPage, NeedsNoRate) {
   EXPECT_EQ(careful.policy().describe().rfind("safety=0.5", 0), 0U);
 }
 
-TEST(PowerMethodPage, TrainsOverALoader) {
-  struct Batch {
-    torch::Tensor data;
-    torch::Tensor target;
-  };
-  torch::manual_seed(1);
-  torch::nn::Linear model(3, 3);
-  const auto data = torch::randn({32, 3});
-  const std::vector<Batch> batches(5, Batch{data, data.argmax(1)});
-  const auto* loader = &batches;
-  const auto loss_now = [&] {
-    const torch::NoGradGuard no_grad;
-    return torch::cross_entropy_loss(model->forward(data), data.argmax(1))
-        .item<double>();
-  };
+TEST_F(LoaderPage, PowerMethodSGDTrains) {
   const double before = loss_now();
   stepsize::PowerMethodSGD optimizer(
       model->parameters(), stepsize::PowerMethodSGDOptions());

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "tests/support/archive_bytes.h"
+#include "tests/support/bowl.h"
 #include "tests/support/error_text.h"
 #include "tests/support/leaf.h"
 #include "tests/support/numbers.h"
@@ -35,19 +36,6 @@ using torch::optim::RMSpropOptions;
 
 using List = std::vector<torch::Tensor>;
 
-double rate_in(const Optimizer& optimizer, int group = 0) {
-  return optimizer.param_groups()[group].options().get_lr();
-}
-
-torch::Tensor curvatures() {
-  return torch::tensor({1.0, 10.0, 40.0}, torch::kFloat64);
-}
-
-// Of the gradient (1, 10, 40) x.
-torch::Tensor valley(const torch::Tensor& x, double factor = 1) {
-  return factor * (curvatures() * x.square()).sum() / 2;
-}
-
 // In the first update P is (1 - beta1) (|h x| + eps), so that P^-1 H is
 // 1 / ((1 - beta1) |x|) but for eps: it lies where x is smallest.
 TEST(CurvatureLRAdam, OfTheFirstUpdateByHand) {
@@ -64,9 +52,9 @@ TEST(CurvatureLRAdam, OfTheFirstUpdateByHand) {
     Adam adam(List{x}, AdamOptions(0.125).eps(0));
     CurvatureLR scheduler(
         adam, CurvatureLROptions().momentum_limit(c.limit).start_products(60));
-    EXPECT_TRUE(scheduler.observe(valley(x)));
+    EXPECT_TRUE(scheduler.observe(bowl(x)));
     EXPECT_NEAR(scheduler.sharpness(), lambda, 1e-9 * lambda);
-    EXPECT_NEAR(rate_in(adam), c.expected, 1e-9 * c.expected);
+    EXPECT_NEAR(rate_of(adam), c.expected, 1e-9 * c.expected);
     EXPECT_FALSE(x.grad().defined());
     EXPECT_TRUE(adam.state().empty());
   }
@@ -77,11 +65,11 @@ TEST(CurvatureLRAdam, RMSpropHasAHeavyBall) {
   RMSprop rmsprop(
       List{x}, RMSpropOptions(0.125).alpha(0.75).eps(0).momentum(0.5));
   CurvatureLR scheduler(rmsprop, CurvatureLROptions().start_products(60));
-  scheduler.observe(valley(x));
+  scheduler.observe(bowl(x));
   // P is |h x| / 2: no bias is corrected.
   EXPECT_NEAR(scheduler.sharpness(), 8, 1e-9);
   // The effective rate is that over 1 - 0.5.
-  EXPECT_NEAR(rate_in(rmsprop), 0.5 / 8, 1e-10);
+  EXPECT_NEAR(rate_of(rmsprop), 0.5 / 8, 1e-10);
 }
 
 TEST(CurvatureLRAdam, CoupledDecayIsPreconditionedAndDecoupledIsNoPart) {
@@ -89,12 +77,12 @@ TEST(CurvatureLRAdam, CoupledDecayIsPreconditionedAndDecoupledIsNoPart) {
   const double p_of_decayed = 0.1 * (10 + 2) * 0.25;
   Adam adam(List{x}, AdamOptions(0.125).eps(0).weight_decay(2));
   CurvatureLR coupled(adam, CurvatureLROptions().start_products(60));
-  coupled.observe(valley(x));
+  coupled.observe(bowl(x));
   EXPECT_NEAR(coupled.sharpness(), (10 + 2) / p_of_decayed, 1e-7);
-  EXPECT_NEAR(rate_in(adam), p_of_decayed / (10 + 2), 1e-9);
+  EXPECT_NEAR(rate_of(adam), p_of_decayed / (10 + 2), 1e-9);
   AdamW adamw(List{x}, AdamWOptions(0.125).eps(0).weight_decay(2));
   CurvatureLR decoupled(adamw, CurvatureLROptions().start_products(60));
-  decoupled.observe(valley(x));
+  decoupled.observe(bowl(x));
   EXPECT_NEAR(decoupled.sharpness(), 1 / (0.1 * 0.25), 1e-7);
 }
 
@@ -116,9 +104,9 @@ TEST(CurvatureLRAdam, GroupsHaveTheirOwnBetasAndFactors) {
           .momentum_limit(MomentumLimit::kQuadratic)
           .factor({1, 0.25})
           .start_products(60));
-  scheduler.observe(valley(x) + y.square().sum());
-  EXPECT_NEAR(rate_in(adam, 0), 19.0 / 40, 1e-8);
-  EXPECT_NEAR(rate_in(adam, 1), 0.25 * 3.0 / 40, 1e-8);
+  scheduler.observe(bowl(x) + y.square().sum());
+  EXPECT_NEAR(rate_of(adam, 0), 19.0 / 40, 1e-8);
+  EXPECT_NEAR(rate_of(adam, 1), 0.25 * 3.0 / 40, 1e-8);
 }
 
 // A second moment that has settled at 1, 4 and 25, corrections of 1, gradients
@@ -137,14 +125,14 @@ struct Settled {
     auto& state = static_cast<torch::optim::AdamParamState&>(
         *adam.state().begin()->second);
     state.step(int64_t{1} << 52);
-    state.exp_avg_sq().copy_(torch::tensor({1.0, 4.0, 25.0}, torch::kFloat64));
+    state.exp_avg_sq().copy_(vector_of({1.0, 4.0, 25.0}));
   }
   // |x| at the end over |x| at the start.
   double run(int steps) {
     const double before = x.norm().item<double>();
     for (int step = 0; step < steps; ++step) {
       adam.zero_grad();
-      valley(x).backward();
+      bowl(x).backward();
       adam.step();
     }
     return x.norm().item<double>() / before;
@@ -168,9 +156,9 @@ TEST(CurvatureLRAdam, TheLimitIsWhereAdamTurnsUnstable) {
             .momentum_limit(MomentumLimit::kQuadratic)
             .start_products(200)
             .tracker(SharpnessTrackerOptions().safety(s)));
-    scheduler.observe(valley(settled.x));
+    scheduler.observe(bowl(settled.x));
     EXPECT_NEAR(scheduler.sharpness(), 8, 1e-6);
-    EXPECT_NEAR(rate_in(settled.adam), s * 38 / 8, 1e-6);
+    EXPECT_NEAR(rate_of(settled.adam), s * 38 / 8, 1e-6);
     const double growth = settled.run(60);
     EXPECT_TRUE(s < 1 ? growth < 0.3 : growth > 1e4) << growth;
   }
@@ -200,9 +188,9 @@ TEST(CurvatureLRAdam, TheFirstUpdatesAreNotRemembered) {
   double rate = kInfinity;
   for (int step = 1; step <= 22; ++step) {
     SCOPED_TRACE(step);
-    x.detach().copy_(torch::tensor({1.0, 0.25, -0.5}, torch::kFloat64) * step);
+    x.detach().copy_(vector_of({1.0, 0.25, -0.5}) * step);
     gradients.push_back(10 * 0.25 * step);
-    const auto loss = valley(x);
+    const auto loss = bowl(x);
     ASSERT_TRUE(scheduler.observe(loss) || step > 20);
     adam.zero_grad();
     loss.backward();
@@ -211,12 +199,12 @@ TEST(CurvatureLRAdam, TheFirstUpdatesAreNotRemembered) {
     if (step <= 20) {
       ASSERT_NEAR(scheduler.sharpness(), lambda, 1e-5 * lambda);
       rate = std::min(1 / lambda, 1.3 * rate);
-      ASSERT_NEAR(rate_in(adam), rate, 1e-5 * rate);
+      ASSERT_NEAR(rate_of(adam), rate, 1e-5 * rate);
       last = lambda;
     }
     scheduler.step();
     rate = std::min(1 / scheduler.sharpness(), 1.01 * rate);
-    ASSERT_NEAR(rate_in(adam), rate, 1e-5 * rate);
+    ASSERT_NEAR(rate_of(adam), rate, 1e-5 * rate);
   }
   EXPECT_NEAR(rate, 1 / scheduler.sharpness(), 1e-5 * rate);
   // From then on it is forgotten by a hundredth a measurement.
@@ -228,19 +216,19 @@ TEST(CurvatureLRAdam, FlatGroundAmidTheFirstUpdatesIsRemembered) {
   const auto x = leaf({1, 0.25, -0.5});
   Adam adam(List{x}, AdamOptions(0.125));
   CurvatureLR scheduler(adam, CurvatureLROptions().start_products(60));
-  scheduler.observe(valley(x));
+  scheduler.observe(bowl(x));
   const double lambda = scheduler.sharpness();
   scheduler.step();
-  EXPECT_TRUE(scheduler.observe(valley(x, 0)));
+  EXPECT_TRUE(scheduler.observe(bowl(x, 0)));
   EXPECT_NEAR(scheduler.sharpness(), 0.99 * lambda, 1e-9 * lambda);
 }
 
 TEST(CurvatureLRAdam, AnOlderOptimizerIsRememberedFromTheStart) {
   Settled settled;
   CurvatureLR scheduler(settled.adam, CurvatureLROptions().start_products(200));
-  scheduler.observe(valley(settled.x));
+  scheduler.observe(bowl(settled.x));
   scheduler.step();
-  scheduler.observe(valley(settled.x, 1e-3));
+  scheduler.observe(bowl(settled.x, 1e-3));
   EXPECT_NEAR(scheduler.sharpness(), 0.99 * 8 + 0.01 * 8e-3, 1e-5);
 }
 
@@ -249,7 +237,7 @@ TEST(CurvatureLRAdam, AnUnusedParameterTakesNoPart) {
   const auto unused = leaf({1e-9});
   Adam adam(List{unused, x}, AdamOptions(1).eps(0).weight_decay(1e-3));
   CurvatureLR scheduler(adam, CurvatureLROptions().start_products(60));
-  EXPECT_TRUE(scheduler.observe(valley(x)));
+  EXPECT_TRUE(scheduler.observe(bowl(x)));
   // Its decay alone would be 1e-3 / P, P the root of the square of 1e-12.
   EXPECT_NEAR(scheduler.sharpness(), 40, 1e-6);
 }
@@ -264,7 +252,7 @@ TEST(CurvatureLRAdam, TakesClosuresAndDifferences) {
     Adam adam(List{x}, AdamOptions(1).eps(0));
     CurvatureLR scheduler(
         adam, CurvatureLROptions().method(method).start_products(60));
-    EXPECT_TRUE(scheduler.observe([&] { return valley(x); }));
+    EXPECT_TRUE(scheduler.observe([&] { return bowl(x); }));
     EXPECT_NEAR(scheduler.sharpness(), 40, 1e-4);
     EXPECT_FALSE(x.grad().defined());
   }
@@ -274,14 +262,13 @@ TEST(CurvatureLRAdam, WhatTheUpdateMakesNoNumberOfIsCounted) {
   const auto x = leaf({1, 0.25, -0.5});
   Adam adam(List{x}, AdamOptions(0.125).eps(0));
   CurvatureLR scheduler(adam);
-  EXPECT_FALSE(scheduler.observe(valley(x, kNaN)));
+  EXPECT_FALSE(scheduler.observe(bowl(x, kNaN)));
   // A gradient of zero, divided by its root.
-  EXPECT_FALSE(
-      scheduler.observe(valley(x) - 0.25 * curvatures()[0] * x[0] * 4));
+  EXPECT_FALSE(scheduler.observe(bowl(x) - x[0]));
   EXPECT_EQ(scheduler.failed_measurements(), 2);
-  EXPECT_EQ(rate_in(adam), 0.125);
+  EXPECT_EQ(rate_of(adam), 0.125);
   EXPECT_TRUE(scheduler.due());
-  EXPECT_TRUE(scheduler.observe(valley(x)));
+  EXPECT_TRUE(scheduler.observe(bowl(x)));
 }
 
 template <typename Class, typename Options>
@@ -291,7 +278,7 @@ struct Run {
   void go(int steps) {
     for (int i = 0; i < steps; ++i) {
       optimizer.zero_grad();
-      const auto loss = valley(x) + x.pow(4).sum();
+      const auto loss = bowl(x) + x.pow(4).sum();
       scheduler.observe(loss);
       loss.backward();
       optimizer.step();
@@ -317,7 +304,7 @@ void expect_resume(const Options& options) {
     whole.go(20);
     resumed.go(20);
     EXPECT_TRUE(torch::equal(resumed.x, whole.x));
-    EXPECT_EQ(rate_in(resumed.optimizer), rate_in(whole.optimizer));
+    EXPECT_EQ(rate_of(resumed.optimizer), rate_of(whole.optimizer));
     EXPECT_EQ(resumed.scheduler.sharpness(), whole.scheduler.sharpness());
     EXPECT_EQ(resumed.scheduler.products(), whole.scheduler.products());
   }
@@ -470,9 +457,9 @@ TEST(CurvatureLRAdam, TakesAClassThatNamesItsPreconditioner) {
   const auto x = leaf({1, 0.25, -0.5});
   OwnScaler own(List{x});
   CurvatureLR scheduler(own, CurvatureLROptions().start_products(200));
-  scheduler.observe(valley(x));
+  scheduler.observe(bowl(x));
   // 1 / 2, 10 / 3.5, 40 / 21.
-  EXPECT_NEAR(rate_in(own), 0.35, 1e-9);
+  EXPECT_NEAR(rate_of(own), 0.35, 1e-9);
 }
 
 class MeanSGD : public torch::optim::SGD {
@@ -490,9 +477,9 @@ TEST(CurvatureLRAdam, AMeanOfGradientsAloneIsNoPreconditioner) {
     const auto x = leaf({1, 1, 1});
     MeanSGD sgd(List{x}, SGDOptions(1).momentum(0.9));
     CurvatureLR scheduler(sgd, CurvatureLROptions().momentum_limit(limit));
-    scheduler.observe(valley(x));
+    scheduler.observe(bowl(x));
     const double expected = limit == MomentumLimit::kQuadratic ? 19 : 1;
-    EXPECT_NEAR(rate_in(sgd), expected / 40, 1e-9);
+    EXPECT_NEAR(rate_of(sgd), expected / 40, 1e-9);
   }
 }
 

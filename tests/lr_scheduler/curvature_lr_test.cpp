@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "tests/support/archive_bytes.h"
+#include "tests/support/bowl.h"
 #include "tests/support/error_text.h"
 #include "tests/support/leaf.h"
 #include "tests/support/numbers.h"
@@ -26,17 +27,6 @@ using testing::HasSubstr;
 using torch::optim::OptimizerParamGroup;
 using torch::optim::SGD;
 using torch::optim::SGDOptions;
-
-// x'Hx / 2 with eigenvalues 1, 10 and 40, times a factor.
-torch::Tensor bowl(const torch::Tensor& x, double factor = 1) {
-  static const auto curvature =
-      torch::tensor({1.0, 10.0, 40.0}, torch::kFloat64);
-  return factor * (curvature * x.square()).sum() / 2;
-}
-
-double rate_of(const torch::optim::Optimizer& optimizer, int group = 0) {
-  return optimizer.param_groups()[group].options().get_lr();
-}
 
 // One update in the order of the class's example.
 void update(

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "tests/support/archive_bytes.h"
+#include "tests/support/bowl.h"
 #include "tests/support/error_text.h"
 #include "tests/support/leaf.h"
 #include "tests/support/numbers.h"
@@ -27,17 +28,6 @@ using testing::HasSubstr;
 using torch::optim::SGD;
 using torch::optim::SGDOptions;
 
-// Eigenvalues 1, 10 and 40, times a factor.
-torch::Tensor trough(const torch::Tensor& x, double factor = 1) {
-  static const auto curvature =
-      torch::tensor({1.0, 10.0, 40.0}, torch::kFloat64);
-  return factor * (curvature * x.square()).sum() / 2;
-}
-
-double lr_of(const torch::optim::Optimizer& optimizer) {
-  return optimizer.param_groups()[0].options().get_lr();
-}
-
 TEST(CurvatureLRUse, AFlatFirstBatchDecidesNothing) {
   const auto x = leaf({1, 1, 1});
   SGD sgd({x}, SGDOptions(0.125));
@@ -46,29 +36,29 @@ TEST(CurvatureLRUse, AFlatFirstBatchDecidesNothing) {
       CurvatureLROptions().tracker(
           SharpnessTrackerOptions().lr_growth(100).decay(0)));
   for (int i = 0; i < 3; ++i) {
-    EXPECT_FALSE(scheduler.observe(trough(x, 0)));
+    EXPECT_FALSE(scheduler.observe(bowl(x, 0)));
     scheduler.step();
-    EXPECT_EQ(lr_of(sgd), 0.125);
+    EXPECT_EQ(rate_of(sgd), 0.125);
     EXPECT_TRUE(scheduler.due());
     EXPECT_TRUE(std::isnan(scheduler.sharpness()));
   }
   EXPECT_EQ(scheduler.failed_measurements(), 0);
-  EXPECT_TRUE(scheduler.observe(trough(x)));
-  EXPECT_NEAR(lr_of(sgd), 1.0 / 40, 1e-12);
+  EXPECT_TRUE(scheduler.observe(bowl(x)));
+  EXPECT_NEAR(rate_of(sgd), 1.0 / 40, 1e-12);
   scheduler.step();
   // The cap is ten times the first rate that was measured.
-  scheduler.observe(trough(x, 1e-3));
+  scheduler.observe(bowl(x, 1e-3));
   scheduler.step();
-  EXPECT_NEAR(lr_of(sgd), 10.0 / 40, 1e-12);
+  EXPECT_NEAR(rate_of(sgd), 10.0 / 40, 1e-12);
 }
 
 TEST(CurvatureLRUse, FlatGroundLaterOnIsAMeasurement) {
   const auto x = leaf({1, 1, 1});
   SGD sgd({x}, SGDOptions(0.125));
   CurvatureLR scheduler(sgd);
-  scheduler.observe(trough(x));
+  scheduler.observe(bowl(x));
   scheduler.step();
-  EXPECT_TRUE(scheduler.observe(trough(x, 0)));
+  EXPECT_TRUE(scheduler.observe(bowl(x, 0)));
   EXPECT_NEAR(scheduler.sharpness(), 0.99 * 40, 1e-9);
 }
 
@@ -77,19 +67,19 @@ TEST(CurvatureLRUse, AccumulationIsObservedBeforeTheDivision) {
   const auto x = leaf({1, 1, 1});
   SGD sgd({x}, SGDOptions(0.125));
   CurvatureLR scheduler(sgd);
-  const auto before = trough(x).item<double>();
+  const auto before = bowl(x).item<double>();
   for (int step = 0; step < 200; ++step) {
     sgd.zero_grad();
     for (int part = 0; part < parts; ++part) {
-      const auto loss = trough(x);
+      const auto loss = bowl(x);
       if (part == 0) scheduler.observe(loss);
       (loss / parts).backward();
     }
     sgd.step();
     scheduler.step();
-    ASSERT_NEAR(lr_of(sgd), 1.0 / 40, 1e-12);
+    ASSERT_NEAR(rate_of(sgd), 1.0 / 40, 1e-12);
   }
-  EXPECT_LT(trough(x).item<double>(), 1e-3 * before);
+  EXPECT_LT(bowl(x).item<double>(), 1e-3 * before);
 }
 
 // The curvature rises by 50 while the rates move once in a hundred updates.
@@ -101,11 +91,11 @@ TEST(CurvatureLRUse, TheIntervalCountsObservationsToo) {
   for (int epoch = 0; epoch < 3; ++epoch) {
     for (int batch = 0; batch < 100; ++batch) {
       const double factor = epoch == 1 ? 50 : 1;
-      if (scheduler.observe(trough(x, factor)) && epoch < 2) {
+      if (scheduler.observe(bowl(x, factor)) && epoch < 2) {
         measured_at.push_back(100 * epoch + batch);
       }
       if (epoch == 1 && batch >= 10) {
-        ASSERT_LE(lr_of(sgd), 1.0 / 2000 + 1e-12) << batch;
+        ASSERT_LE(rate_of(sgd), 1.0 / 2000 + 1e-12) << batch;
       }
     }
     scheduler.step();
@@ -124,7 +114,7 @@ TEST(CurvatureLRUse, TheIntervalCountsUpdatesThatAreNotObserved) {
   std::vector<int> measured_at;
   for (int step = 0; step < 40; ++step) {
     if (scheduler.due()) {
-      EXPECT_TRUE(scheduler.observe(trough(x)));
+      EXPECT_TRUE(scheduler.observe(bowl(x)));
       measured_at.push_back(step);
     }
     scheduler.step();
@@ -138,12 +128,12 @@ TEST(CurvatureLRUse, TheCountOfObservationsIsSaved) {
   CurvatureLR whole(sgd);
   SGD other({x}, SGDOptions(0.125));
   CurvatureLR resumed(other);
-  for (int i = 0; i < 10; ++i) whole.observe(trough(x));
+  for (int i = 0; i < 10; ++i) whole.observe(bowl(x));
   load(resumed, saved(whole));
   for (int i = 0; i < 30; ++i) {
     ASSERT_EQ(whole.due(), resumed.due()) << i;
-    whole.observe(trough(x));
-    resumed.observe(trough(x));
+    whole.observe(bowl(x));
+    resumed.observe(bowl(x));
   }
 }
 
@@ -166,12 +156,11 @@ TEST(CurvatureLRUse, RefusesMomentumWithDampening) {
   options.dampening(0);
   CurvatureLR scheduler(sgd);
   options.dampening(0.5);
-  EXPECT_THAT(
-      message_of([&] { scheduler.observe(trough(x)); }), HasSubstr(text));
-  EXPECT_EQ(lr_of(sgd), 1);
+  EXPECT_THAT(message_of([&] { scheduler.observe(bowl(x)); }), HasSubstr(text));
+  EXPECT_EQ(rate_of(sgd), 1);
   EXPECT_EQ(scheduler.products(), 0);
   options.dampening(0);
-  scheduler.observe(trough(x));
+  scheduler.observe(bowl(x));
   options.dampening(0.5);
   EXPECT_THAT(message_of([&] { scheduler.step(); }), HasSubstr(text));
   EXPECT_EQ(scheduler.last_epoch(), 0);
@@ -218,7 +207,7 @@ TEST(CurvatureLRUse, RefusesWhatNothingIsKnownOf) {
   EXPECT_THAT(
       message_of([&] { CurvatureLR{signum}; }),
       AllOf(HasSubstr("rate of Signum: "), HasSubstr("takes the signs")));
-  EXPECT_EQ(lr_of(unknown), 0.1);
+  EXPECT_EQ(rate_of(unknown), 0.1);
 }
 
 TEST(CurvatureLRUse, TakesASubclassThatIsDescribed) {
@@ -229,15 +218,15 @@ TEST(CurvatureLRUse, TakesASubclassThatIsDescribed) {
   SGD sgd({x}, SGDOptions(0.1).momentum(0.5));
   CurvatureLR scheduler(own);
   CurvatureLR reference(sgd);
-  scheduler.observe(trough(x));
-  reference.observe(trough(x));
-  EXPECT_EQ(lr_of(own), lr_of(sgd));
-  EXPECT_NEAR(lr_of(own), 0.5 / 40, 1e-12);
+  scheduler.observe(bowl(x));
+  reference.observe(bowl(x));
+  EXPECT_EQ(rate_of(own), rate_of(sgd));
+  EXPECT_NEAR(rate_of(own), 0.5 / 40, 1e-12);
 }
 
 // Beside the bowl |y|^3, whose second derivative at 0 is 0 and computed as NaN.
 torch::Tensor with_a_cusp(const torch::Tensor& x, const torch::Tensor& y) {
-  return trough(x) + y.square().sum().pow(1.5);
+  return bowl(x) + y.square().sum().pow(1.5);
 }
 
 TEST(CurvatureLRUse, AProductThatIsNotFiniteIsTriedAsADifference) {
@@ -249,7 +238,7 @@ TEST(CurvatureLRUse, AProductThatIsNotFiniteIsTriedAsADifference) {
   CurvatureLR scheduler(sgd);
   EXPECT_TRUE(scheduler.observe(loss_of));
   EXPECT_NEAR(scheduler.sharpness(), 40, 1e-3);
-  EXPECT_NEAR(lr_of(sgd), 1.0 / 40, 1e-6);
+  EXPECT_NEAR(rate_of(sgd), 1.0 / 40, 1e-6);
   EXPECT_EQ(scheduler.failed_measurements(), 0);
   EXPECT_GT(scheduler.products(), 1);
   EXPECT_TRUE(torch::equal(x, leaf({1, 1, 1})));
@@ -259,7 +248,7 @@ TEST(CurvatureLRUse, AProductThatIsNotFiniteIsTriedAsADifference) {
   EXPECT_FALSE(strict.observe(loss_of));
   EXPECT_FALSE(strict.observe(loss_of()));
   EXPECT_EQ(strict.failed_measurements(), 2);
-  EXPECT_EQ(lr_of(other), 0.125);
+  EXPECT_EQ(rate_of(other), 0.125);
   EXPECT_TRUE(strict.due());
 }
 
@@ -267,10 +256,10 @@ TEST(CurvatureLRUse, ALossThatIsNotFiniteFailsInAClosureToo) {
   const auto x = leaf({1, 1, 1});
   SGD sgd({x}, SGDOptions(0.125));
   CurvatureLR scheduler(sgd);
-  EXPECT_FALSE(scheduler.observe([&] { return trough(x, kNaN); }));
+  EXPECT_FALSE(scheduler.observe([&] { return bowl(x, kNaN); }));
   EXPECT_EQ(scheduler.failed_measurements(), 1);
-  EXPECT_EQ(lr_of(sgd), 0.125);
-  EXPECT_TRUE(scheduler.observe([&] { return trough(x); }));
+  EXPECT_EQ(rate_of(sgd), 0.125);
+  EXPECT_TRUE(scheduler.observe([&] { return bowl(x); }));
 }
 
 // What `count` steps say on the standard error.
@@ -290,10 +279,10 @@ TEST(CurvatureLRUse, TheTenthStepWithoutAMeasurementWarnsOnce) {
       HasSubstr("CurvatureLR: no measurement in 10 steps"));
   EXPECT_EQ(said_in_steps(scheduler, 10), "");
   // The schedule has rested as well.
-  EXPECT_EQ(lr_of(sgd), 0.125);
+  EXPECT_EQ(rate_of(sgd), 0.125);
   SGD other({x}, SGDOptions(0.125));
   CurvatureLR observed(other);
-  observed.observe(trough(x));
+  observed.observe(bowl(x));
   EXPECT_EQ(said_in_steps(observed, 20), "");
 }
 

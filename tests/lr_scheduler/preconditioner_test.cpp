@@ -35,10 +35,6 @@ using List = std::vector<torch::Tensor>;
 
 const auto kBetas = std::make_tuple(0.75, 0.5);
 
-torch::Tensor vector_of(const std::vector<double>& values) {
-  return torch::tensor(values, torch::kFloat64);
-}
-
 // The P that an update had, from where it went. With a momentum of zero that is
 // lr g / P, g with the coupled decay.
 torch::Tensor divisor_of_step(

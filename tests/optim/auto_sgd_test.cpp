@@ -4,6 +4,7 @@
 #include <stepsize/curvature/edge_policy.h>
 #include <stepsize/curvature/polyak_policy.h>
 #include <stepsize/curvature/secant_policy.h>
+#include <stepsize/curvature/sharpness_policy.h>
 #include <stepsize/curvature/step_size_policy.h>
 #include <stepsize/optim/auto_sgd.h>
 #include <stepsize/optim/clipped_sgd.h>
@@ -80,6 +81,46 @@ TEST(AutoSGD, CoupledDecayAddsToTheCurvature) {
     sgd.step([&] { return (4 * x * x / 2).sum(); });
     EXPECT_NEAR(sgd.current_lr(), 1.8 / (decoupled ? 4 : 6), 1e-9);
   }
+}
+
+// Of 4 x^2 / 2 + 2 x^2 / 2 at 3: a loss of 18 + 9, a slope of 12 + 6. Coupled,
+// a policy sees a quadratic of curvature 6, else one of 4.
+TEST(AutoSGD, EveryPolicySeesTheLossWithCoupledDecay) {
+  for (const bool decoupled : {false, true}) {
+    SCOPED_TRACE(decoupled);
+    const double lambda = decoupled ? 4 : 6;
+    const auto first = [&](const StepSizePolicy& policy) {
+      auto x = leaf({3});
+      auto unused = leaf({7});
+      AutoSGD sgd(
+          {x, unused},
+          plain().weight_decay(2).decoupled_weight_decay(decoupled),
+          policy);
+      sgd.step([&] { return (4 * x * x / 2).sum(); });
+      EXPECT_EQ(unused.item<double>(), 7);
+      return std::pair(sgd.current_lr(), sgd.policy().curvature());
+    };
+    // lambda x^2 / 2 over (lambda x)^2.
+    EXPECT_NEAR(first(PolyakPolicy()).first, 0.5 / lambda, 1e-12);
+    // Differences of gradients.
+    EXPECT_NEAR(first(SecantPolicy()).second, lambda, 1e-8);
+    EXPECT_NEAR(first(SharpnessPolicy()).second, lambda, 1e-8);
+    EXPECT_NEAR(first(AveragedVectorPolicy()).second, lambda, 1e-8);
+    EXPECT_NEAR(first(EdgePolicy()).second, lambda, 1e-8);
+  }
+}
+
+// 1 / 1000 of the loss of 27 along a slope of 18.
+TEST(AutoSGD, TheFirstProbeGoesDownAShareOfTheLossWithDecay) {
+  auto x = leaf({3});
+  AutoSGD sgd({x}, plain().weight_decay(2));
+  std::vector<double> points;
+  sgd.step([&] {
+    points.push_back(x.item<double>());
+    return (4 * x * x / 2).sum();
+  });
+  ASSERT_GE(points.size(), 2U);
+  EXPECT_NEAR(points[1], 3 - 1e-3 * 27 / 18, 1e-12);
 }
 
 // With factors 0.5 and 1.5 the direction is (g_1 / 3, g_2): of curvatures 1 and
@@ -340,6 +381,90 @@ TEST(AutoSGD, RefusesTheArchiveOfAnotherPolicy) {
       message_of([&] { torch::load(secant, stream); }),
       HasSubstr("AutoSGD: the archive was written with EdgePolicy, and the "
                 "policy here is SecantPolicy"));
+}
+
+// A share and an interval that are not the defaults, where there are any.
+std::vector<std::unique_ptr<StepSizePolicy>> careful_policies() {
+  std::vector<std::unique_ptr<StepSizePolicy>> all;
+  all.push_back(std::make_unique<EdgePolicy>(
+      EdgePolicyOptions().safety(0.25).max_interval(2)));
+  all.push_back(std::make_unique<SecantPolicy>(
+      SecantPolicyOptions().safety(0.25).interval(7)));
+  all.push_back(
+      std::make_unique<PolyakPolicy>(PolyakPolicyOptions().divisor(4)));
+  all.push_back(std::make_unique<AveragedVectorPolicy>(
+      AveragedVectorPolicyOptions().safety(0.25).interval(3)));
+  all.push_back(std::make_unique<SharpnessPolicy>(
+      SharpnessPolicyOptions().start_products(3).tracker(
+          SharpnessTrackerOptions().safety(0.25).max_interval(2))));
+  return all;
+}
+
+std::unique_ptr<StepSizePolicy> default_of(const std::string& name) {
+  if (name == "EdgePolicy") return std::make_unique<EdgePolicy>();
+  if (name == "SecantPolicy") return std::make_unique<SecantPolicy>();
+  if (name == "PolyakPolicy") return std::make_unique<PolyakPolicy>();
+  if (name == "SharpnessPolicy") return std::make_unique<SharpnessPolicy>();
+  return std::make_unique<AveragedVectorPolicy>();
+}
+
+// One that is resumed with the defaults goes on as one that never ended.
+TEST(AutoSGD, ALoadTakesThePolicysOptionsOver) {
+  for (const auto& policy : careful_policies()) {
+    SCOPED_TRACE(policy->name());
+    auto x = leaf({1, -2});
+    auto y = leaf({0, 0});
+    AutoSGD saved({x}, AutoSGDOptions(), *policy);
+    AutoSGD resumed({y}, AutoSGDOptions(), *default_of(policy->name()));
+    const auto loss_of = [](const torch::Tensor& at) {
+      return (torch::tensor({1.0, 5.0}, torch::kFloat64) * at * at).sum() +
+             at.exp().sum();
+    };
+    for (int i = 0; i < 5; ++i) saved.step([&] { return loss_of(x); });
+    EXPECT_NE(resumed.policy().numbers(), policy->numbers());
+    std::istringstream stream(bytes_of(saved));
+    torch::load(resumed, stream);
+    EXPECT_EQ(resumed.policy().numbers(), policy->numbers());
+    {
+      const torch::NoGradGuard no_grad;
+      y.copy_(x);
+    }
+    for (int i = 0; i < 20; ++i) {
+      saved.step([&] { return loss_of(x); });
+      resumed.step([&] { return loss_of(y); });
+      EXPECT_EQ(resumed.current_lr(), saved.current_lr()) << i;
+    }
+    EXPECT_TRUE(torch::equal(x, y));
+  }
+}
+
+TEST(AutoSGD, SaysWhichOptionOfAPolicyCannotBeTakenOver) {
+  auto x = leaf({1});
+  AutoSGD saved({x}, AutoSGDOptions(), FixedPolicy(0.5));
+  AutoSGD other({x}, AutoSGDOptions(), FixedPolicy(0.25));
+  std::istringstream stream(bytes_of(saved));
+  EXPECT_THAT(
+      message_of([&] { torch::load(other, stream); }),
+      HasSubstr("FixedPolicy: rate is 0.25 and cannot become 0.5"));
+  AutoSGD alike({x}, AutoSGDOptions(), FixedPolicy(0.5));
+  std::istringstream again(bytes_of(saved));
+  torch::load(alike, again);
+  EXPECT_EQ(alike.policy().rate(), 0.5);
+}
+
+// Three updates of 2 |x|^2 at a safety of 0.5, from before the policy's options
+// were kept: those here stay.
+TEST(AutoSGD, ReadsAnArchiveWithoutThePolicysOptions) {
+  auto x = leaf({1, -2});
+  AutoSGD sgd(
+      {x}, AutoSGDOptions(), EdgePolicy(EdgePolicyOptions().safety(0.75)));
+  torch::load(sgd, STEPSIZE_OPTIM_FILES "/auto_sgd.pt");
+  EXPECT_NEAR(sgd.policy().curvature(), 4, 1e-12);
+  EXPECT_EQ(
+      sgd.policy().numbers().front(),
+      (std::pair<std::string, double>("safety", 0.75)));
+  const auto& group = sgd.param_groups()[0].options();
+  EXPECT_EQ(static_cast<const AutoSGDOptions&>(group).momentum(), 0.5);
 }
 
 TEST(AutoSGD, SaysWhatIsWrongWithAClosure) {

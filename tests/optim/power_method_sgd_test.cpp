@@ -8,19 +8,13 @@
 #include <sstream>
 #include <vector>
 
+#include "tests/support/bowl.h"
 #include "tests/support/leaf.h"
 
 namespace stepsize::test {
 namespace {
 
 using torch::optim::OptimizerParamGroup;
-
-// x'Hx / 2 with eigenvalues 1, 10 and 40.
-torch::Tensor quadratic(const torch::Tensor& x, double factor = 1) {
-  static const auto curvature =
-      torch::tensor({1.0, 10.0, 40.0}, torch::kFloat64);
-  return factor * (curvature * x.square()).sum() / 2;
-}
 
 TEST(PowerMethodSGD, TakesTheShareOfTheLimit) {
   auto x = leaf({1, 1, 1});
@@ -29,7 +23,7 @@ TEST(PowerMethodSGD, TakesTheShareOfTheLimit) {
   PowerMethodSGD sgd({x}, options);
   EXPECT_TRUE(std::isnan(sgd.sharpness()));
   EXPECT_EQ(sgd.current_lr(), 0);
-  const auto loss = sgd.step([&] { return quadratic(x); });
+  const auto loss = sgd.step([&] { return bowl(x); });
   EXPECT_DOUBLE_EQ(loss.item<double>(), 25.5);
   EXPECT_FALSE(loss.requires_grad());
   // Twenty products: (10/40)^40 of the error is left.
@@ -39,7 +33,7 @@ TEST(PowerMethodSGD, TakesTheShareOfTheLimit) {
   EXPECT_EQ(sgd.method(), HessianMethod::kExact);
   EXPECT_FALSE(x.grad().defined());
   for (int i = 0; i < 2000; ++i) {
-    sgd.step([&] { return quadratic(x); });
+    sgd.step([&] { return bowl(x); });
   }
   EXPECT_LT(x.abs().max().item<double>(), 1e-12);
   // At updates 1, 2, 4, 8 and 16 twenty each, then one every ten updates.
@@ -50,7 +44,7 @@ TEST(PowerMethodSGD, TellsTheNormOfTheGradient) {
   auto x = leaf({3, 0, 0.1});
   PowerMethodSGD sgd({x});
   EXPECT_TRUE(std::isnan(sgd.last_grad_norm()));
-  sgd.step([&] { return quadratic(x); });
+  sgd.step([&] { return bowl(x); });
   // The gradient is (3, 0, 4).
   EXPECT_NEAR(sgd.last_grad_norm(), 5, 1e-12);
   std::stringstream file;
@@ -59,8 +53,7 @@ TEST(PowerMethodSGD, TellsTheNormOfTheGradient) {
   torch::load(other, file);
   EXPECT_EQ(other.last_grad_norm(), sgd.last_grad_norm());
   // Of a step that is left out, too.
-  sgd.step(
-      [&] { return quadratic(x) * std::numeric_limits<double>::infinity(); });
+  sgd.step([&] { return bowl(x) * std::numeric_limits<double>::infinity(); });
   EXPECT_EQ(sgd.skipped_steps(), 1);
   EXPECT_FALSE(std::isfinite(sgd.last_grad_norm()));
 }
@@ -70,7 +63,7 @@ TEST(PowerMethodSGD, KeepsTheEffectiveRateWithMomentum) {
     auto x = leaf({1, 1, 1});
     PowerMethodSGD sgd(
         {x}, PowerMethodSGDOptions().momentum(0.9).nesterov(nesterov));
-    sgd.step([&] { return quadratic(x); });
+    sgd.step([&] { return bowl(x); });
     EXPECT_NEAR(sgd.current_lr() / (1 - 0.9), 1.0 / 40, 1e-12);
     // It is an option of the group, and saved with it.
     std::stringstream file;
@@ -91,12 +84,12 @@ TEST(PowerMethodSGD, TakesTheLimitOfAQuadraticWithMomentum) {
         {x},
         PowerMethodSGDOptions().momentum(0.9).nesterov(nesterov).momentum_limit(
             MomentumLimit::kQuadratic));
-    sgd.step([&] { return quadratic(x); });
+    sgd.step([&] { return bowl(x); });
     // Half of (2 + 2 m) / lambda, and of (2 + 2 m) / ((1 + 2 m) lambda).
     const double limit = nesterov ? 3.8 / (2.8 * 40) : 3.8 / 40;
     EXPECT_NEAR(sgd.current_lr(), limit / 2, 1e-12);
     for (int i = 0; i < 3000; ++i) {
-      sgd.step([&] { return quadratic(x); });
+      sgd.step([&] { return bowl(x); });
     }
     EXPECT_LT(x.abs().max().item<double>(), 1e-9);
   }
@@ -105,13 +98,13 @@ TEST(PowerMethodSGD, TakesTheLimitOfAQuadraticWithMomentum) {
 TEST(PowerMethodSGD, AddsCoupledDecayToTheCurvature) {
   auto x = leaf({1, 1, 1});
   PowerMethodSGD coupled({x}, PowerMethodSGDOptions().weight_decay(10));
-  coupled.step([&] { return quadratic(x); });
+  coupled.step([&] { return bowl(x); });
   EXPECT_NEAR(coupled.current_lr(), 1.0 / 50, 1e-12);
   auto y = leaf({1, 1, 1});
   PowerMethodSGD decoupled(
       {y},
       PowerMethodSGDOptions().weight_decay(10).decoupled_weight_decay(true));
-  decoupled.step([&] { return quadratic(y); });
+  decoupled.step([&] { return bowl(y); });
   EXPECT_NEAR(decoupled.current_lr(), 1.0 / 40, 1e-12);
 }
 
@@ -124,7 +117,7 @@ TEST(PowerMethodSGD, MultipliesByTheRateOfEachGroup) {
       std::vector<torch::Tensor>{y},
       std::make_unique<PowerMethodSGDOptions>(0.5));
   PowerMethodSGD sgd(groups);
-  sgd.step([&] { return quadratic(x) + quadratic(y); });
+  sgd.step([&] { return bowl(x) + bowl(y); });
   EXPECT_NEAR(sgd.current_lr(0), 1.0 / 40, 1e-12);
   EXPECT_NEAR(sgd.current_lr(1), 0.5 / 40, 1e-12);
   EXPECT_NEAR(x[0].item<double>(), 1 - 1.0 / 40, 1e-12);
@@ -147,7 +140,7 @@ TEST(PowerMethodSGD, FollowsASpikeOfCurvatureAndComesBack) {
       const torch::NoGradGuard no_grad;
       x.copy_(torch::where(x.abs().lt(1e-3), torch::full_like(x, 1e-3), x));
     }
-    const auto loss = sgd.step([&] { return quadratic(x, factor); });
+    const auto loss = sgd.step([&] { return bowl(x, factor); });
     largest_loss = std::max(largest_loss, loss.item<double>());
     if (i == 199) {
       EXPECT_NEAR(sgd.sharpness(), 4000, 1);

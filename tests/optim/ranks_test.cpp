@@ -200,7 +200,8 @@ TEST(OptimizerRanks, MeasureTheMeanLossForAPolicy) {
     SCOPED_TRACE(policy->name());
     expect_ranks_like_one([&](const Ranks& ranks) {
       RankProblem problem;
-      AutoSGD optimizer(problem.parameters(), AutoSGDOptions(), *policy);
+      AutoSGD optimizer(
+          problem.parameters(), AutoSGDOptions().weight_decay(0.01), *policy);
       optimizer.set_reduction(ranks);
       RankRun run;
       for (int i = 0; i < 30; ++i) {
@@ -228,6 +229,41 @@ TEST(OptimizerRanks, MustHaveTheSamePolicy) {
         [&] { optimizer.step([&] { return own_loss(problem, ranks); }); });
   });
   expect_both(messages, "EdgePolicy's safety is 0.5, rank 0 has 0.9");
+}
+
+// Curvatures that rounding hides on one rank would show on the other.
+TEST(OptimizerRanks, MustHaveALossOfTheSameType) {
+  const auto messages_of = [](auto make) {
+    return on_ranks<std::string>(2, [&](const Ranks& ranks) {
+      RankProblem problem;
+      const auto before = problem.point();
+      auto optimizer = make(problem);
+      optimizer.set_reduction(ranks);
+      const auto step = [&](at::ScalarType other) {
+        return message_of([&] {
+          optimizer.step([&] {
+            const auto loss = own_loss(problem, ranks);
+            return ranks->rank() == 0 ? loss : loss.to(other);
+          });
+        });
+      };
+      const std::string message = step(at::kFloat);
+      EXPECT_TRUE(problem.point().equal(before));
+      EXPECT_EQ(step(at::kDouble), "nothing was thrown");
+      return message;
+    });
+  };
+  const std::string text = "the loss' width in bits is 32, rank 0 has 64";
+  expect_both(
+      messages_of([](const RankProblem& problem) {
+        return AutoSGD(problem.parameters());
+      }),
+      text);
+  expect_both(
+      messages_of([](const RankProblem& problem) {
+        return PowerMethodSGD(problem.parameters());
+      }),
+      text);
 }
 
 // In a measurement: the first call of the closure is the update's own.
@@ -563,6 +599,21 @@ TEST(OptimizerRanks, RefuseTogetherWhatOneWasGiven) {
     };
     EXPECT_THAT(message_of(without), HasSubstr("step() wants a closure"));
   });
+}
+
+// Those of one rank are frozen.
+TEST(OptimizerRanks, AllHearThatOneHasNothingToMove) {
+  const auto messages = on_ranks<std::string>(2, [](const Ranks& ranks) {
+    const auto weight = leaf({2});
+    PowerMethodSGD power({weight}, PowerMethodSGDOptions());
+    power.set_reduction(ranks);
+    weight.set_requires_grad(ranks->rank() == 0);
+    return message_of([&] { power.step([&] { return weight.sum(); }); });
+  });
+  for (const std::string& message : messages) {
+    EXPECT_THAT(
+        message, HasSubstr("PowerMethodSGD: no parameter requires a gradient"));
+  }
 }
 
 TEST(OptimizerRanks, CountAGradientThatIsMissingAsZeros) {

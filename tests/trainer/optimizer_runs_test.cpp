@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "examples/trainer/cli/optimizer_options.h"
 #include "examples/trainer/cli/options.h"
 #include "examples/trainer/run/run.h"
 #include "sample_files.h"
@@ -80,6 +81,13 @@ class OptimizerRunsTest : public testing::Test {
   TemporaryFolder folder_;
 };
 
+// All optimizers, and the policy that measures the sharpness.
+std::vector<std::string> ways() {
+  auto all = optimizer_names();
+  all.emplace_back("power-sgd --policy sharpness");
+  return all;
+}
+
 // Of "power-sgd --policy sharpness" the first word, and all with more.
 std::string name_of(const std::string& way) {
   return way.substr(0, way.find(' '));
@@ -95,17 +103,7 @@ std::vector<std::string> arguments_of(
 }
 
 TEST_F(OptimizerRunsTest, EachLearnsAndLogsWhatItKnows) {
-  for (const std::string way :
-       {"sgd",
-        "adam",
-        "adamw",
-        "rmsprop",
-        "clipped-sgd",
-        "clipped-adamw",
-        "lion",
-        "rollback-sgd",
-        "power-sgd",
-        "power-sgd --policy sharpness"}) {
+  for (const std::string& way : ways()) {
     SCOPED_TRACE(way);
     const std::string name = name_of(way);
     const bool measures = name != way;
@@ -156,17 +154,7 @@ std::vector<std::vector<std::string>> curvature_rows(const fs::path& path) {
 }
 
 TEST_F(OptimizerRunsTest, EachIsWatchedAndDoesNotNotice) {
-  for (const std::string way :
-       {"sgd",
-        "adam",
-        "adamw",
-        "rmsprop",
-        "clipped-sgd",
-        "clipped-adamw",
-        "lion",
-        "rollback-sgd",
-        "power-sgd",
-        "power-sgd --policy sharpness"}) {
+  for (const std::string& way : ways()) {
     SCOPED_TRACE(way);
     const std::string name = name_of(way);
     train(arguments_of(way, {"--augment", "crop-flip"}));

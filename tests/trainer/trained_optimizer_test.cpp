@@ -17,6 +17,7 @@
 #include <tuple>
 #include <vector>
 
+#include "examples/trainer/cli/optimizer_options.h"
 #include "sample_files.h"
 
 namespace stepsize::trainer {
@@ -110,16 +111,7 @@ constexpr double kTolerance = 1e-5;
 
 TEST(TrainedOptimizer, TellsLossNormAnswersAndRateOfEveryOptimizer) {
   const auto wanted = by_hand(kWeight);
-  for (const auto* name :
-       {"sgd",
-        "adam",
-        "adamw",
-        "rmsprop",
-        "clipped-sgd",
-        "clipped-adamw",
-        "lion",
-        "rollback-sgd",
-        "power-sgd"}) {
+  for (const std::string& name : optimizer_names()) {
     SCOPED_TRACE(name);
     OneWeightModel model;
     const auto optimizer = make_optimizer(model, choice_of(name, 0.01));
@@ -134,7 +126,7 @@ TEST(TrainedOptimizer, TellsLossNormAnswersAndRateOfEveryOptimizer) {
     EXPECT_FALSE(update.noise_scale);
     EXPECT_FALSE(update.rolled_back);
     EXPECT_LT(by_hand(model.weight()).loss, wanted.loss);
-    if (std::string(name) != "power-sgd") {
+    if (name != "power-sgd") {
       EXPECT_DOUBLE_EQ(update.lr, 0.01);
       EXPECT_FALSE(update.sharpness);
     }

@@ -13,10 +13,11 @@
 #include <set>
 #include <sstream>
 #include <string>
-#include <type_traits>
 #include <vector>
 
+#include "examples/trainer/cli/help_defaults.h"
 #include "examples/trainer/cli/help_text.h"
+#include "examples/trainer/cli/optimizer_options.h"
 #include "examples/trainer/cli/unknown_options.h"
 #include "examples/trainer/cli/validators.h"
 #include "examples/trainer/data/image_set.h"
@@ -29,16 +30,6 @@ struct DatasetDefaults {
   std::string data_dir;  //< empty: there is none
   std::string augment;
   std::int64_t epochs;
-};
-
-// What options are with an optimizer where they are left out.
-struct OptimizerDefaults {
-  double lr;
-  double momentum;
-  double weight_decay;
-  std::optional<double> max_norm;  //< nothing: the optimizer has none
-  std::optional<double> safety;    //< likewise
-  const char* lr_scaling;          //< how the rate follows the batch
 };
 
 const std::map<std::string, DatasetDefaults>& dataset_defaults() {
@@ -56,135 +47,19 @@ const std::map<std::string, DatasetDefaults>& dataset_defaults() {
   return defaults;
 }
 
-// Policies of power-sgd, and the shares of the limit that they take.
-constexpr char kEdge[] = "edge";
-constexpr double kEdgeSafety = 1;
-constexpr double kPolicySafety = 0.5;
-
-const std::vector<std::string>& policy_names() {
-  static const std::vector<std::string> policies{
-      kEdge, "sharpness", "averaged-vector", "secant", "polyak"};
-  return policies;
-}
-
-const std::map<std::string, OptimizerDefaults>& optimizer_defaults() {
-  static const std::map<std::string, OptimizerDefaults> defaults{
-      {"sgd", {0.1, 0.9, 5e-4, {}, {}, "linear"}},
-      {"adam", {0.003, 0.9, 0, {}, {}, "sqrt"}},
-      {"adamw", {0.003, 0.9, 0.05, {}, {}, "sqrt"}},
-      {"rmsprop", {0.001, 0, 0, {}, {}, "sqrt"}},
-      {"clipped-sgd", {0.1, 0.9, 5e-4, 5, {}, "linear"}},
-      {"clipped-adamw", {0.003, 0.9, 0.05, 5, {}, "sqrt"}},
-      {"lion", {0.001, 0.9, 0.15, {}, {}, "sqrt"}},
-      {"rollback-sgd", {0.1, 0.9, 5e-4, {}, {}, "linear"}},
-      // The safety is that of its policy.
-      {"power-sgd", {1, 0.9, 5e-4, {}, kEdgeSafety, "linear"}},
-  };
-  return defaults;
-}
-
-std::string owners_of(std::optional<double> OptimizerDefaults::*option) {
-  std::string text;
-  for (const auto& [name, defaults] : optimizer_defaults()) {
-    if (defaults.*option) {
-      text += (text.empty() ? "" : " and ") + name;
-    }
-  }
-  return text;
-}
-
-std::string wrapped(const std::vector<std::string>& words) {
-  // The help leaves 56 of 80; some versions of CLI11 end a line in a blank.
-  constexpr std::size_t kDescriptionColumns = 55;
-  std::string text;
-  std::size_t columns = 0;
-  for (const auto& word : words) {
-    if (!text.empty()) {
-      const bool fits = columns + 1 + word.size() <= kDescriptionColumns;
-      text += fits ? ' ' : '\n';
-      columns = fits ? columns + 1 : 0;
-    }
-    text += word;
-    columns += word.size();
-  }
-  return text;
-}
-
-template <typename Map>
-std::vector<std::string> names(const Map& map) {
-  std::vector<std::string> result;
-  for (const auto& entry : map) {
-    result.push_back(entry.first);
-  }
-  return result;
-}
-
-template <typename Value>
-const Value* where_present(const Value& value) {
-  return &value;
-}
-
-template <typename Value>
-const Value* where_present(const std::optional<Value>& value) {
-  return value ? &*value : nullptr;
-}
-
-// "[sgd: 0.1, adam: 0.001]": an option's defaults in the help, for those that
-// have it. With `usual`, those that have that default stand at the end as "or
-// else ...".
-template <typename Map, typename Value>
-std::string by_name(
-    const Map& map,
-    Value Map::mapped_type::*value,
-    const std::optional<std::common_type_t<Value>>& usual = std::nullopt) {
-  std::vector<std::string> entries;
-  const auto add = [&](const std::string& name, const auto& number) {
-    std::ostringstream text;
-    text << (entries.empty() ? "[" : "") << name << ' ' << number << ',';
-    entries.push_back(text.str());
-  };
-  for (const auto& [name, defaults] : map) {
-    const auto* number = where_present(defaults.*value);
-    if (number != nullptr && !(usual && defaults.*value == *usual)) {
-      add(name + ":", *number);
-    }
-  }
-  if (usual) {
-    add("or else", *where_present(*usual));
-  }
-  entries.back().back() = ']';
-  return wrapped(entries);
-}
-
 // What was left open on the command line; the rest goes to TrainOptions.
 struct OpenOptions {
+  OpenOptimizerOptions optimizer;
   std::optional<std::string> data_dir;
   std::optional<std::string> augment;
-  // A number or kAuto.
-  std::optional<std::string> lr;
   std::optional<std::string> lr_scaling;
   bool no_lr_check = false;
-  std::optional<double> momentum;
-  std::optional<double> weight_decay;
-  std::optional<double> max_norm;
-  std::optional<double> safety;
-  std::optional<std::string> policy;
   std::optional<std::int64_t> epochs;
   std::optional<std::int64_t> monitor_every;
 };
 
-// In the place of a rate.
-constexpr const char* kAuto = "auto";
-
 // No run is longer, and products of two such numbers can be counted.
 constexpr std::uint64_t kMost = 1000000000;
-
-template <typename Value>
-std::string always(const Value& value) {
-  std::ostringstream text;
-  text << " [" << value << "]";
-  return text.str();
-}
 
 void add_data_options(CLI::App& app, TrainOptions& options, OpenOptions& open) {
   const auto& defaults = dataset_defaults();
@@ -226,79 +101,6 @@ void add_data_options(CLI::App& app, TrainOptions& options, OpenOptions& open) {
       ->group("Data");
 }
 
-void add_optimizer_options(
-    CLI::App& app, TrainOptions& options, OpenOptions& open) {
-  const auto& defaults = optimizer_defaults();
-  app.add_option(
-         "--optimizer",
-         options.optimizer,
-         "LibTorch's sgd, adam, adamw or rmsprop; clipped-sgd,\n"
-         "clipped-adamw: with a longest gradient; lion: steps by\n"
-         "the signs of a mean of gradients; rollback-sgd: takes\n"
-         "back steps that went wrong, with a lower rate;\n"
-         "power-sgd: needs no rate, it measures curvature" +
-             always(options.optimizer))
-      ->check(one_of(names(defaults)))
-      ->type_name("NAME")
-      ->group("Training");
-  app.add_option(
-         "--lr",
-         open.lr,
-         "The rate that the schedule multiplies, or auto: found\n"
-         "by a range test; for power-sgd a factor of the rate\n"
-         "that it measures\n" +
-             by_name(defaults, &OptimizerDefaults::lr))
-      ->check(number_or(kAuto, "> 0", [](double x) { return x > 0; }))
-      ->type_name("X")
-      ->group("Training");
-  app.add_option(
-         "--momentum",
-         open.momentum,
-         "Momentum; beta1 of adam, adamw, clipped-adamw and lion\n" +
-             by_name(defaults, &OptimizerDefaults::momentum))
-      ->check(number("in [0, 1)", [](double x) { return x >= 0 && x < 1; }))
-      ->type_name("X")
-      ->group("Training");
-  app.add_option(
-         "--weight-decay",
-         open.weight_decay,
-         "Weight decay (decoupled from the gradient in adamw,\n"
-         "clipped-adamw and lion)\n" +
-             by_name(defaults, &OptimizerDefaults::weight_decay))
-      // LibTorch multiplies in single precision.
-      ->check(number(
-          ">= 0 and < 1e30", [](double x) { return x >= 0 && x < 1e30; }))
-      ->type_name("X")
-      ->group("Training");
-  app.add_option(
-         "--max-norm",
-         open.max_norm,
-         "Longest gradient that is not clipped\n" +
-             by_name(defaults, &OptimizerDefaults::max_norm))
-      ->check(number("> 0", [](double x) { return x > 0; }))
-      ->type_name("X")
-      ->group("Training");
-  app.add_option(
-         "--safety",
-         open.safety,
-         "Share of the largest stable rate that is taken; above 1\n"
-         "the loss grows\n"
-         "[power-sgd: 1; with another --policy than edge: 0.5]")
-      ->check(number("> 0", [](double x) { return x > 0; }))
-      ->type_name("X")
-      ->group("Training");
-  app.add_option(
-         "--policy",
-         open.policy,
-         "How power-sgd finds its rate: edge, from losses nearby;\n"
-         "sharpness, by the power method; averaged-vector,\n"
-         "secant, polyak\n"
-         "[power-sgd: edge]")
-      ->check(one_of(policy_names()))
-      ->type_name("NAME")
-      ->group("Training");
-}
-
 void add_rate_options(CLI::App& app, TrainOptions& options, OpenOptions& open) {
   app.add_flag(
          "--lr-find",
@@ -323,8 +125,7 @@ void add_rate_options(CLI::App& app, TrainOptions& options, OpenOptions& open) {
   app.add_option(
          "--lr-scaling",
          open.lr_scaling,
-         "How: linear or sqrt\n" +
-             by_name(optimizer_defaults(), &OptimizerDefaults::lr_scaling))
+         "How: linear or sqrt\n" + lr_scaling_defaults())
       ->check(one_of({"linear", "sqrt"}))
       ->type_name("NAME")
       ->group("Rate and batch");
@@ -359,7 +160,7 @@ void add_training_options(
       ->check(one_of({"cnn", "resnet20", "resnet18"}))
       ->type_name("NAME")
       ->group("Training");
-  add_optimizer_options(app, options, open);
+  add_optimizer_options(app, options, open.optimizer);
   app.add_option(
          "--schedule",
          options.schedule,
@@ -558,21 +359,6 @@ void add_options(CLI::App& app, CommandLine& command, OpenOptions& open) {
   add_result_options(app, command);
 }
 
-std::optional<double> given_or_default(
-    const char* flag,
-    std::optional<double> given,
-    std::optional<double> OptimizerDefaults::*option,
-    const std::string& optimizer) {
-  const auto preset = optimizer_defaults().at(optimizer).*option;
-  if (given && !preset) {
-    throw CLI::ValidationError(
-        flag,
-        "is an option of " + owners_of(option) + ", and --optimizer is " +
-            optimizer);
-  }
-  return given ? given : preset;
-}
-
 // Options that say nothing together are a mistake.
 void check_rate_and_batch(
     const TrainOptions& options, const OpenOptions& open) {
@@ -631,7 +417,6 @@ void check_monitor(const TrainOptions& options, const OpenOptions& open) {
 
 void fill_defaults(TrainOptions& options, const OpenOptions& open) {
   const auto& data = dataset_defaults().at(options.dataset);
-  const auto& optimizer = optimizer_defaults().at(options.optimizer);
   if (!open.data_dir && data.data_dir.empty()) {
     throw CLI::ValidationError(
         "--data-dir",
@@ -641,35 +426,9 @@ void fill_defaults(TrainOptions& options, const OpenOptions& open) {
   options.augment = open.augment.value_or(data.augment);
   options.epochs = open.epochs.value_or(data.epochs);
   options.lr_check = !open.no_lr_check;
-  options.lr_auto = open.lr == kAuto;
-  options.lr_given = open.lr && !options.lr_auto;
-  options.lr = options.lr_auto ? 0 : optimizer.lr;
-  if (options.lr_given) {
-    // It has been checked.
-    CLI::detail::lexical_cast(*open.lr, options.lr);
-  }
-  options.momentum = open.momentum.value_or(optimizer.momentum);
-  options.weight_decay = open.weight_decay.value_or(optimizer.weight_decay);
-  options.max_norm = given_or_default(
-      "--max-norm",
-      open.max_norm,
-      &OptimizerDefaults::max_norm,
-      options.optimizer);
-  options.safety = given_or_default(
-      "--safety", open.safety, &OptimizerDefaults::safety, options.optimizer);
-  const bool measures = options.safety.has_value();
-  if (open.policy && !measures) {
-    throw CLI::ValidationError(
-        "--policy",
-        "is an option of power-sgd, and --optimizer is " + options.optimizer);
-  }
-  if (measures) {
-    options.policy = open.policy.value_or(kEdge);
-    if (options.policy != kEdge && !open.safety) {
-      options.safety = kPolicySafety;
-    }
-  }
-  options.lr_scaling = open.lr_scaling.value_or(optimizer.lr_scaling);
+  fill_optimizer_defaults(options, open.optimizer);
+  options.lr_scaling =
+      open.lr_scaling.value_or(usual_lr_scaling(options.optimizer));
   check_rate_and_batch(options, open);
   options.monitor_every = open.monitor_every.value_or(options.monitor_every);
   check_monitor(options, open);

@@ -193,13 +193,14 @@ class Range {
   double high_ = -std::numeric_limits<double>::infinity();
 };
 
-// Leaves gradients to the optimizer: their time, and that of the Hessian's
-// products, counts as kBackward. The graphs of all micro-batches live at once.
-class ByCurvature : public TrainedOptimizer {
+// Leaves gradients to the optimizer: their time, and that of what it measures,
+// counts as kBackward. The graphs of all micro-batches live at once.
+template <typename Optimizer>
+class ByMeasurement : public TrainedOptimizer {
  public:
-  ByCurvature(
+  ByMeasurement(
       ImageModel& model,
-      std::unique_ptr<PowerMethodSGD> optimizer,
+      std::unique_ptr<Optimizer> optimizer,
       const std::shared_ptr<Reduction>& ranks)
       : TrainedOptimizer(model, /*micro_batch=*/0, ranks),
         optimizer_(std::move(optimizer)) {
@@ -215,98 +216,13 @@ class ByCurvature : public TrainedOptimizer {
     update.loss = optimizer_->step(loss);
     update.grad_norm = on_host(optimizer_->last_grad_norm());
     update.lr = optimizer_->current_lr();
-    const double sharpness = optimizer_->sharpness();
-    if (!std::isnan(sharpness)) {
-      update.sharpness = sharpness;
-      sharpness_.add(sharpness);
+    if (has_measured(update)) {
       rates_.add(update.lr);
     }
   }
 
   std::vector<std::string> summary() const override {
-    auto products = counted(optimizer_->products(), "Hessian product");
-    std::vector<std::string> lines;
-    if (rates_.empty()) {
-      lines.push_back(products + ", none of which told the curvature");
-    } else {
-      lines.push_back(products + ", rate " + rates_.text());
-      lines.push_back("sharpness " + sharpness_.text());
-    }
-    if (!optimizer_->fallback_reason().empty()) {
-      lines.push_back(
-          "products by differences, since an exact one failed: " +
-          optimizer_->fallback_reason());
-    }
-    if (optimizer_->unmeasured_steps() > 0) {
-      lines.push_back(
-          "curvature was not finite in " +
-          counted(optimizer_->unmeasured_steps(), "update"));
-    }
-    add_left_out(lines, optimizer_->skipped_steps());
-    return lines;
-  }
-
-  void save(torch::serialize::OutputArchive& archive) const override {
-    const auto write_range = [&](const char* key, const Range& range) {
-      write_part(archive, key, [&](auto& part) { range.save(part); });
-    };
-    TrainedOptimizer::save(archive);
-    write_range("rates", rates_);
-    write_range("sharpness", sharpness_);
-  }
-
-  void load(torch::serialize::InputArchive& archive) override {
-    const auto rates = Range::loaded(read_part(archive, "rates"));
-    const auto sharpness = Range::loaded(read_part(archive, "sharpness"));
-    TrainedOptimizer::load(archive);
-    rates_ = rates;
-    sharpness_ = sharpness;
-  }
-
- private:
-  std::unique_ptr<PowerMethodSGD> optimizer_;
-  Range rates_;
-  Range sharpness_;
-};
-
-// The same with a rate from a StepSizePolicy.
-class ByPolicy : public TrainedOptimizer {
- public:
-  ByPolicy(
-      ImageModel& model,
-      std::unique_ptr<AutoSGD> optimizer,
-      const std::shared_ptr<Reduction>& ranks)
-      : TrainedOptimizer(model, /*micro_batch=*/0, ranks),
-        optimizer_(std::move(optimizer)) {
-    optimizer_->set_reduction(ranks);
-  }
-
-  optim::Optimizer& inner() override { return *optimizer_; }
-
-  void step(
-      const LossFunction& loss,
-      const LossFunction& /*loss_and_gradients*/,
-      Update& update) override {
-    update.loss = optimizer_->step(loss);
-    update.grad_norm = on_host(optimizer_->last_grad_norm());
-    update.lr = optimizer_->current_lr();
-    if (optimizer_->policy().rate() > 0) {
-      rates_.add(update.lr);
-    }
-  }
-
-  std::vector<std::string> summary() const override {
-    std::vector<std::string> lines;
-    lines.push_back(
-        rates_.empty() ? "no update has told a rate" : "rate " + rates_.text());
-    lines.push_back(
-        counted(optimizer_->extra_losses(), "loss evaluation") + " and " +
-        counted(optimizer_->extra_gradients(), "gradient") +
-        " besides those of the updates");
-    if (optimizer_->cut_steps() > 0) {
-      lines.push_back(
-          "gradient cut in " + counted(optimizer_->cut_steps(), "update"));
-    }
+    auto lines = measured();
     add_left_out(lines, optimizer_->skipped_steps());
     return lines;
   }
@@ -322,9 +238,97 @@ class ByPolicy : public TrainedOptimizer {
     rates_ = rates;
   }
 
+ protected:
+  // Whether the rate of the update has been measured; says more of it.
+  virtual bool has_measured(Update& update) = 0;
+  virtual std::vector<std::string> measured() const = 0;
+
+  const Optimizer& optimizer() const { return *optimizer_; }
+  const Range& rates() const { return rates_; }
+
  private:
-  std::unique_ptr<AutoSGD> optimizer_;
+  std::unique_ptr<Optimizer> optimizer_;
   Range rates_;
+};
+
+class ByCurvature : public ByMeasurement<PowerMethodSGD> {
+ public:
+  using ByMeasurement::ByMeasurement;
+
+  void save(torch::serialize::OutputArchive& archive) const override {
+    ByMeasurement::save(archive);
+    write_part(
+        archive, "sharpness", [&](auto& part) { sharpness_.save(part); });
+  }
+
+  void load(torch::serialize::InputArchive& archive) override {
+    const auto sharpness = Range::loaded(read_part(archive, "sharpness"));
+    ByMeasurement::load(archive);
+    sharpness_ = sharpness;
+  }
+
+ protected:
+  bool has_measured(Update& update) override {
+    const double sharpness = optimizer().sharpness();
+    if (std::isnan(sharpness)) {
+      return false;
+    }
+    update.sharpness = sharpness;
+    sharpness_.add(sharpness);
+    return true;
+  }
+
+  std::vector<std::string> measured() const override {
+    auto products = counted(optimizer().products(), "Hessian product");
+    std::vector<std::string> lines;
+    if (rates().empty()) {
+      lines.push_back(products + ", none of which told the curvature");
+    } else {
+      lines.push_back(products + ", rate " + rates().text());
+      lines.push_back("sharpness " + sharpness_.text());
+    }
+    if (!optimizer().fallback_reason().empty()) {
+      lines.push_back(
+          "products by differences, since an exact one failed: " +
+          optimizer().fallback_reason());
+    }
+    if (optimizer().unmeasured_steps() > 0) {
+      lines.push_back(
+          "curvature was not finite in " +
+          counted(optimizer().unmeasured_steps(), "update"));
+    }
+    return lines;
+  }
+
+ private:
+  Range sharpness_;
+};
+
+// With a rate from a StepSizePolicy.
+class ByPolicy : public ByMeasurement<AutoSGD> {
+ public:
+  using ByMeasurement::ByMeasurement;
+
+ protected:
+  bool has_measured(Update& /*update*/) override {
+    return optimizer().policy().rate() > 0;
+  }
+
+  std::vector<std::string> measured() const override {
+    std::vector<std::string> lines;
+    lines.push_back(
+        rates().empty() ? "no update has told a rate"
+                        : "rate " + rates().text());
+    lines.push_back(
+        counted(optimizer().extra_losses(), "loss evaluation") + " and " +
+        counted(optimizer().extra_gradients(), "gradient") +
+        " besides those of the updates");
+    if (optimizer().cut_steps() > 0) {
+      lines.push_back(
+          "gradient cut in " + counted(optimizer().cut_steps(), "update"));
+    }
+    return lines;
+  }
 };
 
 std::unique_ptr<StepSizePolicy> policy_of(const OptimizerChoice& choice) {

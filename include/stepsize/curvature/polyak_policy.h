@@ -14,8 +14,9 @@ class PolyakPolicyOptions {
  public:
   /// c; > 0 and finite. 0.5 is best for convex losses, larger is more careful.
   TORCH_ARG(double, divisor) = 1.0;
-  /// The lowest loss that a batch can have; finite. 0 for a cross-entropy that
-  /// a network can learn by heart; too low a floor makes steps too long.
+  /// The lowest loss that a batch can have, coupled decay with it; finite. 0
+  /// for a cross-entropy that a network can learn by heart; too low a floor
+  /// makes steps too long.
   TORCH_ARG(double, floor) = 0.0;
   /// The rate grows by this factor an update at most; >= 1.
   TORCH_ARG(double, lr_growth) = 1.01;
@@ -30,7 +31,8 @@ class PolyakPolicyOptions {
 ///
 ///   rate = min((loss - floor) / (c |g|^2), lr_growth rate', max_lr)
 ///
-/// for the last rate rate'. With momentum m, times 1 - m. Where the floor is
+/// for the last rate rate'; weight decay that is coupled is in the loss, as
+/// decay / 2 |w|^2, and in g. With momentum m, times 1 - m. Where the floor is
 /// out of reach (labels that are wrong, a text) the steps do not get shorter:
 /// cap them, or let a schedule.
 ///

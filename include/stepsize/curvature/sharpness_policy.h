@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace stepsize {
@@ -25,7 +26,9 @@ class SharpnessPolicyOptions {
 /// The power method by differences of gradients: 2 s (1 - m) / lambda for
 /// momentum m, with lambda followed by SharpnessTracker. PowerMethodSGD is the
 /// same with exact products, and more careful: with a limit for momentum, and
-/// three updates at most at a rate that could not be measured.
+/// three updates at most at a rate that could not be measured. It has a power
+/// method of its own, and no CurvatureMeter: a policy sees numbers, and no
+/// tensor that a meter could multiply.
 ///
 /// Cost: a gradient for each product, and a buffer as large as the parameters.
 class SharpnessPolicy
@@ -34,6 +37,11 @@ class SharpnessPolicy
   explicit SharpnessPolicy(const SharpnessPolicyOptions& options = {})
       : ListedPolicy(options), tracker_(options.tracker()) {}
 
+  void set_numbers(
+      const std::vector<std::pair<std::string, double>>& numbers) override {
+    ListedPolicy::set_numbers(numbers);
+    tracker_.set_options(options().tracker());
+  }
   bool due() const override { return tracker_.due(); }
   void gradient_was_cut() override { tracker_.hurry(); }
   double next_rate(StepProbe& probe) override;

@@ -19,8 +19,11 @@ struct ProbedCurvature {
 /// What a StepSizePolicy may ask of the batch at hand. In an update parameters
 /// w move by -rate u; u is the gradient g, weight decay that is coupled with
 /// it, through momentum. Where groups differ in their factor `lr`, g and u
-/// below have each group's part times its share of the largest factor, and H is
-/// that of the loss with coupled decay.
+/// below have each group's part times its share of the largest factor.
+///
+/// Loss, slopes, curvatures and changes are all of one function: the loss of
+/// the batch plus decay / 2 |w|^2 for each parameter that has a gradient and a
+/// decay that is coupled. H is its Hessian.
 ///
 /// What is asked for is computed then, and nothing else is: that is what a
 /// policy costs. With other ranks all numbers are those of the mean loss, and
@@ -61,6 +64,12 @@ class StepSizePolicy {
   virtual std::string name() const = 0;
   /// Its options by name; the same on all ranks.
   virtual std::vector<std::pair<std::string, double>> numbers() const = 0;
+  /// Goes on with options that numbers() of a policy of this name has told, so
+  /// that an archive can bring them along. Throws c10::Error, and changes
+  /// nothing, where one is out of range. By default none can be changed: throws
+  /// where one is another than here, naming it and both values.
+  virtual void set_numbers(
+      const std::vector<std::pair<std::string, double>>& numbers);
   /// The same as text.
   virtual std::string describe() const = 0;
 
@@ -92,7 +101,8 @@ class StepSizePolicy {
 ///       using ListedPolicy::ListedPolicy;
 ///
 /// name, numbers and description come from the list. Its constructor throws
-/// c10::Error where an option is out of its range.
+/// c10::Error where an option is out of its range. One that keeps what it has
+/// made of its options overrides set_numbers() too.
 template <typename Derived, typename Options>
 class ListedPolicy : public StepSizePolicy {
  public:
@@ -105,6 +115,10 @@ class ListedPolicy : public StepSizePolicy {
   std::string name() const override { return Options::option_list().kind(); }
   std::vector<std::pair<std::string, double>> numbers() const override {
     return Options::option_list().numbers(options_);
+  }
+  void set_numbers(
+      const std::vector<std::pair<std::string, double>>& numbers) override {
+    Options::option_list().set_numbers(options_, numbers);
   }
   std::string describe() const override {
     return Options::option_list().describe(options_);

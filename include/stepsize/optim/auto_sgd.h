@@ -3,14 +3,13 @@
 #include <stepsize/curvature/edge_policy.h>
 #include <stepsize/curvature/hessian_operator.h>
 #include <stepsize/curvature/step_size_policy.h>
-#include <stepsize/optim/indexed_optimizer.h>
+#include <stepsize/optim/measured_sgd.h>
 #include <stepsize/state/optimizer_traits.h>
 #include <torch/arg.h>
 
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <limits>
 #include <memory>
 #include <vector>
 
@@ -59,7 +58,7 @@ class AutoSGDOptions : public ListedOptions<AutoSGDOptions> {
 ///
 /// Memory: one buffer with momentum, and one that the policy may want; a copy
 /// of the parameters while a measurement lasts, when no graph is held.
-class AutoSGD : public IndexedOptimizer {
+class AutoSGD : public MeasuredSGD {
  public:
   /// The policy is copied. Throws c10::Error, naming option, rule and value,
   /// where an option is out of range.
@@ -79,48 +78,32 @@ class AutoSGD : public IndexedOptimizer {
   at::Tensor step(LossClosure closure = nullptr) override;
 
   const StepSizePolicy& policy() const { return *policy_; }
-  /// The rate of the last step, of the first group or a given one, all factors
-  /// included; 0 before the first step.
-  double current_lr(std::size_t group = 0) const;
-  /// Norm of the gradient in the last step, before it was cut; NaN before the
-  /// first.
-  double last_grad_norm() const { return last_norm_; }
   /// Evaluations of loss, and of loss and gradient, beyond one an update.
   int64_t extra_losses() const { return extra_losses_; }
   int64_t extra_gradients() const { return extra_gradients_; }
   /// Steps whose gradient was cut.
   int64_t cut_steps() const { return cut_; }
-  /// Steps left out, since their loss or the norm of their gradient was not
-  /// finite.
-  int64_t skipped_steps() const { return skipped_; }
 
  protected:
   void save_counters(torch::serialize::OutputArchive& archive) const override;
   std::function<void()> read_counters(
       torch::serialize::InputArchive& archive) override;
 
+  void prepare(Update& update) override;
+  void check_loss(const at::Tensor& loss) const override;
+  CommonNumbers common_numbers(const Update& update) const override;
+  SGDHyperparameters hyperparameters(std::size_t group) const override;
+
  private:
-  struct Update;
   class Probe;
 
-  // The kinds of state.
-  static constexpr std::size_t kMomentum = 0;
-  static constexpr std::size_t kVector = 1;
-
   const AutoSGDOptions& options_of(std::size_t group) const;
-  void evaluate(Update& update, const LossClosure& closure);
-  double over_ranks(double own) const;
-  void apply(const Update& update, double rate, const at::Tensor& scale);
+  double next_rate(Update& update, const LossClosure& closure);
 
   std::unique_ptr<StepSizePolicy> policy_;
-  std::vector<double> lrs_;
-  double last_norm_ = std::numeric_limits<double>::quiet_NaN();
-  // Running mean of the gradient's norm.
-  double usual_norm_ = 0;
   int64_t extra_losses_ = 0;
   int64_t extra_gradients_ = 0;
   int64_t cut_ = 0;
-  int64_t skipped_ = 0;
 };
 
 }  // namespace stepsize

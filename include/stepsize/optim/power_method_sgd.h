@@ -3,16 +3,13 @@
 #include <stepsize/curvature/hessian_operator.h>
 #include <stepsize/curvature/max_stable_lr.h>
 #include <stepsize/curvature/sharpness_tracker.h>
-#include <stepsize/optim/indexed_optimizer.h>
+#include <stepsize/optim/measured_sgd.h>
 #include <stepsize/state/optimizer_traits.h>
 #include <torch/arg.h>
 
 #include <cstddef>
 #include <cstdint>
-#include <exception>
 #include <functional>
-#include <limits>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -109,7 +106,7 @@ class PowerMethodSGDOptions : public ListedOptions<PowerMethodSGDOptions> {
 /// Sources: LeCun, Simard, Pearlmutter, Automatic learning rate maximization by
 /// on-line estimation of the Hessian's eigenvectors, 1993; for the share s,
 /// Roulet et al., Stepping on the edge, 2024.
-class PowerMethodSGD : public IndexedOptimizer {
+class PowerMethodSGD : public MeasuredSGD {
  public:
   /// Throws c10::Error, naming option, rule and value, where an option is out
   /// of range.
@@ -128,17 +125,8 @@ class PowerMethodSGD : public IndexedOptimizer {
 
   /// The sharpness that the rate goes by; NaN before the first step.
   double sharpness() const { return tracker_.sharpness(); }
-  /// Norm of the gradient in the last step, before it was cut; NaN before the
-  /// first. It is kept by a save.
-  double last_grad_norm() const { return last_norm_; }
-  /// The rate of the last step, of the first group or a given one, all factors
-  /// included; 0 before the first step.
-  double current_lr(std::size_t group = 0) const;
   /// Hessian-vector products so far.
   int64_t products() const { return products_; }
-  /// Steps left out, since their loss, the norm of their gradient (which is
-  /// computed as a double) or their curvature was not finite.
-  int64_t skipped_steps() const { return skipped_; }
   /// Steps whose curvature should have been measured and was not finite.
   int64_t unmeasured_steps() const { return unmeasured_; }
   /// How products are computed; kAutomatic until the first has decided.
@@ -152,38 +140,33 @@ class PowerMethodSGD : public IndexedOptimizer {
   std::function<void()> read_counters(
       torch::serialize::InputArchive& archive) override;
 
- private:
-  struct Update;
+  void prepare(Update& update) override;
+  CommonNumbers common_numbers(const Update& update) const override;
+  SGDHyperparameters hyperparameters(std::size_t group) const override;
 
-  // The kinds of state.
-  static constexpr std::size_t kMomentum = 0;
-  static constexpr std::size_t kVector = 1;
+ private:
+  // The parameters that have a gradient, by their index: the Hessian is zero in
+  // the others, whose parts of the vector wait for their return.
+  using Used = std::vector<std::size_t>;
 
   void use_options();
   void fall_back(const std::string& reason);
-  void evaluate(Update& update, const LossClosure& closure);
-  void evaluate_here(Update& update, const LossClosure& closure);
-  void agree_on_gradients(Update& update, const std::exception_ptr& failure);
   LinearOperator over_ranks(const LinearOperator& own) const;
-  double over_ranks(double own) const;
   void together(const std::function<void()>& work) const;
   void measure(Update& update, const LossClosure& closure);
-  double measured(Update& update, const LossClosure& closure);
+  double measured(Update& update, const Used& used, const LossClosure& closure);
   at::Tensor& slot(const Update& update, std::size_t index);
-  double power_step(const LinearOperator& hessian, Update& update);
-  double difference_step(Update& update, const LossClosure& closure);
-  void apply(const Update& update);
+  double power_step(
+      const LinearOperator& hessian, const Update& update, const Used& used);
+  double difference_step(
+      const Update& update, const Used& used, const LossClosure& closure);
+  std::vector<double> rates();
   const PowerMethodSGDOptions& options_of(std::size_t group) const;
 
   SharpnessTracker tracker_;
   HessianMethod method_;
   std::string fallback_reason_;
-  std::vector<double> lrs_;
-  double last_norm_ = std::numeric_limits<double>::quiet_NaN();
-  // Running mean of the gradient's norm.
-  double usual_norm_ = 0;
   int64_t products_ = 0;
-  int64_t skipped_ = 0;
   int64_t unmeasured_ = 0;
   int64_t unmeasured_in_a_row_ = 0;
 };

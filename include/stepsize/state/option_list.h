@@ -94,6 +94,9 @@ class FieldList {
   std::string describe(const void* options) const;
   std::vector<std::pair<std::string, double>> numbers(
       const void* options) const;
+  /// Throws c10::Error where there is no such option, or where it is an integer
+  /// and the number is none.
+  void set(void* options, const std::string& name, double number) const;
   void write(
       torch::serialize::OutputArchive& archive, const void* options) const;
   void read(
@@ -283,6 +286,17 @@ class OptionList {
   std::vector<std::pair<std::string, double>> numbers(
       const Options& options) const {
     return list_.numbers(&options);
+  }
+
+  /// The way back: sets those that are named. Throws c10::Error, and changes
+  /// nothing, where one is no option of these, or out of range.
+  void set_numbers(
+      Options& options,
+      const std::vector<std::pair<std::string, double>>& numbers) const {
+    Options trial = options;
+    for (const auto& [name, number] : numbers) list_.set(&trial, name, number);
+    check(trial);
+    options = trial;
   }
 
   void write(

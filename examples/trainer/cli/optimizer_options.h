@@ -1,0 +1,40 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "examples/trainer/cli/options.h"
+
+namespace stepsize::trainer {
+
+/// All that --optimizer takes, and all that --policy does.
+std::vector<std::string> optimizer_names();
+const std::vector<std::string>& policy_names();
+
+/// The options of an optimizer that may be left open on the command line.
+struct OpenOptimizerOptions {
+  /// A number or "auto".
+  std::optional<std::string> lr;
+  std::optional<double> momentum;
+  std::optional<double> weight_decay;
+  std::optional<double> max_norm;
+  std::optional<double> safety;
+  std::optional<std::string> policy;
+};
+
+void add_optimizer_options(
+    CLI::App& app, TrainOptions& options, OpenOptimizerOptions& open);
+
+/// Fills in what was left open. Throws CLI::ValidationError for an option that
+/// the optimizer does not have.
+void fill_optimizer_defaults(
+    TrainOptions& options, const OpenOptimizerOptions& open);
+
+/// How an optimizer's rate follows the batch, and that of all in the help.
+std::string usual_lr_scaling(const std::string& optimizer);
+std::string lr_scaling_defaults();
+
+}  // namespace stepsize::trainer
