@@ -7,10 +7,14 @@
 // torch::autograd::grad, Backward the loss and backward() after zero_grad(), as
 // a training step has it, DoubleBackward the bare torch::autograd::grad on a
 // kept graph; Exact, OneSided and Central are products of stepsize's operators.
-// The number of a network is its batch size.
+// FourApart and FourTogether are four exact products with retain_graph(false),
+// by apply() and by apply_block(), TraceApart and TraceTogether the trace of
+// eight samples. The number of a network is its batch size.
 #include <benchmark/benchmark.h>
 #include <stepsize/curvature/hessian_operator.h>
+#include <stepsize/curvature/hutchinson.h>
 #include <stepsize/curvature/lanczos.h>
+#include <stepsize/curvature/linear_operator.h>
 #include <stepsize/curvature/power_iteration.h>
 #include <torch/csrc/autograd/autograd.h>
 
@@ -74,6 +78,48 @@ void product(benchmark::State& state, Problem problem, HessianMethod method) {
   }
 }
 
+// Makes its graph anew for each product, or for each block of them.
+stepsize::HessianOperator without_graph(Problem& problem) {
+  return stepsize::hessian_operator(
+      [&problem] { return problem.loss(); },
+      problem.parameters(),
+      HessianOptions()
+          .method(HessianMethod::kExact)
+          .retain_graph(false)
+          .buffers(problem.net->buffers()));
+}
+
+void four_products(benchmark::State& state, Problem problem, bool together) {
+  const auto op = without_graph(problem);
+  std::vector<TensorVector> vectors;
+  for (int i = 0; i < 4; ++i) vectors.push_back(random_vector(problem));
+  for (auto _ : state) {
+    if (together) {
+      benchmark::DoNotOptimize(op.apply_block(vectors));
+    } else {
+      for (const TensorVector& v : vectors) {
+        benchmark::DoNotOptimize(op.apply(v));
+      }
+    }
+  }
+  state.counters["products"] = 4;
+}
+
+void trace(benchmark::State& state, Problem problem, bool together) {
+  const auto hessian = without_graph(problem);
+  // An operator of one function shares nothing.
+  const auto apart = stepsize::function_operator(
+      hessian.like(),
+      [&hessian](const TensorVector& v) { return hessian.apply(v); });
+  const stepsize::LinearOperator op =
+      together ? stepsize::LinearOperator(hessian) : apart;
+  const auto options = stepsize::HutchinsonOptions().samples(8);
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(stepsize::hutchinson_trace(op, options).value);
+  }
+  state.counters["products"] = 8;
+}
+
 // What the algorithms add to their products.
 void power_iterations(benchmark::State& state, Problem problem) {
   const auto op = stepsize::hessian_operator(
@@ -115,6 +161,10 @@ void register_all(
   add("Exact", product, HessianMethod::kExact);
   add("OneSided", product, HessianMethod::kFiniteDifference);
   add("Central", product, HessianMethod::kCentralDifference);
+  add("FourApart", four_products, false);
+  add("FourTogether", four_products, true);
+  add("TraceApart", trace, false);
+  add("TraceTogether", trace, true);
   add("PowerIterations", power_iterations);
   add("LanczosSteps", lanczos_steps);
 }

@@ -67,6 +67,7 @@ FiniteDifference::FiniteDifference(
 TensorVector FiniteDifference::gradient_at(
     const Replay& replay, const TensorVector& v, const at::Tensor& alpha) {
   LentValues values(parameters_);
+  at::Tensor converted = alpha;
   for (std::size_t i = 0; i < v.size(); ++i) {
     const at::ScalarType type = v[i].scalar_type();
     if (is_half(type)) {
@@ -79,8 +80,11 @@ TensorVector FiniteDifference::gradient_at(
           alpha.to(wide.device(), at::kFloat)));
       continue;
     }
-    at::addcmul_out(
-        moved_[i], values.originals()[i], v[i], alpha.to(v[i].device(), type));
+    if (converted.device() != v[i].device() ||
+        converted.scalar_type() != type) {
+      converted = alpha.to(v[i].device(), type);
+    }
+    at::addcmul_out(moved_[i], values.originals()[i], v[i], converted);
   }
   values.lend(moved_);
   TensorVector gradients = replay.evaluate(Replay::Graph::kNone).gradients;

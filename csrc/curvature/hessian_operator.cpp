@@ -1,4 +1,4 @@
-#include <ATen/ops/zeros_like.h>
+#include <ATen/ops/scalar_tensor.h>
 #include <c10/core/GradMode.h>
 #include <c10/util/Exception.h>
 #include <stepsize/curvature/hessian_operator.h>
@@ -7,10 +7,13 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "csrc/core/check.h"
 #include "csrc/core/closures.h"
@@ -43,18 +46,36 @@ TensorVector without_graph(
       kHessianOperator, "the gradient", gradients, parameters);
 }
 
+template <typename Scalar>
+double sampled_square(const at::Tensor& part, int64_t step) {
+  const auto* data = part.data_ptr<Scalar>();
+  double sum = 0;
+  for (int64_t i = 0; i < part.numel(); i += step) {
+    sum += static_cast<double>(data[i]) * static_cast<double>(data[i]);
+  }
+  return sum;
+}
+
 // The sum of squares of some elements of each parameter: what an update writes
 // shows there, at a cost that no product notices.
 at::Tensor square_of(const TensorVector& parameters) {
   constexpr int64_t kSamples = 256;
+  double host = 0;
   TensorVector values;
-  values.reserve(parameters.size());
   for (const at::Tensor& part : parameters) {
+    const int64_t step = std::max<int64_t>(part.numel() / kSamples, 1);
+    const at::ScalarType type = part.scalar_type();
+    if (part.is_cpu() && part.is_non_overlapping_and_dense() &&
+        !part._is_zerotensor() && (type == at::kFloat || type == at::kDouble)) {
+      host += type == at::kFloat ? sampled_square<float>(part, step)
+                                 : sampled_square<double>(part, step);
+      continue;
+    }
     const at::Tensor flat = part.detach().reshape(-1);
-    const int64_t step = std::max<int64_t>(flat.numel() / kSamples, 1);
     values.push_back(flat.slice(/*dim=*/0, 0, flat.numel(), step).contiguous());
   }
-  return detail::dot(values, values);
+  if (values.empty()) return at::scalar_tensor(host, at::kDouble);
+  return detail::dot(values, values).add(host);
 }
 
 }  // namespace
@@ -146,20 +167,28 @@ struct HessianOperator::State {
     return replay->evaluate(graph).gradients;
   }
 
-  TensorVector exact(const TensorVector& v) const {
-    return detail::double_backward(
-        gradients_with(detail::Replay::Graph::kRequired), parameters, v);
+  // Several passes over one graph.
+  std::vector<TensorVector> exact(
+      const TensorVector& graph,
+      const std::vector<TensorVector>& vectors) const {
+    std::vector<TensorVector> results;
+    results.reserve(vectors.size());
+    for (const TensorVector& v : vectors) {
+      results.push_back(detail::double_backward(graph, parameters, v));
+    }
+    return results;
   }
 
   // Settles the method. Errors of the closure itself pass through.
-  TensorVector first_product(const TensorVector& v) {
+  std::vector<TensorVector> first_products(
+      const std::vector<TensorVector>& vectors) {
     std::string reason;
     {
       const TensorVector graph = gradients_with(detail::Replay::Graph::kTried);
       try {
-        TensorVector result = detail::double_backward(graph, parameters, v);
+        std::vector<TensorVector> results = exact(graph, vectors);
         method = HessianMethod::kExact;
-        return result;
+        return results;
       } catch (const std::exception& error) {
         reason = error.what();
       }
@@ -173,12 +202,14 @@ struct HessianOperator::State {
     return {};
   }
 
-  TensorVector product(const TensorVector& v) {
+  std::vector<TensorVector> products(const std::vector<TensorVector>& vectors) {
     check_unchanged();
-    if (method == HessianMethod::kExact) return exact(v);
+    if (method == HessianMethod::kExact) {
+      return exact(gradients_with(detail::Replay::Graph::kRequired), vectors);
+    }
     if (method == HessianMethod::kAutomatic) {
-      TensorVector result = first_product(v);
-      if (method == HessianMethod::kExact) return result;
+      std::vector<TensorVector> results = first_products(vectors);
+      if (method == HessianMethod::kExact) return results;
     }
     if (!difference) {
       difference.emplace(
@@ -186,14 +217,33 @@ struct HessianOperator::State {
           method == HessianMethod::kCentralDifference,
           options.epsilon());
     }
-    return difference->product(*replay, gradient, v);
+    std::vector<TensorVector> results;
+    results.reserve(vectors.size());
+    for (const TensorVector& v : vectors) {
+      results.push_back(difference->product(*replay, gradient, v));
+    }
+    return results;
+  }
+
+  // Whether each product evaluates the closure, which several can share. The
+  // gradients of a difference have nothing in common.
+  bool shares_work() const {
+    return replay && !is_difference(method) && !options.retain_graph();
   }
 };
 
 HessianOperator::HessianOperator(std::shared_ptr<State> state)
     : LinearOperator(
           state->parameters,
-          [state](const TensorVector& v) { return state->product(v); }),
+          [state](const TensorVector& v) {
+            return std::move(state->products({v}).front());
+          },
+          state->shares_work()
+              ? BlockFunction(
+                    [state](const std::vector<TensorVector>& vectors) {
+                      return state->products(vectors);
+                    })
+              : BlockFunction()),
       state_(std::move(state)) {}
 
 HessianMethod HessianOperator::method() const { return state_->method; }

@@ -6,8 +6,11 @@
 
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
+#include <memory>
 #include <set>
 #include <utility>
+#include <vector>
 
 #include "csrc/core/check.h"
 #include "csrc/curvature/checks.h"
@@ -15,32 +18,17 @@
 
 namespace stepsize {
 
-struct LinearOperator::State {
-  TensorVector like;
-  Function function;
-  int64_t dimension = 0;
-  int64_t products = 0;
-};
+namespace {
 
-LinearOperator::LinearOperator(const TensorVector& like, Function function)
-    : state_(std::make_shared<State>()) {
-  for (const at::Tensor& part : like) {
-    state_->like.push_back(part.detach());
-    state_->dimension += part.numel();
-  }
-  state_->function = std::move(function);
-}
-
-TensorVector LinearOperator::apply(const TensorVector& v) const {
-  TensorVector product = state_->function(
-      detail::matched("LinearOperator", "the vector", v, state_->like));
-  product =
-      detail::matched("LinearOperator", "the product", product, state_->like);
-  ++state_->products;
+// Copies those tensors of a product that share memory with a vector.
+void leave_memory_of(
+    const std::vector<TensorVector>& vectors, TensorVector& product) {
   std::set<const void*> memory;
-  for (const at::Tensor& part : v) {
-    if (part.defined() && part.has_storage()) {
-      memory.insert(part.storage().unsafeGetStorageImpl());
+  for (const TensorVector& v : vectors) {
+    for (const at::Tensor& part : v) {
+      if (part.defined() && part.has_storage()) {
+        memory.insert(part.storage().unsafeGetStorageImpl());
+      }
     }
   }
   for (at::Tensor& part : product) {
@@ -49,8 +37,72 @@ TensorVector LinearOperator::apply(const TensorVector& v) const {
       part = part.clone();
     }
   }
-  return product;
 }
+
+}  // namespace
+
+struct LinearOperator::State {
+  TensorVector like;
+  Function function;
+  BlockFunction block;
+  int64_t dimension = 0;
+  int64_t products = 0;
+};
+
+LinearOperator::LinearOperator(
+    const TensorVector& like, Function function, BlockFunction block)
+    : state_(std::make_shared<State>()) {
+  for (const at::Tensor& part : like) {
+    state_->like.push_back(part.detach());
+    state_->dimension += part.numel();
+  }
+  state_->function = std::move(function);
+  state_->block = std::move(block);
+}
+
+TensorVector LinearOperator::apply(const TensorVector& v) const {
+  const TensorVector product = state_->function(
+      detail::matched("LinearOperator", "the vector", v, state_->like));
+  TensorVector result =
+      detail::matched("LinearOperator", "the product", product, state_->like);
+  ++state_->products;
+  leave_memory_of({v}, result);
+  return result;
+}
+
+std::vector<TensorVector> LinearOperator::apply_block(
+    const std::vector<TensorVector>& vectors) const {
+  std::vector<TensorVector> results;
+  results.reserve(vectors.size());
+  if (!shares_work()) {
+    for (const TensorVector& v : vectors) results.push_back(apply(v));
+    return results;
+  }
+  if (vectors.empty()) return results;
+  std::vector<TensorVector> given;
+  given.reserve(vectors.size());
+  for (const TensorVector& v : vectors) {
+    given.push_back(
+        detail::matched("LinearOperator", "the vector", v, state_->like));
+  }
+  const std::vector<TensorVector> products = state_->block(given);
+  TORCH_CHECK(
+      products.size() == vectors.size(),
+      "LinearOperator: the block function must return a product for each "
+      "vector, got ",
+      products.size(),
+      " for ",
+      vectors.size());
+  for (const TensorVector& product : products) {
+    results.push_back(detail::matched(
+        "LinearOperator", "the product", product, state_->like));
+    leave_memory_of(vectors, results.back());
+  }
+  state_->products += static_cast<int64_t>(vectors.size());
+  return results;
+}
+
+bool LinearOperator::shares_work() const { return state_->block != nullptr; }
 
 const TensorVector& LinearOperator::like() const { return state_->like; }
 
@@ -59,10 +111,12 @@ int64_t LinearOperator::dimension() const { return state_->dimension; }
 int64_t LinearOperator::products() const { return state_->products; }
 
 LinearOperator function_operator(
-    const TensorVector& like, LinearOperator::Function function) {
+    const TensorVector& like,
+    LinearOperator::Function function,
+    LinearOperator::BlockFunction block) {
   detail::check_vector_space("function_operator", like);
   TORCH_CHECK(function != nullptr, "function_operator: the function is empty");
-  return LinearOperator(like, std::move(function));
+  return LinearOperator(like, std::move(function), std::move(block));
 }
 
 LinearOperator matrix_operator(const at::Tensor& matrix) {
@@ -114,29 +168,51 @@ LinearOperator matrix_operator(
 
 namespace {
 
+// The sum of the terms' products with each vector.
+std::vector<TensorVector> summed(
+    const std::vector<WeightedOperator>& terms,
+    const std::vector<TensorVector>& vectors) {
+  std::vector<TensorVector> sums = terms.front().op.apply_block(vectors);
+  // A product may share memory with v or with what its maker keeps.
+  for (TensorVector& sum : sums) {
+    for (at::Tensor& part : sum) part = part.mul(terms.front().weight);
+  }
+  for (std::size_t t = 1; t < terms.size(); ++t) {
+    const std::vector<TensorVector> products = terms[t].op.apply_block(vectors);
+    for (std::size_t k = 0; k < sums.size(); ++k) {
+      for (std::size_t i = 0; i < sums[k].size(); ++i) {
+        at::Tensor& part = sums[k][i];
+        part.add_(
+            products[k][i].to(part.device(), part.scalar_type()),
+            terms[t].weight);
+      }
+    }
+  }
+  return sums;
+}
+
 LinearOperator weighted_sum(
     const char* function, std::vector<WeightedOperator> terms) {
   const TensorVector like = terms.front().op.like();
+  bool shares_work = false;
   for (const WeightedOperator& term : terms) {
     detail::matched(function, "a term's vector", term.op.like(), like);
+    shares_work = shares_work || term.op.shares_work();
+  }
+  const auto shared =
+      std::make_shared<const std::vector<WeightedOperator>>(std::move(terms));
+  LinearOperator::BlockFunction block;
+  if (shares_work) {
+    block = [shared](const std::vector<TensorVector>& vectors) {
+      return summed(*shared, vectors);
+    };
   }
   return function_operator(
-      like, [terms = std::move(terms)](const TensorVector& v) {
-        TensorVector sum = terms.front().op.apply(v);
-        // A product may share memory with v or with what its maker keeps.
-        for (at::Tensor& part : sum) {
-          part = part.mul(terms.front().weight);
-        }
-        for (std::size_t t = 1; t < terms.size(); ++t) {
-          const TensorVector product = terms[t].op.apply(v);
-          for (std::size_t i = 0; i < sum.size(); ++i) {
-            sum[i].add_(
-                product[i].to(sum[i].device(), sum[i].scalar_type()),
-                terms[t].weight);
-          }
-        }
-        return sum;
-      });
+      like,
+      [shared](const TensorVector& v) {
+        return std::move(summed(*shared, {v}).front());
+      },
+      std::move(block));
 }
 
 }  // namespace

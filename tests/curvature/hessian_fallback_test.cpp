@@ -4,9 +4,11 @@
 #include <gtest/gtest.h>
 #include <stepsize/curvature/hessian_operator.h>
 
+#include <cstdint>
 #include <limits>
 #include <stdexcept>
 #include <string>
+#include <tuple>
 
 #include "tests/curvature/support/problems.h"
 #include "tests/support/error_text.h"
@@ -88,6 +90,31 @@ TEST(HessianAutomatic, FallsBackForAnEmbeddingBag) {
       dense(hessian_operator(
           loss, {table}, HessianOptions().method(Method::kExact))),
       std::exception);
+}
+
+TEST(HessianAutomatic, ABlockFallsBackAsAWhole) {
+  // The square of the mean of both rows: (1/2) [[1, 1], [1, 1]].
+  const at::Tensor table = torch::ones({2, 1}, torch::kDouble).requires_grad_();
+  const at::Tensor indices = torch::tensor({0, 1}, torch::kLong);
+  const at::Tensor offsets = torch::tensor({0}, torch::kLong);
+  const HessianOperator op = hessian_operator(
+      [&] {
+        return std::get<0>(torch::embedding_bag(
+                               table, indices, offsets, false, /*mode=*/1))
+            .pow(2)
+            .sum();
+      },
+      {table},
+      HessianOptions().retain_graph(false));
+  EXPECT_TRUE(op.shares_work());
+  const auto products = op.apply_block(
+      {{torch::tensor({{1.0}, {0.0}}, torch::kDouble)},
+       {torch::tensor({{2.0}, {4.0}}, torch::kDouble)}});
+  EXPECT_EQ(op.method(), Method::kFiniteDifference);
+  for (const int64_t row : {0, 1}) {
+    EXPECT_NEAR(products[0][0][row].item<double>(), 0.5, 1e-6);
+    EXPECT_NEAR(products[1][0][row].item<double>(), 3.0, 1e-5);
+  }
 }
 
 TEST(HessianAutomatic, FallsBackWhereTheGradientHasNoGraph) {

@@ -4,7 +4,10 @@
 #include <stepsize/curvature/hessian_operator.h>
 
 #include <cmath>
+#include <cstddef>
+#include <cstdint>
 #include <string>
+#include <vector>
 
 #include "tests/curvature/support/problems.h"
 
@@ -153,6 +156,14 @@ TEST(HessianOperator, MicroBatchesGiveTheWholeBatch) {
     const at::Tensor whole =
         dense(hessian_operator(loss_of(0, 12), net.parameters));
     EXPECT_LT(relative_error(dense(op), whole), 1e-14);
+    EXPECT_EQ(op.shares_work(), !retain);
+    const TensorVector v = gaussian(op.like(), 1);
+    const TensorVector w = gaussian(op.like(), 2);
+    const auto products = op.apply_block({v, w});
+    EXPECT_LT(
+        relative_error(flat(products[0]), torch::mv(whole, flat(v))), 1e-13);
+    EXPECT_LT(
+        relative_error(flat(products[1]), torch::mv(whole, flat(w))), 1e-13);
   }
 }
 
@@ -171,6 +182,62 @@ TEST(HessianOperator, KeepsAGraphOnlyWhereAsked) {
   EXPECT_EQ(calls, 2);
   EXPECT_TRUE(dense(freed).equal(expected));
   EXPECT_EQ(calls, 2 + freed.dimension());
+}
+
+TEST(HessianOperator, ABlockSharesTheGraphThatIsNotKept) {
+  const Rosenbrock problem;
+  for (const Method method : {Method::kAutomatic, Method::kExact}) {
+    int64_t calls = 0;
+    const HessianOperator op = hessian_operator(
+        [&] {
+          ++calls;
+          return problem.loss();
+        },
+        problem.parameters,
+        by(method).retain_graph(false));
+    EXPECT_TRUE(op.shares_work());
+    EXPECT_EQ(calls, 1);
+    const auto columns = op.apply_block(
+        {shaped(torch::tensor({1.0, 0.0}, torch::kDouble), op.like()),
+         shaped(torch::tensor({0.0, 1.0}, torch::kDouble), op.like())});
+    EXPECT_EQ(calls, 2);
+    EXPECT_EQ(op.products(), 2);
+    EXPECT_EQ(op.method(), Method::kExact);
+    const at::Tensor expected =
+        torch::tensor({{802.0, -400.0}, {-400.0, 200.0}}, torch::kDouble);
+    EXPECT_LT(
+        relative_error(
+            torch::stack({flat(columns[0]), flat(columns[1])}), expected),
+        1e-14);
+  }
+}
+
+TEST(HessianOperator, ABlockIsBitForBitItsProducts) {
+  const SmallNet net;
+  const auto loss = [&] { return net.cross_entropy(); };
+  const HessianOperator each = hessian_operator(loss, net.parameters);
+  const HessianOperator block = hessian_operator(
+      loss, net.parameters, HessianOptions().retain_graph(false));
+  std::vector<TensorVector> vectors;
+  for (uint64_t seed = 1; seed <= 3; ++seed) {
+    vectors.push_back(gaussian(each.like(), seed));
+  }
+  const auto products = block.apply_block(vectors);
+  for (std::size_t i = 0; i < vectors.size(); ++i) {
+    EXPECT_TRUE(flat(products[i]).equal(flat(each.apply(vectors[i]))));
+  }
+}
+
+TEST(HessianOperator, OnlyAGraphThatIsNotKeptIsShared) {
+  const SmallNet net;
+  const auto loss = [&] { return net.cross_entropy(); };
+  EXPECT_FALSE(hessian_operator(loss, net.parameters).shares_work());
+  EXPECT_FALSE(hessian_operator(loss(), net.parameters).shares_work());
+  EXPECT_FALSE(hessian_operator(
+                   loss,
+                   net.parameters,
+                   by(Method::kFiniteDifference).retain_graph(false))
+                   .shares_work());
 }
 
 TEST(HessianOperator, AKnownGradientSparesAnEvaluation) {

@@ -155,6 +155,28 @@ TEST(HessianState, NothingHasMovedWhereTheClosureThrows) {
   }
 }
 
+TEST(HessianState, NothingHasMovedAfterABlockNorWhereItThrows) {
+  for (const Method method : {Method::kAutomatic, Method::kExact}) {
+    Noisy problem;
+    const HessianOperator op = hessian_operator(
+        problem.closure(),
+        problem.net->parameters(),
+        HessianOptions().method(method).retain_graph(false).buffers(
+            problem.net->buffers()));
+    const std::vector<TensorVector> vectors = {
+        gaussian(op.like(), 1), gaussian(op.like(), 2)};
+    const auto here = problem.everything();
+    const auto expected = op.apply_block(vectors);
+    expect_same(here, problem.everything());
+    problem.throw_at = problem.calls + 1;
+    EXPECT_THROW(op.apply_block(vectors), std::runtime_error);
+    expect_same(here, problem.everything());
+    EXPECT_EQ(op.products(), 2);
+    // Dropout's masks are those of construction.
+    EXPECT_TRUE(flat(op.apply(vectors[1])).equal(flat(expected[1])));
+  }
+}
+
 TEST(HessianState, AnOperatorWorksOnAfterItsClosureHasThrown) {
   Noisy problem(torch::kDouble);
   const HessianOperator op = hessian_operator(
@@ -307,6 +329,8 @@ TEST(HessianState, AFreedGraphIsFreedAfterEachProduct) {
         HessianOptions().method(method).retain_graph(false));
     EXPECT_TRUE(node.expired());
     op.apply(gaussian(op.like(), 1));
+    EXPECT_TRUE(node.expired());
+    op.apply_block({gaussian(op.like(), 1), gaussian(op.like(), 2)});
     EXPECT_TRUE(node.expired());
     EXPECT_EQ(op.method(), Method::kExact);
   }

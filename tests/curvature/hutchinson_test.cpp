@@ -76,6 +76,53 @@ TEST(HutchinsonTrace, FewSamplesMayMeetTheTolerance) {
   EXPECT_EQ(result.iterations, 5);
 }
 
+// The Hessian of a small network, its graph kept or made anew: as often as
+// `calls` says, the first time at construction.
+HessianOperator counted(const SmallNet& net, int64_t& calls, bool retain) {
+  return hessian_operator(
+      [&net, &calls] {
+        ++calls;
+        return net.cross_entropy();
+      },
+      net.parameters,
+      HessianOptions().retain_graph(retain));
+}
+
+TEST(HutchinsonTrace, ABlockOfSamplesChangesNoBit) {
+  const SmallNet net;
+  int64_t calls = 0;
+  for (const double tolerance : {0.0, 1e-9, 0.5}) {
+    const auto options = [&] { return drawing(14).tolerance(tolerance); };
+    const HutchinsonOptions one_by_one = options();
+    const HutchinsonOptions in_blocks = options();
+    const auto kept = hutchinson_trace(counted(net, calls, true), one_by_one);
+    const auto freed = hutchinson_trace(counted(net, calls, false), in_blocks);
+    EXPECT_EQ(freed.value, kept.value);
+    EXPECT_EQ(freed.standard_error, kept.standard_error);
+    EXPECT_EQ(freed.iterations, kept.iterations);
+    EXPECT_EQ(freed.status, kept.status);
+    // Nothing is drawn that one after the other would not have been.
+    EXPECT_TRUE(in_blocks.generator().get_state().equal(
+        one_by_one.generator().get_state()));
+  }
+}
+
+TEST(HutchinsonTrace, FourSamplesShareAnEvaluation) {
+  const SmallNet net;
+  int64_t calls = 0;
+  const HessianOperator op = counted(net, calls, false);
+  EXPECT_EQ(calls, 1);
+  const double trace = dense(op).trace().item<double>();
+  calls = 0;
+  const auto all = hutchinson_trace(op, drawing(400));
+  EXPECT_EQ(calls, 100);
+  EXPECT_NEAR(all.value, trace, 4 * all.standard_error);
+  calls = 0;
+  // It may stop from the 10th sample on: 4 + 4 + 2, then one by one.
+  EXPECT_EQ(hutchinson_trace(op, drawing(12).tolerance(1e-9)).iterations, 12);
+  EXPECT_EQ(calls, 5);
+}
+
 TEST(HutchinsonTrace, SquaresMayLeaveTheRangeOfADouble) {
   for (const double size : {1e-170, 1e170}) {
     const auto trace = hutchinson_trace(diagonal({size, size}), drawing(3));
@@ -132,6 +179,18 @@ TEST(HutchinsonDiagonal, GaussianVectorsAreUnbiasedToo) {
   const at::Tensor distance =
       (result.value[0] - small_matrix().diagonal()).abs();
   EXPECT_TRUE((distance < 4 * result.standard_error[0]).all().item<bool>());
+}
+
+TEST(HutchinsonDiagonal, ABlockOfSamplesChangesNoBit) {
+  const SmallNet net;
+  int64_t calls = 0;
+  const auto kept = hutchinson_diagonal(counted(net, calls, true), drawing(9));
+  calls = 0;
+  const auto freed =
+      hutchinson_diagonal(counted(net, calls, false), drawing(9));
+  EXPECT_EQ(calls, 1 + 3);
+  EXPECT_TRUE(flat(freed.value).equal(flat(kept.value)));
+  EXPECT_TRUE(flat(freed.standard_error).equal(flat(kept.standard_error)));
 }
 
 TEST(HutchinsonDiagonal, StopsAtItsTolerance) {

@@ -2,8 +2,10 @@
 #include <stepsize/curvature/linear_operator.h>
 #include <stepsize/curvature/power_iteration.h>
 
+#include <cstdint>
 #include <limits>
 #include <string>
+#include <vector>
 
 #include "tests/curvature/support/problems.h"
 #include "tests/support/error_text.h"
@@ -162,6 +164,105 @@ TEST(LinearOperator, ProductsMayBeNegatedViewsOrZerosWithoutMemory) {
       });
   EXPECT_EQ(
       power_iteration(zero, options).status, CurvatureStatus::kZeroOperator);
+}
+
+// The matrix [[1, 2], [2, 5]]; a block function that counts its calls.
+LinearOperator counting(int64_t& calls) {
+  const at::Tensor matrix =
+      torch::tensor({{1.0, 2.0}, {2.0, 5.0}}, torch::kDouble);
+  const auto product = [matrix](const TensorVector& v) {
+    return TensorVector{torch::mv(matrix, v[0])};
+  };
+  return function_operator(
+      {torch::zeros({2}, torch::kDouble)},
+      product,
+      [&calls, product](const std::vector<TensorVector>& vectors) {
+        ++calls;
+        std::vector<TensorVector> products;
+        for (const TensorVector& v : vectors) products.push_back(product(v));
+        return products;
+      });
+}
+
+TEST(LinearOperator, ABlockIsOneCallOfItsFunction) {
+  int64_t calls = 0;
+  const LinearOperator op = counting(calls);
+  EXPECT_TRUE(op.shares_work());
+  // An undefined tensor stands for zeros, and float32 is converted.
+  const auto products = op.apply_block(
+      {{tensor({1, 0})},
+       {at::Tensor()},
+       {torch::tensor({1.0F, 1.0F}, torch::kFloat)}});
+  ASSERT_EQ(products.size(), 3U);
+  EXPECT_TRUE(products[0][0].equal(tensor({1, 2})));
+  EXPECT_TRUE(products[1][0].equal(tensor({0, 0})));
+  EXPECT_TRUE(products[2][0].equal(tensor({3, 7})));
+  EXPECT_EQ(calls, 1);
+  EXPECT_EQ(op.products(), 3);
+  EXPECT_TRUE(op.apply_block({}).empty());
+  EXPECT_EQ(calls, 1);
+}
+
+TEST(LinearOperator, ABlockIsALoopWhereNothingIsShared) {
+  const LinearOperator op = diagonal({2, 3});
+  EXPECT_FALSE(op.shares_work());
+  const auto products = op.apply_block({{tensor({1, 1})}, {tensor({-1, 4})}});
+  ASSERT_EQ(products.size(), 2U);
+  EXPECT_TRUE(products[0][0].equal(tensor({2, 3})));
+  EXPECT_TRUE(products[1][0].equal(tensor({-2, 12})));
+  EXPECT_EQ(op.products(), 2);
+}
+
+TEST(LinearOperator, ABlockNeverSharesMemoryWithItsVectors) {
+  const TensorVector like = {torch::zeros({1}, torch::kDouble)};
+  const LinearOperator swap = function_operator(
+      like,
+      [](const TensorVector& v) { return v; },
+      [](const std::vector<TensorVector>& vectors) {
+        return std::vector<TensorVector>{vectors[1], vectors[0]};
+      });
+  const std::vector<TensorVector> vectors = {{tensor({1})}, {tensor({2})}};
+  const auto products = swap.apply_block(vectors);
+  EXPECT_EQ(products[0][0].item<double>(), 2);
+  for (const TensorVector& product : products) product[0].fill_(9);
+  EXPECT_EQ(vectors[0][0].item<double>(), 1);
+  EXPECT_EQ(vectors[1][0].item<double>(), 2);
+}
+
+TEST(LinearOperator, RefusesBlocksThatDoNotFit) {
+  int64_t calls = 0;
+  const LinearOperator op = counting(calls);
+  EXPECT_EQ(
+      message_of([&] {
+        op.apply_block({{tensor({1, 2})}, {tensor({1, 2, 3})}});
+      }),
+      "LinearOperator: tensor 0 of the vector has shape [3], expected [2]");
+  EXPECT_EQ(calls, 0);
+  const LinearOperator forgetful = function_operator(
+      {torch::zeros({1}, torch::kDouble)},
+      [](const TensorVector& v) { return v; },
+      [](const std::vector<TensorVector>& vectors) {
+        return std::vector<TensorVector>{vectors[0]};
+      });
+  EXPECT_EQ(
+      message_of([&] {
+        forgetful.apply_block({{tensor({1})}, {tensor({2})}});
+      }),
+      "LinearOperator: the block function must return a product for each "
+      "vector, got 1 for 2");
+  EXPECT_EQ(forgetful.products(), 0);
+}
+
+TEST(SumOperator, PassesABlockOn) {
+  int64_t calls = 0;
+  const LinearOperator op =
+      sum_operator({{diagonal({1, 1}), 10.0}, {counting(calls), -1.0}});
+  EXPECT_TRUE(op.shares_work());
+  const auto products = op.apply_block({{tensor({1, 0})}, {tensor({0, 1})}});
+  EXPECT_TRUE(products[0][0].equal(tensor({9, -2})));
+  EXPECT_TRUE(products[1][0].equal(tensor({-2, 5})));
+  EXPECT_EQ(calls, 1);
+  EXPECT_FALSE(sum_operator({{diagonal({1}), 1.0}}).shares_work());
 }
 
 TEST(MeanOperator, DividesByTheSumOfTheWeights) {

@@ -26,6 +26,9 @@ class LinearOperator {
   /// shape, dtype and device, and returns as many; an undefined tensor stands
   /// for zeros.
   using Function = std::function<TensorVector(const TensorVector&)>;
+  /// The same for several vectors: as many products, in their order.
+  using BlockFunction = std::function<std::vector<TensorVector>(
+      const std::vector<TensorVector>&)>;
 
   /// The product with v, without a graph and in memory apart from v. Undefined
   /// tensors in v count as zeros; another dtype or device is converted. It may
@@ -33,6 +36,18 @@ class LinearOperator {
   /// or what comes out is of other shapes, and whatever the function throws.
   /// It does not look for NaN: the algorithms do.
   TensorVector apply(const TensorVector& v) const;
+
+  /// The products with several vectors, in their order: what apply() gives for
+  /// each, bit for bit, with its errors. Where shares_work(), what they have in
+  /// common is computed once; else this is a loop over apply(). All products
+  /// are in memory at the same time.
+  std::vector<TensorVector> apply_block(
+      const std::vector<TensorVector>& vectors) const;
+
+  /// Whether apply_block() may cost less than as many apply(): an exact Hessian
+  /// with retain_graph(false), a sum with such a term, a function_operator()
+  /// that was given a block function.
+  bool shares_work() const;
 
   /// Tensors of the shapes, dtypes and devices of a vector. They may share
   /// memory with the parameters: their values mean nothing here.
@@ -45,10 +60,11 @@ class LinearOperator {
   int64_t products() const;
 
  protected:
-  LinearOperator(const TensorVector& like, Function function);
+  LinearOperator(
+      const TensorVector& like, Function function, BlockFunction block = {});
 
   friend LinearOperator function_operator(
-      const TensorVector& like, Function function);
+      const TensorVector& like, Function function, BlockFunction block);
 
  private:
   struct State;
@@ -57,9 +73,13 @@ class LinearOperator {
 
 /// An operator from any callable: over ranks, a shift of another operator, a
 /// formula. Throws c10::Error where `like` is empty, has a tensor that is
-/// undefined, sparse or not of floating point, or the function is empty.
+/// undefined, sparse or not of floating point, or the function is empty. A
+/// `block` is for products that cost less together, with one transfer for all
+/// of them, say; it must give what the function gives for each.
 LinearOperator function_operator(
-    const TensorVector& like, LinearOperator::Function function);
+    const TensorVector& like,
+    LinearOperator::Function function,
+    LinearOperator::BlockFunction block = {});
 
 /// A dense matrix over vectors of one tensor [n]. Throws c10::Error unless the
 /// matrix is of shape [n, n], n >= 1, and of floating point.
