@@ -208,6 +208,18 @@ TEST_F(OptimizerRunsTest, EachIsWatchedAndDoesNotNotice) {
         read_text(out() / "sharpness.svg"),
         HasSubstr(name != way ? ">monitored<" : ">sharpness<"));
   }
+  // A budget that no second measurement fits into.
+  EXPECT_THAT(
+      train(
+          {"--monitor",
+           "curvature",
+           "--monitor-every",
+           "2",
+           "--monitor-budget",
+           "1e-6"}),
+      HasSubstr(
+          "\nmonitor: curvature, every 2 updates, in 1e-06% of the time\n"));
+  EXPECT_EQ(curvature_rows(out() / "curvature.csv").size(), 1U);
   // What is no longer asked for goes with the run that it was of.
   train({});
   EXPECT_FALSE(fs::exists(out() / "curvature.csv"));

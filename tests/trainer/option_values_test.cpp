@@ -31,6 +31,7 @@ TEST(OptionValues, AreTheSameRunAgain) {
       {"--batch-schedule", "512", "--limit-train", "100", "--data-dir", "a b"},
       {"--schedule", "warmup 10% > cosine = to 0.1"},
       {"--monitor", "curvature", "--monitor-every", "7"},
+      {"--monitor", "curvature", "--monitor-budget", "2.5"},
       {"--dataset", "cifar10", "--data-dir", "d", "--model", "resnet20"}};
   for (const auto& arguments : command_lines) {
     const auto options = read_arguments(arguments).options;
@@ -51,6 +52,7 @@ TEST(OptionValues, AreTheSameRunAgain) {
     EXPECT_EQ(again.seed, options.seed);
     EXPECT_EQ(again.monitor, options.monitor);
     EXPECT_EQ(again.monitor_every, options.monitor_every);
+    EXPECT_EQ(again.monitor_budget, options.monitor_budget);
   }
 }
 

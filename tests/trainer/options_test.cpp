@@ -266,12 +266,19 @@ TEST(ParseCommandLine, WatchesTheCurvatureOnRequest) {
   const auto options = parse({"--monitor", "curvature"}).options;
   EXPECT_EQ(options.monitor, "curvature");
   EXPECT_EQ(options.monitor_every, 100);
+  EXPECT_EQ(options.monitor_budget, 0);
   EXPECT_THAT(
       refusal({"--monitor", "weights"}),
       AllOf(HasSubstr("--monitor"), HasSubstr("weights")));
   EXPECT_THAT(
       refusal({"--monitor-every", "5"}),
       HasSubstr("--monitor-every: says how often --monitor measures"));
+  EXPECT_THAT(
+      refusal({"--monitor-budget", "5"}),
+      HasSubstr("--monitor-budget: says what --monitor may take"));
+  EXPECT_THAT(
+      refusal({"--monitor", "curvature", "--monitor-budget", "-1"}),
+      HasSubstr("--monitor-budget"));
   EXPECT_THAT(
       refusal({"--monitor", "curvature", "--monitor-every", "0"}),
       HasSubstr("--monitor-every"));

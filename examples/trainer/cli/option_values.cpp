@@ -91,6 +91,9 @@ OptionValues option_values(const TrainOptions& options) {
   if (!options.monitor.empty()) {
     put_text("--monitor", options.monitor);
     put("--monitor-every", options.monitor_every);
+    if (options.monitor_budget > 0) {
+      put("--monitor-budget", options.monitor_budget);
+    }
   }
   put_present("--checkpoint-every", options.checkpoint_every);
   return values;

@@ -56,6 +56,7 @@ struct OpenOptions {
   bool no_lr_check = false;
   std::optional<std::int64_t> epochs;
   std::optional<std::int64_t> monitor_every;
+  std::optional<double> monitor_budget;
 };
 
 // No run is longer, and products of two such numbers can be counted.
@@ -220,6 +221,18 @@ void add_monitor_options(
              always(options.monitor_every))
       ->check(whole_number(1, kMost))
       ->type_name("N")
+      ->group("Training");
+  app.add_option(
+         "--monitor-budget",
+         open.monitor_budget,
+         "Percent of the time of training that it may take, as\n"
+         "measured as it runs: what is too much waits; 0: no\n"
+         "bound" +
+             always(options.monitor_budget))
+      ->check(number(
+          "finite and >= 0",
+          [](double value) { return std::isfinite(value) && value >= 0; }))
+      ->type_name("P")
       ->group("Training");
 }
 
@@ -401,6 +414,11 @@ void check_monitor(const TrainOptions& options, const OpenOptions& open) {
           "--monitor-every",
           "says how often --monitor measures, and that is not given");
     }
+    if (open.monitor_budget) {
+      throw CLI::ValidationError(
+          "--monitor-budget",
+          "says what --monitor may take, and that is not given");
+    }
     return;
   }
   if (options.lr_find) {
@@ -431,6 +449,7 @@ void fill_defaults(TrainOptions& options, const OpenOptions& open) {
       open.lr_scaling.value_or(usual_lr_scaling(options.optimizer));
   check_rate_and_batch(options, open);
   options.monitor_every = open.monitor_every.value_or(options.monitor_every);
+  options.monitor_budget = open.monitor_budget.value_or(options.monitor_budget);
   check_monitor(options, open);
 }
 

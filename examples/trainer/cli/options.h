@@ -69,6 +69,8 @@ struct TrainOptions {
   std::string monitor;
   /// Updates between two of its measurements.
   std::int64_t monitor_every = 100;
+  /// Percent of the training's time that they may take; 0: no bound.
+  double monitor_budget = 0;
   /// Updates between checkpoints, besides the one after each epoch, which is
   /// all that there are where this is nothing; 0: none at all.
   std::optional<std::int64_t> checkpoint_every;

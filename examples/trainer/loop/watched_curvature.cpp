@@ -13,6 +13,7 @@ std::optional<CurvatureMonitor> make_monitor(
   }
   CurvatureMonitorOptions monitor;
   monitor.every(options.monitor_every)
+      .budget(options.monitor_budget)
       // Many updates lie between two, in which the direction turns: with one
       // product they came out up to 40 % too small.
       .meter(CurvatureMeterOptions().start_products(10).products(3).buffers(

@@ -60,7 +60,11 @@ void describe_run(
       << "schedule: " << run_schedule.text << '\n';
   if (!options.monitor.empty()) {
     out << "monitor: " << options.monitor << ", every "
-        << counted(options.monitor_every, "update") << '\n';
+        << counted(options.monitor_every, "update");
+    if (options.monitor_budget > 0) {
+      out << ", in " << options.monitor_budget << "% of the time";
+    }
+    out << '\n';
   }
   out << "log and plots: " << options.out.string() << "\n\n" << std::flush;
 }
