@@ -229,9 +229,7 @@ void add_monitor_options(
          "measured as it runs: what is too much waits; 0: no\n"
          "bound" +
              always(options.monitor_budget))
-      ->check(number(
-          "finite and >= 0",
-          [](double value) { return std::isfinite(value) && value >= 0; }))
+      ->check(number(">= 0", [](double value) { return value >= 0; }))
       ->type_name("P")
       ->group("Training");
 }
