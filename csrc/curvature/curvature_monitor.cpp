@@ -295,10 +295,7 @@ std::optional<double> CurvatureMonitor::limit(
       *find_traits(*optimizer_),
       optimizer_->param_groups()[static_cast<std::size_t>(first)].options());
   return max_stable_lr(
-             1,
-             numbers.momentum,
-             numbers.nesterov,
-             options_.momentum_limit()) /
+             1, numbers.momentum, numbers.nesterov, options_.momentum_limit()) /
          numbers.entering();
 }
 

@@ -699,8 +699,7 @@ TEST(CurvatureMonitor, HasNoLimitForARuleThatNoHessianTells) {
 
 TEST(ComingOperator, SaysWhatItCannotTell) {
   const TwoParts problem(diagonal_matrix({4, 1, 0.5}));
-  const auto hessian =
-      hessian_operator(problem.loss(), {problem.x, problem.y});
+  const auto hessian = hessian_operator(problem.loss(), {problem.x, problem.y});
   torch::optim::LBFGS lbfgs({problem.x, problem.y});
   torch::optim::SGD sgd({problem.x}, 0.1);
   torch::optim::Adam adam({problem.x, problem.y});
@@ -713,7 +712,8 @@ TEST(ComingOperator, SaysWhatItCannotTell) {
       "divide it by a preconditioner that its traits name");
   EXPECT_EQ(
       message_of([&] { coming_operator(hessian, sgd); }),
-      "coming_operator: the operator has 2 tensors, expected 1 (one a parameter "
+      "coming_operator: the operator has 2 tensors, expected 1 (one a "
+      "parameter "
       "that requires a gradient)");
   EXPECT_EQ(
       message_of([&] { coming_operator(hessian, adam); }),
@@ -724,8 +724,7 @@ TEST(ComingOperator, SaysWhatItCannotTell) {
 // Of a gradient that is zero Adam's P is eps, and without that there is none.
 TEST(ComingOperator, IsNoNumberWhereTheUpdateIsNone) {
   const TwoParts problem(diagonal_matrix({4, 1, 0.5}));
-  const auto hessian =
-      hessian_operator(problem.loss(), {problem.x, problem.y});
+  const auto hessian = hessian_operator(problem.loss(), {problem.x, problem.y});
   const TensorVector flat_ground{
       torch::zeros({2}, torch::kDouble), torch::zeros({1}, torch::kDouble)};
   torch::optim::Adam adam(
