@@ -1,5 +1,6 @@
 #include <ATen/Functions.h>
 #include <c10/util/Exception.h>
+#include <c10/util/Type.h>
 #include <stepsize/curvature/coming_operator.h>
 #include <stepsize/curvature/preconditioned_operator.h>
 #include <stepsize/state/optimizer_traits.h>
@@ -72,9 +73,7 @@ LinearOperator decayed(const LinearOperator& op, std::vector<double> decays) {
       op.like(), [op, decays = std::move(decays)](const TensorVector& v) {
         TensorVector product = op.apply(v);
         for (std::size_t i = 0; i < v.size(); ++i) {
-          if (decays[i] == 0) continue;
-          product[i] = product[i].defined() ? product[i].add(v[i], decays[i])
-                                            : v[i].mul(decays[i]);
+          if (decays[i] != 0) product[i] = product[i].add(v[i], decays[i]);
         }
         return product;
       });

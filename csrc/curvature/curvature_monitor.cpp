@@ -49,11 +49,6 @@ double largest_of(const std::vector<double>& lrs, std::size_t groups) {
   return *std::max_element(lrs.begin(), lrs.end());
 }
 
-bool all_equal(const std::vector<double>& lrs) {
-  return std::all_of(
-      lrs.begin(), lrs.end(), [&](double lr) { return lr == lrs.front(); });
-}
-
 // Rows as columns, which an archive keeps bit for bit.
 using Columns = std::vector<std::vector<double>>;
 
@@ -138,6 +133,25 @@ CurvatureMonitorOptions::option_list() {
   return list;
 }
 
+// The parameters that require a gradient, and the group of each.
+struct CurvatureMonitor::Watched {
+  TensorVector parameters;
+  std::vector<std::size_t> groups;
+};
+
+// What an operator meets: the largest rate and what goes for it, and the root
+// of each group's part of that.
+struct CurvatureMonitor::Rates {
+  double largest = 0;
+  std::optional<double> limit;
+  std::vector<double> scales;
+
+  bool alike() const {
+    return std::all_of(
+        scales.begin(), scales.end(), [](double scale) { return scale == 1; });
+  }
+};
+
 // A measurement that has not counted yet.
 struct CurvatureMonitor::Trial {
   CurvatureMeter meter;
@@ -178,15 +192,39 @@ CurvatureMonitor::CurvatureMonitor(
 CurvatureMonitor::CurvatureMonitor(
     torch::optim::Optimizer& optimizer, const CurvatureMonitorOptions& options)
     : CurvatureMonitor(optimizer.param_groups(), options) {
+  TORCH_CHECK(
+      options.has_limit() && !options.preconditioner(),
+      kCurvatureMonitor,
+      ": the optimizer says itself whether there is a limit and what divides "
+      "its gradient: has_limit and preconditioner must be left alone");
   optimizer_ = &optimizer;
 }
 
-TensorVector CurvatureMonitor::watched() const {
-  TensorVector chosen;
-  for (const at::Tensor& parameter : parameters_) {
-    if (parameter.requires_grad()) chosen.push_back(parameter);
+CurvatureMonitor::Watched CurvatureMonitor::watched() const {
+  Watched found;
+  const auto add = [&found](const at::Tensor& parameter, std::size_t group) {
+    if (!parameter.requires_grad()) return;
+    found.parameters.push_back(parameter);
+    found.groups.push_back(group);
+  };
+  if (optimizer_ == nullptr) {
+    for (std::size_t i = 0; i < parameters_.size(); ++i) {
+      add(parameters_[i], groups_[i]);
+    }
+    return found;
   }
-  return chosen;
+  const auto& groups = optimizer_->param_groups();
+  for (std::size_t group = 0; group < groups.size(); ++group) {
+    for (const at::Tensor& parameter : groups[group].params()) {
+      add(parameter, group);
+    }
+  }
+  return found;
+}
+
+std::size_t CurvatureMonitor::group_count() const {
+  return optimizer_ == nullptr ? group_count_
+                               : optimizer_->param_groups().size();
 }
 
 double CurvatureMonitor::now() const {
@@ -271,48 +309,67 @@ LinearOperator CurvatureMonitor::changed(
     const LinearOperator& op, const TensorVector& gradients) const {
   if (added_to_hessian() == 0.0) return op;
   if (optimizer_ == nullptr) return options_.preconditioner()(op);
-  TORCH_CHECK(
-      find_traits(*optimizer_)->gradient() == GradientUse::kDescends ||
-          !gradients.empty(),
-      kCurvatureMonitor,
-      ": the closure must return a loss for ",
-      find_traits(*optimizer_)->name(),
-      ", whose preconditioner takes the gradient, and it returned an operator");
   return coming_operator(op, *optimizer_, gradients).op;
 }
 
-// Of the group with the largest rate.
-std::optional<double> CurvatureMonitor::limit(
-    const std::vector<double>& lrs) const {
+// lr * sharpness stays below it, of each group; empty where one has none.
+std::vector<double> CurvatureMonitor::limits() const {
   if (optimizer_ == nullptr) {
-    if (!options_.has_limit()) return std::nullopt;
-    return max_stable_lr(
-        1, options_.momentum(), options_.nesterov(), options_.momentum_limit());
+    if (!options_.has_limit()) return {};
+    return std::vector<double>(
+        group_count_,
+        max_stable_lr(
+            1,
+            options_.momentum(),
+            options_.nesterov(),
+            options_.momentum_limit()));
   }
-  if (!has_coming_operator(*optimizer_)) return std::nullopt;
-  const auto first = std::max_element(lrs.begin(), lrs.end()) - lrs.begin();
-  const auto numbers = detail::descent_numbers(
-      *find_traits(*optimizer_),
-      optimizer_->param_groups()[static_cast<std::size_t>(first)].options());
-  return max_stable_lr(
-             1, numbers.momentum, numbers.nesterov, options_.momentum_limit()) /
-         numbers.entering();
+  if (!has_coming_operator(*optimizer_)) return {};
+  std::vector<double> limits;
+  for (const auto& group : optimizer_->param_groups()) {
+    const auto numbers =
+        detail::descent_numbers(*find_traits(*optimizer_), group.options());
+    // With a dampening of 1 or more momentum gathers nothing, or goes uphill.
+    if (!(numbers.entering() > 0)) return {};
+    limits.push_back(
+        max_stable_lr(
+            1, numbers.momentum, numbers.nesterov, options_.momentum_limit()) /
+        numbers.entering());
+  }
+  return limits;
+}
+
+// A group's rate counts as its share of the largest, and more where its own
+// limit is lower than that of the group which has that.
+CurvatureMonitor::Rates CurvatureMonitor::rates_of(
+    const std::vector<double>& lrs) const {
+  const std::size_t count = group_count();
+  Rates rates;
+  rates.largest = largest_of(lrs, count);
+  const std::vector<double> limits = this->limits();
+  const auto first = static_cast<std::size_t>(
+      std::max_element(lrs.begin(), lrs.end()) - lrs.begin());
+  if (!limits.empty()) rates.limit = limits[first];
+  for (std::size_t group = 0; group < count; ++group) {
+    const double lr = lrs.size() == 1 ? lrs[0] : lrs[group];
+    const double share = lr == rates.largest ? 1 : lr / rates.largest;
+    const double tighter = rates.limit ? *rates.limit / limits[group] : 1;
+    rates.scales.push_back(std::sqrt(share * tighter));
+  }
+  return rates;
 }
 
 LinearOperator CurvatureMonitor::scaled(
-    const LinearOperator& inner,
-    const std::vector<double>& lrs,
-    double largest) const {
-  if (all_equal(lrs)) return inner;
+    const LinearOperator& inner, const Rates& rates) const {
+  if (rates.alike()) return inner;
   std::vector<double> scales;
-  for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    if (!parameters_[i].requires_grad()) continue;
-    scales.push_back(std::sqrt(lrs[groups_[i]] / largest));
+  for (const std::size_t group : watched().groups) {
+    scales.push_back(rates.scales[group]);
   }
   TORCH_CHECK(
       scales.size() == inner.like().size(),
       kCurvatureMonitor,
-      ": rates differ among groups, and the operator has ",
+      ": rates or limits differ among groups, and the operator has ",
       inner.like().size(),
       " tensors, expected ",
       scales.size(),
@@ -330,37 +387,59 @@ LinearOperator CurvatureMonitor::scaled(
   });
 }
 
+// H + decay has the eigenvectors of H, and where the eigenvalue of largest
+// magnitude is positive they have the same leading one: one measurement tells
+// both. Else the effective sharpness is NaN.
+void CurvatureMonitor::measure_with_decay(
+    Trial& trial, const LinearOperator& op, double decay) {
+  TensorVector last_v;
+  TensorVector last_product;
+  trial.row.sharpness = trial.meter.measure(
+      function_operator(op.like(), [&](const TensorVector& v) {
+        last_v = v;
+        last_product = op.apply(v);
+        return last_product;
+      }));
+  trial.row.effective_sharpness = std::numeric_limits<double>::quiet_NaN();
+  const double rising = detail::dot(last_v, last_product).item<double>();
+  if (!(rising > 0)) return;
+  const TensorVector moved = detail::plus_scaled(
+      last_product, at::scalar_tensor(decay, at::kDouble), last_v);
+  trial.row.effective_sharpness = detail::norm(moved) / detail::norm(last_v);
+}
+
 CurvatureMonitor::Trial CurvatureMonitor::attempt(
     const std::vector<double>& lrs,
     const LinearOperator& op,
     const TensorVector& gradients) const {
   Trial trial{meter_, effective_meter_, {}};
   CurvatureMeasurement& row = trial.row;
-  row.update = updates_;
-  row.lr = largest_of(lrs, group_count_);
+  const Rates rates = rates_of(lrs);
   const std::optional<double> added = added_to_hessian();
-  if (!added || !all_equal(lrs)) {
-    row.sharpness = trial.meter.measure(op);
-    row.effective_sharpness = trial.effective_meter.measure(
-        scaled(changed(op, gradients), lrs, row.lr));
-  } else if (*added == 0) {
+  TORCH_CHECK(
+      added || optimizer_ == nullptr || !gradients.empty() ||
+          find_traits(*optimizer_)->gradient() == GradientUse::kDescends,
+      kCurvatureMonitor,
+      ": the closure must return a loss for ",
+      find_traits(*optimizer_)->name(),
+      ", whose preconditioner takes the gradient, and it returned an operator");
+  row.update = updates_;
+  row.lr = rates.largest;
+  const bool one_measurement = added && rates.alike();
+  if (one_measurement && *added != 0) {
+    measure_with_decay(trial, op, *added);
+  } else {
     row.sharpness = trial.meter.measure(op);
     row.effective_sharpness = row.sharpness;
-  } else {
-    // H + d has the eigenvectors of H: its product is that of H and no other.
-    TensorVector last_v;
-    TensorVector last_product;
-    row.sharpness = trial.meter.measure(
-        function_operator(op.like(), [&](const TensorVector& v) {
-          last_v = v;
-          last_product = op.apply(v);
-          return last_product;
-        }));
-    const TensorVector moved = detail::plus_scaled(
-        last_product, at::scalar_tensor(*added, at::kDouble), last_v);
-    row.effective_sharpness = detail::norm(moved) / detail::norm(last_v);
   }
-  row.limit = limit(lrs);
+  if (!one_measurement || std::isnan(row.effective_sharpness)) {
+    row.effective_sharpness =
+        trial.effective_meter.measure(scaled(changed(op, gradients), rates));
+  } else {
+    // A fresher vector than one of long ago, should it be wanted again.
+    trial.effective_meter = trial.meter;
+  }
+  row.limit = rates.limit;
   if (row.limit) row.lr_sharpness = row.lr * row.effective_sharpness;
   if (options_.trace_samples() > 0) {
     // By the update, so that there is no state of it to keep.
@@ -403,16 +482,16 @@ const CurvatureMeasurement& CurvatureMonitor::timed(
 const CurvatureMeasurement& CurvatureMonitor::measure(
     const std::vector<double>& lrs, const OperatorClosure& closure) {
   TORCH_CHECK(closure != nullptr, kCurvatureMonitor, ": the closure is empty");
-  largest_of(lrs, group_count_);
+  largest_of(lrs, group_count());
   return timed([&] { return attempt(lrs, closure(), {}); });
 }
 
 const CurvatureMeasurement& CurvatureMonitor::measure(
     const std::vector<double>& lrs, const GraphClosure& closure) {
-  largest_of(lrs, group_count_);
+  largest_of(lrs, group_count());
   const CurvatureMeterOptions& own = options_.meter();
   return timed([&] {
-    const TensorVector parameters = watched();
+    const TensorVector parameters = watched().parameters;
     HessianOptions options;
     options.method(own.method()).buffers(own.buffers());
     const auto hessian = hessian_operator(closure, parameters, options);

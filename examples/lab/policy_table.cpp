@@ -16,6 +16,7 @@
 //
 // The rate goes up in the first tenth of a run and down a cosine, as in the
 // trainer; a policy's rate is what that multiplies.
+#include <c10/util/Exception.h>
 #include <stepsize/curvature/averaged_vector_policy.h>
 #include <stepsize/curvature/edge_policy.h>
 #include <stepsize/curvature/polyak_policy.h>
@@ -25,7 +26,6 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <exception>
 #include <limits>
 #include <memory>
@@ -163,13 +163,16 @@ int main(int argc, char** argv) {
   try {
     const std::string name = argv[1];
     const std::string data = argc > 2 ? argv[2] : "";
-    const int seeds = argc > 3 ? std::atoi(argv[3]) : 3;
+    const int seeds = argc > 3 ? lab::count_of_seeds(argv[3]) : 3;
     if (name == "digits") {
       count_lost_runs(data, seeds);
     } else {
       show_table(name, data, seeds);
     }
     return 0;
+  } catch (const c10::Error& error) {
+    std::fprintf(stderr, "%s: %s\n", argv[0], error.what_without_backtrace());
+    return 1;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s: %s\n", argv[0], error.what());
     return 1;

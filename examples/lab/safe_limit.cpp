@@ -18,7 +18,10 @@
 //
 // kept is the sharpness that its tracker goes by, batch the geometric mean over
 // four batches of the largest |eigenvalue| of one, full that of the mean loss
-// over them. Writes safe_limit_NETWORK.csv and pictures.
+// over them. Losses are means over the seeds, sharpnesses of the first. Writes
+// safe_limit_NETWORK.csv and pictures.
+#include <ATen/CPUGeneratorImpl.h>
+#include <c10/util/Exception.h>
 #include <stepsize/curvature/edge_policy.h>
 #include <stepsize/curvature/hessian_operator.h>
 #include <stepsize/curvature/linear_operator.h>
@@ -33,7 +36,6 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <exception>
 #include <filesystem>
 #include <limits>
@@ -58,8 +60,25 @@ struct Sharpness {
   double full;
 };
 
+// Of LibTorch's generator, put back at the end: a run that is looked at goes
+// the way of one that is not.
+class RandomNumbers {
+ public:
+  RandomNumbers() : state_(generator().get_state()) {}
+  ~RandomNumbers() { generator().set_state(state_); }
+  RandomNumbers(const RandomNumbers&) = delete;
+  RandomNumbers& operator=(const RandomNumbers&) = delete;
+
+ private:
+  static at::Generator generator() {
+    return at::detail::getDefaultCPUGenerator();
+  }
+  at::Tensor state_;
+};
+
 // At the network as it is; batches of the same size as those that it trains on.
 Sharpness sharpness(const lab::Network& network, const lab::Task& task) {
+  const RandomNumbers put_back;
   constexpr int kBatches = 4;
   lab::Batches batches(task.data, task.batch);
   const auto parameters = network.module->parameters();
@@ -92,10 +111,9 @@ struct Phase {
 };
 
 // What an optimizer was at, at each phase; its rate over the schedule's factor.
-std::vector<Phase> phases_of(
-    const lab::Task& task, const lab::Way& way, double* loss) {
+std::vector<Phase> phases_of(const lab::Task& task, const lab::Way& way) {
   std::vector<Phase> found;
-  const auto run = lab::train(
+  lab::train(
       task,
       way,
       1,
@@ -118,8 +136,15 @@ std::vector<Phase> phases_of(
         phase.here = sharpness(network, task);
         found.push_back(phase);
       });
-  *loss = run.score.loss;
   return found;
+}
+
+double loss_of(const lab::Task& task, const lab::Way& way, int seeds) {
+  double loss = 0;
+  for (int seed = 1; seed <= seeds; ++seed) {
+    loss += lab::train(task, way, seed).score.loss / seeds;
+  }
+  return loss;
 }
 
 // The rates and limits along a run, for the picture.
@@ -156,18 +181,14 @@ struct Best {
   double loss = kInfinity;
 };
 
-// From 10 on in steps of
-// 10^(1/4), downwards until the loss has been above the least three times.
+// From 10 on downwards in steps of 10^(1/4), until the loss has been above the
+// least one three times.
 Best best_rate(const lab::Task& task, double momentum, int seeds) {
   Best best;
   int worse = 0;
   for (int i = 0; i < 21 && worse < 3; ++i) {
     const double rate = std::pow(10, 1 - 0.25 * i);
-    double loss = 0;
-    for (int seed = 1; seed <= seeds; ++seed) {
-      loss += lab::train(task, lab::constant(rate, momentum), seed).score.loss /
-              seeds;
-    }
+    const double loss = loss_of(task, lab::constant(rate, momentum), seeds);
     std::printf("    SGD %-8.3g loss %.4f\n", rate, loss);
     std::fflush(stdout);
     if (loss < best.loss) {
@@ -250,16 +271,14 @@ void measure(
           momentum,
           static_cast<long long>(task.updates));
       const Best best = best_rate(task, momentum, seeds);
-      double safe_loss = 0;
-      double own_loss = 0;
-      const auto safe =
-          phases_of(task, lab::power_method(kSafety, momentum), &safe_loss);
-      const auto at_best =
-          phases_of(task, lab::constant(best.rate, momentum), &own_loss);
-      const double edge_loss =
-          lab::train(
-              task, lab::by_policy(std::make_shared<EdgePolicy>(), momentum), 1)
-              .score.loss;
+      const auto careful = lab::power_method(kSafety, momentum);
+      const auto safe = phases_of(task, careful);
+      const auto at_best = phases_of(task, lab::constant(best.rate, momentum));
+      const double safe_loss = loss_of(task, careful, seeds);
+      const double edge_loss = loss_of(
+          task,
+          lab::by_policy(std::make_shared<EdgePolicy>(), momentum),
+          seeds);
       for (std::size_t p = 0; p < kPhases.size(); ++p) {
         const auto factors = parts_of(safe[p], at_best[p], best.rate, momentum);
         std::printf(
@@ -337,8 +356,11 @@ int main(int argc, char** argv) {
         argv[1],
         argc > 4 ? argv[4] : "",
         argc > 2 ? argv[2] : ".",
-        argc > 3 ? std::atoi(argv[3]) : 1);
+        argc > 3 ? lab::count_of_seeds(argv[3]) : 1);
     return 0;
+  } catch (const c10::Error& error) {
+    std::fprintf(stderr, "%s: %s\n", argv[0], error.what_without_backtrace());
+    return 1;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s: %s\n", argv[0], error.what());
     return 1;

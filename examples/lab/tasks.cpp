@@ -3,10 +3,12 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <fstream>
 #include <iterator>
 #include <limits>
+#include <system_error>
 #include <vector>
 
 #include "examples/trainer/data/image_set.h"
@@ -76,7 +78,10 @@ TaskData digits(const std::string& file) {
     }
     if (in.peek() == ',') in >> comma;
   }
-  TORCH_CHECK(!classes.empty(), file, ": no digits");
+  TORCH_CHECK(
+      in.eof() && !classes.empty() && pixels.size() == 64 * classes.size(),
+      file,
+      ": no lines of 64 pixels and a class, separated by commas");
   const auto inputs = torch::tensor(pixels).view({-1, 64});
   const auto labels = torch::tensor(classes);
   return {inputs, labels, inputs, labels};
@@ -186,6 +191,21 @@ Task make_task(const std::string& name, const std::string& data) {
   }
   task.use_warmup_and_cosine();
   return task;
+}
+
+int count_of_seeds(const std::string& word) {
+  constexpr int kMost = 1000;
+  int count = 0;
+  const auto [end, error] =
+      std::from_chars(word.data(), word.data() + word.size(), count);
+  TORCH_CHECK(
+      error == std::errc() && end == word.data() + word.size() && count >= 1 &&
+          count <= kMost,
+      "SEEDS must be a number from 1 to ",
+      kMost,
+      ", got ",
+      word);
+  return count;
 }
 
 std::pair<at::Tensor, at::Tensor> Batches::next() {

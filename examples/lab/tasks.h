@@ -43,7 +43,8 @@ struct Task {
 /// mlp or cnn on Fashion-MNIST, resnet20 on CIFAR-10 (`data`: the folder),
 /// lstm, which says the next character of a text, or digits, the handwritten
 /// ones, 64 pixels of 0 to 16 and a class a line, separated by commas (`data`:
-/// the file). Empty: where Debian has it, for mlp, cnn and lstm.
+/// the file), all of which are trained on. Empty: where Debian has it, for mlp,
+/// cnn and lstm.
 Task make_task(const std::string& name, const std::string& data = "");
 
 /// Batches without end, in a new order each time that all have been seen.
@@ -60,7 +61,12 @@ class Batches {
   at::Tensor order_;
 };
 
-/// Mean loss on the data that is not trained on, and the share that is right.
+/// How many seeds a word of the command line asks for; c10::Error where it is
+/// no number from 1 to 1000.
+int count_of_seeds(const std::string& word);
+
+/// Mean loss on the data that is not trained on, and the share that is right;
+/// of digits, on those that are.
 struct Score {
   double loss;
   double right;

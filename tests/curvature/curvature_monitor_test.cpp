@@ -640,9 +640,78 @@ TEST(CurvatureMonitor, AddsTheCoupledDecayOfAnOptimizer) {
   const auto second = *monitor.step(0.1, problem.closure());
   EXPECT_EQ(second.effective_sharpness, second.sharpness);
   EXPECT_NEAR(*second.limit, 4, 1e-12);
-  // The options are not looked at.
-  CurvatureMonitor deaf(sgd, MonitorOptions().momentum(0.9).has_limit(false));
+  // The options are not looked at, but for the kind of the limit.
+  CurvatureMonitor deaf(sgd, MonitorOptions().momentum(0.9));
   EXPECT_NEAR(*deaf.step(0.1, problem.closure())->limit, 4, 1e-12);
+  CurvatureMonitor careful(
+      sgd, MonitorOptions().momentum_limit(MomentumLimit::kEffectiveRate));
+  EXPECT_NEAR(*careful.step(0.1, problem.closure())->limit, 1 / 0.75, 1e-12);
+  EXPECT_EQ(
+      message_of(
+          [&] { CurvatureMonitor(sgd, MonitorOptions().has_limit(false)); }),
+      "CurvatureMonitor: the optimizer says itself whether there is a limit "
+      "and "
+      "what divides its gradient: has_limit and preconditioner must be left "
+      "alone");
+}
+
+// H + d has another leading eigenvector than H where that of H has a negative
+// eigenvalue.
+TEST(CurvatureMonitor, AddsDecayToANegativeCurvature) {
+  const TwoParts problem(diagonal_matrix({-10, 9, 1}));
+  torch::optim::SGD sgd(
+      {problem.x, problem.y}, torch::optim::SGDOptions(0.1).weight_decay(5));
+  CurvatureMonitor monitor(
+      sgd, MonitorOptions().meter(CurvatureMeterOptions().start_products(200)));
+  const auto& row = *monitor.step(0.1, problem.closure());
+  EXPECT_NEAR(row.sharpness, 10, 1e-6);
+  EXPECT_NEAR(row.effective_sharpness, 14, 1e-6);
+}
+
+// The group of the smaller limit decides, whichever has the larger rate.
+TEST(CurvatureMonitor, GoesByTheMomentumOfEachGroup) {
+  const TwoParts problem(diagonal_matrix({1, 1, 10}));
+  torch::optim::SGD sgd(problem.groups(), torch::optim::SGDOptions(0.1));
+  static_cast<torch::optim::SGDOptions&>(sgd.param_groups()[0].options())
+      .momentum(0.9);
+  CurvatureMonitor monitor(sgd);
+  // y's own: 10 times its rate against 2.
+  for (const double lr : {0.19, 0.21}) {
+    const auto row = monitor.measure({lr}, problem.closure());
+    EXPECT_NEAR(*row.limit, 3.8, 1e-12);
+    EXPECT_NEAR(*row.lr_sharpness / *row.limit, 10 * lr / 2, 1e-6);
+    const auto unlike = monitor.measure({2 * lr, lr}, problem.closure());
+    EXPECT_NEAR(*unlike.limit, 3.8, 1e-12);
+    EXPECT_NEAR(*unlike.lr_sharpness / *unlike.limit, 10 * lr / 2, 1e-6);
+    // And where the other is the larger one.
+    const auto other = monitor.measure({lr, 3 * lr}, problem.closure());
+    EXPECT_NEAR(*other.limit, 2, 1e-12);
+    EXPECT_NEAR(*other.lr_sharpness / *other.limit, 30 * lr / 2, 1e-5);
+  }
+}
+
+// What was the sharp direction long ago is no start.
+TEST(CurvatureMonitor, StartsAnewWhereRatesDifferAgain) {
+  TwoParts problem(diagonal_matrix({9, 7, 1}));
+  CurvatureMonitor monitor(
+      problem.groups(),
+      MonitorOptions().meter(CurvatureMeterOptions().start_products(2)));
+  for (int i = 0; i < 8; ++i) monitor.measure({2, 1}, problem.closure());
+  problem.a = diagonal_matrix({7, 9, 1});
+  for (int i = 0; i < 40; ++i) monitor.measure({1, 1}, problem.closure());
+  const auto& row = monitor.measure({2, 1}, problem.closure());
+  EXPECT_NEAR(row.effective_sharpness, 9, 1e-3);
+}
+
+TEST(CurvatureMonitor, WatchesAGroupThatJoins) {
+  const TwoParts problem(diagonal_matrix({1, 1, 100}));
+  torch::optim::SGD sgd({problem.x}, torch::optim::SGDOptions(0.1));
+  CurvatureMonitor monitor(sgd, MonitorOptions().every(1));
+  EXPECT_NEAR(monitor.step(0.1, problem.closure())->sharpness, 1, 1e-9);
+  sgd.add_param_group(
+      torch::optim::OptimizerParamGroup(std::vector<at::Tensor>{problem.y}));
+  EXPECT_NEAR(
+      *monitor.step({0.1, 0.1}, problem.closure())->lr_sharpness, 10, 1e-6);
 }
 
 // P of the coming update by hand, along the path that LibTorch's Adam takes.

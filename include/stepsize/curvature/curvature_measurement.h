@@ -17,8 +17,9 @@ struct CurvatureMeasurement {
   /// |H v|, H the Hessian: it tends to the largest |eigenvalue|.
   double sharpness = std::numeric_limits<double>::quiet_NaN();
   /// The same of the matrix that the rate meets, D H D: D has the root of a
-  /// preconditioner and of the groups' rates, as shares of the largest. Equal
-  /// to the sharpness where there is neither.
+  /// preconditioner and of the groups' rates, as shares of the largest; coupled
+  /// weight decay adds to H. Equal to the sharpness where there is nothing of
+  /// that.
   double effective_sharpness = std::numeric_limits<double>::quiet_NaN();
   /// lr * effective_sharpness,
   std::optional<double> lr_sharpness;

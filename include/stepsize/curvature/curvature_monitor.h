@@ -34,8 +34,9 @@ class CurvatureMonitorOptions {
   /// until it can afford the next one: when it measures is then a matter of the
   /// machine. 0: every `every` updates, and no look at a clock.
   TORCH_ARG(double, budget) = 0;
-  /// Of the optimizer, for the limit; in [0, 1). This and the next four are not
-  /// looked at where the monitor has the optimizer itself.
+  /// Of the optimizer, for the limit; in [0, 1). Where the monitor has the
+  /// optimizer itself, this and nesterov are not looked at, and has_limit and
+  /// preconditioner are refused.
   TORCH_ARG(double, momentum) = 0;
   TORCH_ARG(bool, nesterov) = false;
   /// What max_stable_lr() does with momentum.
@@ -96,9 +97,11 @@ class CurvatureMonitor {
       const std::vector<torch::optim::OptimizerParamGroup>& groups,
       const CurvatureMonitorOptions& options = {});
   /// Watches what the optimizer makes of the Hessian (coming_operator()):
-  /// momentum, coupled weight decay and the preconditioner of Adam's kin are
-  /// its own, as they are at each measurement. Where that is none, as with
-  /// Lion, there is no limit. It must outlive the monitor.
+  /// parameters, momentum, coupled weight decay and the preconditioner of
+  /// Adam's kin are its own, as they are at each measurement; with a
+  /// preconditioner the closure returns a loss. Where there is no such
+  /// operator, as with Lion, there is no limit. The optimizer must outlive the
+  /// monitor.
   explicit CurvatureMonitor(
       torch::optim::Optimizer& optimizer,
       const CurvatureMonitorOptions& options = {});
@@ -151,6 +154,8 @@ class CurvatureMonitor {
   void load(torch::serialize::InputArchive& archive);
 
  private:
+  struct Watched;
+  struct Rates;
   struct Trial;
 
   bool count_update() { return ++updates_ >= wake_ && wake(); }
@@ -168,11 +173,11 @@ class CurvatureMonitor {
   bool wake();
   void plan_next();
   double now() const;
-  TensorVector watched() const;
-  LinearOperator scaled(
-      const LinearOperator& op,
-      const std::vector<double>& lrs,
-      double largest) const;
+  Watched watched() const;
+  std::size_t group_count() const;
+  std::vector<double> limits() const;
+  Rates rates_of(const std::vector<double>& lrs) const;
+  LinearOperator scaled(const LinearOperator& op, const Rates& rates) const;
   Trial attempt(
       const std::vector<double>& lrs,
       const LinearOperator& op,
@@ -180,7 +185,8 @@ class CurvatureMonitor {
   std::optional<double> added_to_hessian() const;
   LinearOperator changed(
       const LinearOperator& op, const TensorVector& gradients) const;
-  std::optional<double> limit(const std::vector<double>& lrs) const;
+  static void measure_with_decay(
+      Trial& trial, const LinearOperator& op, double decay);
 
   TensorVector parameters_;
   // Null: the options say what it does.
