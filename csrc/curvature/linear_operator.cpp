@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <set>
 #include <utility>
@@ -45,12 +46,16 @@ struct LinearOperator::State {
   TensorVector like;
   Function function;
   BlockFunction block;
+  std::function<bool()> shares_work;
   int64_t dimension = 0;
   int64_t products = 0;
 };
 
 LinearOperator::LinearOperator(
-    const TensorVector& like, Function function, BlockFunction block)
+    const TensorVector& like,
+    Function function,
+    BlockFunction block,
+    std::function<bool()> shares_work)
     : state_(std::make_shared<State>()) {
   for (const at::Tensor& part : like) {
     state_->like.push_back(part.detach());
@@ -58,6 +63,7 @@ LinearOperator::LinearOperator(
   }
   state_->function = std::move(function);
   state_->block = std::move(block);
+  state_->shares_work = std::move(shares_work);
 }
 
 TensorVector LinearOperator::apply(const TensorVector& v) const {
@@ -102,7 +108,10 @@ std::vector<TensorVector> LinearOperator::apply_block(
   return results;
 }
 
-bool LinearOperator::shares_work() const { return state_->block != nullptr; }
+bool LinearOperator::shares_work() const {
+  return state_->block != nullptr &&
+         (!state_->shares_work || state_->shares_work());
+}
 
 const TensorVector& LinearOperator::like() const { return state_->like; }
 
@@ -113,10 +122,12 @@ int64_t LinearOperator::products() const { return state_->products; }
 LinearOperator function_operator(
     const TensorVector& like,
     LinearOperator::Function function,
-    LinearOperator::BlockFunction block) {
+    LinearOperator::BlockFunction block,
+    std::function<bool()> shares_work) {
   detail::check_vector_space("function_operator", like);
   TORCH_CHECK(function != nullptr, "function_operator: the function is empty");
-  return LinearOperator(like, std::move(function), std::move(block));
+  return LinearOperator(
+      like, std::move(function), std::move(block), std::move(shares_work));
 }
 
 LinearOperator matrix_operator(const at::Tensor& matrix) {

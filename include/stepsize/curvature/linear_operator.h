@@ -61,10 +61,16 @@ class LinearOperator {
 
  protected:
   LinearOperator(
-      const TensorVector& like, Function function, BlockFunction block = {});
+      const TensorVector& like,
+      Function function,
+      BlockFunction block = {},
+      std::function<bool()> shares_work = {});
 
   friend LinearOperator function_operator(
-      const TensorVector& like, Function function, BlockFunction block);
+      const TensorVector& like,
+      Function function,
+      BlockFunction block,
+      std::function<bool()> shares_work);
 
  private:
   struct State;
@@ -75,11 +81,13 @@ class LinearOperator {
 /// formula. Throws c10::Error where `like` is empty, has a tensor that is
 /// undefined, sparse or not of floating point, or the function is empty. A
 /// `block` is for products that cost less together, with one transfer for all
-/// of them, say; it must give what the function gives for each.
+/// of them, say; it must give what the function gives for each. `shares_work`
+/// says whether they do at the time; where it is empty they always do.
 LinearOperator function_operator(
     const TensorVector& like,
     LinearOperator::Function function,
-    LinearOperator::BlockFunction block = {});
+    LinearOperator::BlockFunction block = {},
+    std::function<bool()> shares_work = {});
 
 /// A dense matrix over vectors of one tensor [n]. Throws c10::Error unless the
 /// matrix is of shape [n, n], n >= 1, and of floating point.
