@@ -238,12 +238,10 @@ HessianOperator::HessianOperator(std::shared_ptr<State> state)
           [state](const TensorVector& v) {
             return std::move(state->products({v}).front());
           },
-          state->shares_work()
-              ? BlockFunction(
-                    [state](const std::vector<TensorVector>& vectors) {
-                      return state->products(vectors);
-                    })
-              : BlockFunction()),
+          [state](const std::vector<TensorVector>& vectors) {
+            return state->products(vectors);
+          },
+          [state] { return state->shares_work(); }),
       state_(std::move(state)) {}
 
 HessianMethod HessianOperator::method() const { return state_->method; }

@@ -4,6 +4,7 @@
 #include <c10/util/Exception.h>
 #include <stepsize/curvature/linear_operator.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -205,25 +206,25 @@ std::vector<TensorVector> summed(
 LinearOperator weighted_sum(
     const char* function, std::vector<WeightedOperator> terms) {
   const TensorVector like = terms.front().op.like();
-  bool shares_work = false;
   for (const WeightedOperator& term : terms) {
     detail::matched(function, "a term's vector", term.op.like(), like);
-    shares_work = shares_work || term.op.shares_work();
   }
   const auto shared =
       std::make_shared<const std::vector<WeightedOperator>>(std::move(terms));
-  LinearOperator::BlockFunction block;
-  if (shares_work) {
-    block = [shared](const std::vector<TensorVector>& vectors) {
-      return summed(*shared, vectors);
-    };
-  }
   return function_operator(
       like,
       [shared](const TensorVector& v) {
         return std::move(summed(*shared, {v}).front());
       },
-      std::move(block));
+      [shared](const std::vector<TensorVector>& vectors) {
+        return summed(*shared, vectors);
+      },
+      [shared] {
+        return std::any_of(
+            shared->begin(), shared->end(), [](const WeightedOperator& term) {
+              return term.op.shares_work();
+            });
+      });
 }
 
 }  // namespace

@@ -229,6 +229,29 @@ TEST(LinearOperator, ABlockNeverSharesMemoryWithItsVectors) {
   EXPECT_EQ(vectors[1][0].item<double>(), 2);
 }
 
+TEST(LinearOperator, ABlockSharesWorkAsLongAsItSays) {
+  int64_t calls = 0;
+  bool shares = true;
+  const LinearOperator op = function_operator(
+      {torch::zeros({1}, torch::kDouble)},
+      [](const TensorVector& v) { return TensorVector{v[0] * 3}; },
+      [&calls](const std::vector<TensorVector>& vectors) {
+        ++calls;
+        return vectors;
+      },
+      [&shares] { return shares; });
+  const LinearOperator sum = sum_operator({{op, 1.0}});
+  EXPECT_TRUE(op.shares_work());
+  EXPECT_TRUE(sum.shares_work());
+  op.apply_block({{tensor({1})}});
+  EXPECT_EQ(calls, 1);
+  shares = false;
+  EXPECT_FALSE(op.shares_work());
+  EXPECT_FALSE(sum.shares_work());
+  EXPECT_EQ(op.apply_block({{tensor({1})}})[0][0].item<double>(), 3);
+  EXPECT_EQ(calls, 1);
+}
+
 TEST(LinearOperator, RefusesBlocksThatDoNotFit) {
   int64_t calls = 0;
   const LinearOperator op = counting(calls);

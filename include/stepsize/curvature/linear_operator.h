@@ -45,8 +45,10 @@ class LinearOperator {
       const std::vector<TensorVector>& vectors) const;
 
   /// Whether apply_block() may cost less than as many apply(): an exact Hessian
-  /// with retain_graph(false), a sum with such a term, a function_operator()
-  /// that was given a block function.
+  /// with retain_graph(false), a sum with such a term, a
+  /// preconditioned_operator() of one, a function_operator() that was given a
+  /// block function. A product may change it: a Hessian that falls back to
+  /// differences shares nothing any more.
   bool shares_work() const;
 
   /// Tensors of the shapes, dtypes and devices of a vector. They may share
