@@ -179,6 +179,29 @@ TEST(HessianAutomatic, ADifferenceSharesNothing) {
   EXPECT_NEAR(products[1][0].item<double>(), -24, 1e-5);
 }
 
+TEST(HessianAutomatic, TheFirstVectorOfABlockDecides) {
+  const at::Tensor w = two();
+  const auto make = [&] {
+    return hessian_operator(
+        [&] { return ShyCube::apply(w).sum(); },
+        {w},
+        HessianOptions().retain_graph(false));
+  };
+  const TensorVector one = {torch::ones({1}, torch::kDouble)};
+  const TensorVector other = {torch::full({1}, 2.0, torch::kDouble)};
+  // As one after the other: exact for the first, and the second throws.
+  const HessianOperator exact = make();
+  EXPECT_THROW(exact.apply_block({one, other}), std::exception);
+  EXPECT_EQ(exact.method(), Method::kExact);
+  EXPECT_EQ(exact.fallback_reason(), "");
+  EXPECT_DOUBLE_EQ(exact.apply(one)[0].item<double>(), 12);
+  const HessianOperator difference = make();
+  const auto products = difference.apply_block({other, one});
+  EXPECT_EQ(difference.method(), Method::kFiniteDifference);
+  EXPECT_NEAR(products[0][0].item<double>(), 24, 1e-5);
+  EXPECT_NEAR(products[1][0].item<double>(), 12, 1e-5);
+}
+
 TEST(HessianAutomatic, FallsBackWhereTheGradientHasNoGraph) {
   const at::Tensor w = two();
   const auto loss = [&] { return CutCube::apply(w).sum(); };
