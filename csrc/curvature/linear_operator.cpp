@@ -22,20 +22,33 @@ namespace stepsize {
 
 namespace {
 
+const void* memory_of(const at::Tensor& part) {
+  return part.defined() && part.has_storage()
+             ? part.storage().unsafeGetStorageImpl()
+             : nullptr;
+}
+
 // Copies those tensors of a product that share memory with a vector.
-void leave_memory_of(
-    const std::vector<TensorVector>& vectors, TensorVector& product) {
+void leave_memory_of(const TensorVector& v, TensorVector& product) {
   std::set<const void*> memory;
-  for (const TensorVector& v : vectors) {
-    for (const at::Tensor& part : v) {
-      if (part.defined() && part.has_storage()) {
-        memory.insert(part.storage().unsafeGetStorageImpl());
-      }
-    }
-  }
+  for (const at::Tensor& part : v) memory.insert(memory_of(part));
+  memory.erase(nullptr);
   for (at::Tensor& part : product) {
-    if (part.has_storage() &&
-        memory.count(part.storage().unsafeGetStorageImpl()) != 0) {
+    if (memory.count(memory_of(part)) != 0) part = part.clone();
+  }
+}
+
+// Copies those tensors of a product whose memory anyone else holds: a vector,
+// another product, or a function that writes each product to the same place.
+void leave_memory_of_others(TensorVector& product) {
+  for (at::Tensor& part : product) {
+    const void* const memory = memory_of(part);
+    if (memory == nullptr) continue;
+    const auto own = std::count_if(
+        product.begin(), product.end(), [memory](const at::Tensor& other) {
+          return memory_of(other) == memory;
+        });
+    if (static_cast<int64_t>(part.storage().use_count()) > own) {
       part = part.clone();
     }
   }
@@ -73,7 +86,7 @@ TensorVector LinearOperator::apply(const TensorVector& v) const {
   TensorVector result =
       detail::matched("LinearOperator", "the product", product, state_->like);
   ++state_->products;
-  leave_memory_of({v}, result);
+  leave_memory_of(v, result);
   return result;
 }
 
@@ -82,7 +95,11 @@ std::vector<TensorVector> LinearOperator::apply_block(
   std::vector<TensorVector> results;
   results.reserve(vectors.size());
   if (!shares_work()) {
-    for (const TensorVector& v : vectors) results.push_back(apply(v));
+    for (const TensorVector& v : vectors) {
+      results.push_back(apply(v));
+      // Before the next product, which may overwrite this one.
+      leave_memory_of_others(results.back());
+    }
     return results;
   }
   if (vectors.empty()) return results;
@@ -92,7 +109,7 @@ std::vector<TensorVector> LinearOperator::apply_block(
     given.push_back(
         detail::matched("LinearOperator", "the vector", v, state_->like));
   }
-  const std::vector<TensorVector> products = state_->block(given);
+  std::vector<TensorVector> products = state_->block(given);
   TORCH_CHECK(
       products.size() == vectors.size(),
       "LinearOperator: the block function must return a product for each "
@@ -103,8 +120,10 @@ std::vector<TensorVector> LinearOperator::apply_block(
   for (const TensorVector& product : products) {
     results.push_back(detail::matched(
         "LinearOperator", "the product", product, state_->like));
-    leave_memory_of(vectors, results.back());
   }
+  given.clear();
+  products.clear();
+  for (TensorVector& result : results) leave_memory_of_others(result);
   state_->products += static_cast<int64_t>(vectors.size());
   return results;
 }

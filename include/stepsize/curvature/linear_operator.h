@@ -40,7 +40,8 @@ class LinearOperator {
   /// The products with several vectors, in their order: what apply() gives for
   /// each, bit for bit, with its errors. Where shares_work(), what they have in
   /// common is computed once; else this is a loop over apply(). All products
-  /// are in memory at the same time.
+  /// are in memory at the same time, each in its own: apart from the vectors,
+  /// from each other and from what the function keeps.
   std::vector<TensorVector> apply_block(
       const std::vector<TensorVector>& vectors) const;
 
