@@ -97,8 +97,9 @@ class Samples {
     std::optional<detail::RandomState> random_state;
   };
 
-  // Four vectors at once save three quarters of what is shared, and need eight
-  // vectors of memory.
+  // Four vectors at once save three quarters of what is shared. They need eight
+  // vectors of memory, twelve where a sum adds the products of its terms or a
+  // preconditioner has scaled the vectors, sixteen where both do.
   static constexpr int64_t kBlock = 4;
 
   void make() {
