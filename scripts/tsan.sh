@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Runs what is parallel under the thread sanitizer: the kernels, the gathering
-# of images on several threads, two threads that train two models, and ranks in
-# threads of one process that average, train, roll back, and look for their
-# rate. Builds no more than these tests, in build/tsan.
+# Runs what is parallel under the thread sanitizer: the kernels, the inner
+# products and quotients of curvature, the gathering of images on several
+# threads, two threads that train two models, and ranks in threads of one process
+# that average, train, roll back, and look for their rate. Builds no more than
+# these tests, in build/tsan.
 #
 #   scripts/tsan.sh                         all of them
 #   scripts/tsan.sh hardening               the tests of some rooms
@@ -21,7 +22,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 readonly build=${STEPSIZE_TSAN_BUILD:-build/tsan}
 rooms=("$@")
 if ((${#rooms[@]} == 0)); then
-  rooms=(kernels hardening distributed optim tune trainer)
+  rooms=(kernels curvature hardening distributed optim tune trainer)
 fi
 
 # The first of the libraries of this name that LLVM has put anywhere.
@@ -60,6 +61,7 @@ cmake --build "$build" --target "${rooms[@]/%/_test}"
 # What each room has that is parallel.
 filter_of() {
   case $1 in
+    curvature) echo 'VectorMath.*' ;;
     hardening) echo '*TwoThreads*' ;;
     optim | tune) echo '*Ranks.*' ;;
     trainer) echo '*Gather*' ;;

@@ -179,18 +179,27 @@ struct HessianOperator::State {
     return results;
   }
 
-  // Settles the method. Errors of the closure itself pass through.
+  // Settles the method by the first vector, as one after the other would: what
+  // a later one throws passes through, and so do errors of the closure itself.
   std::vector<TensorVector> first_products(
       const std::vector<TensorVector>& vectors) {
     std::string reason;
     {
       const TensorVector graph = gradients_with(detail::Replay::Graph::kTried);
+      std::vector<TensorVector> results;
       try {
-        std::vector<TensorVector> results = exact(graph, vectors);
+        results.push_back(
+            detail::double_backward(graph, parameters, vectors.front()));
         method = HessianMethod::kExact;
-        return results;
       } catch (const std::exception& error) {
         reason = error.what();
+      }
+      if (method == HessianMethod::kExact) {
+        for (std::size_t k = 1; k < vectors.size(); ++k) {
+          results.push_back(
+              detail::double_backward(graph, parameters, vectors[k]));
+        }
+        return results;
       }
       gradients.clear();
     }
@@ -238,12 +247,10 @@ HessianOperator::HessianOperator(std::shared_ptr<State> state)
           [state](const TensorVector& v) {
             return std::move(state->products({v}).front());
           },
-          state->shares_work()
-              ? BlockFunction(
-                    [state](const std::vector<TensorVector>& vectors) {
-                      return state->products(vectors);
-                    })
-              : BlockFunction()),
+          [state](const std::vector<TensorVector>& vectors) {
+            return state->products(vectors);
+          },
+          [state] { return state->shares_work(); }),
       state_(std::move(state)) {}
 
 HessianMethod HessianOperator::method() const { return state_->method; }

@@ -7,11 +7,13 @@
 #include <cstdint>
 #include <deque>
 #include <limits>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "csrc/core/check.h"
 #include "csrc/curvature/vector_math.h"
+#include "csrc/state/random_state.h"
 
 namespace stepsize {
 namespace {
@@ -60,8 +62,11 @@ TensorVector wide_zeros(const TensorVector& like) {
 }
 
 // Random vectors and their products. Where the operator shares work among
-// products, several are made at once, but none that may not be needed: numbers
-// and random state are those of one after the other.
+// products, several are made at once, but none that the tolerance may spare:
+// numbers and random state are those of one after the other. Where the rest of
+// a block is not asked for, as a product was not finite, the generators go back
+// to the last vector that was; where a block throws, to its first, as what
+// products share is computed with that.
 class Samples {
  public:
   struct Sample {
@@ -71,17 +76,30 @@ class Samples {
 
   Samples(const LinearOperator& op, const HutchinsonOptions& options)
       : op_(op), options_(options) {}
+  ~Samples() {
+    if (random_state_) random_state_->restore();
+  }
+  Samples(const Samples&) = delete;
+  Samples& operator=(const Samples&) = delete;
 
   Sample next() {
     if (waiting_.empty()) make();
-    Sample sample = std::move(waiting_.front());
+    Waiting next = std::move(waiting_.front());
     waiting_.pop_front();
-    return sample;
+    random_state_ = std::move(next.random_state);
+    return std::move(next.sample);
   }
 
  private:
-  // Four vectors at once save three quarters of what is shared, and need eight
-  // vectors of memory.
+  struct Waiting {
+    Sample sample;
+    // After its vector was drawn; none where that is the state there is.
+    std::optional<detail::RandomState> random_state;
+  };
+
+  // Four vectors at once save three quarters of what is shared. They need eight
+  // vectors of memory, twelve where a sum adds the products of its terms or a
+  // preconditioner has scaled the vectors, sixteen where both do.
   static constexpr int64_t kBlock = 4;
 
   void make() {
@@ -93,20 +111,33 @@ class Samples {
             ? std::clamp(certain - drawn_, int64_t{1}, int64_t{kBlock})
             : 1;
     std::vector<TensorVector> vectors;
+    std::vector<std::optional<detail::RandomState>> states;
     for (int64_t i = 0; i < count; ++i) {
       vectors.push_back(detail::draw(
           op_.like(), options_.distribution(), options_.generator()));
+      states.emplace_back();
+      if (i + 1 < count) states.back().emplace(generators());
+      if (i == 0) random_state_ = states.front();
     }
     std::vector<TensorVector> products = op_.apply_block(vectors);
     for (std::size_t i = 0; i < vectors.size(); ++i) {
-      waiting_.push_back({std::move(vectors[i]), std::move(products[i])});
+      waiting_.push_back(
+          {{std::move(vectors[i]), std::move(products[i])},
+           std::move(states[i])});
     }
     drawn_ += count;
   }
 
+  std::vector<at::Generator> generators() const {
+    if (options_.generator().defined()) return {options_.generator()};
+    return detail::generators_of(op_.like());
+  }
+
   const LinearOperator& op_;
   const HutchinsonOptions& options_;
-  std::deque<Sample> waiting_;
+  std::deque<Waiting> waiting_;
+  // What the random state becomes where no more samples are asked for.
+  std::optional<detail::RandomState> random_state_;
   int64_t drawn_ = 0;
 };
 

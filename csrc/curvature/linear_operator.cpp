@@ -4,9 +4,11 @@
 #include <c10/util/Exception.h>
 #include <stepsize/curvature/linear_operator.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <set>
 #include <utility>
@@ -20,20 +22,33 @@ namespace stepsize {
 
 namespace {
 
+const void* memory_of(const at::Tensor& part) {
+  return part.defined() && part.has_storage()
+             ? part.storage().unsafeGetStorageImpl()
+             : nullptr;
+}
+
 // Copies those tensors of a product that share memory with a vector.
-void leave_memory_of(
-    const std::vector<TensorVector>& vectors, TensorVector& product) {
+void leave_memory_of(const TensorVector& v, TensorVector& product) {
   std::set<const void*> memory;
-  for (const TensorVector& v : vectors) {
-    for (const at::Tensor& part : v) {
-      if (part.defined() && part.has_storage()) {
-        memory.insert(part.storage().unsafeGetStorageImpl());
-      }
-    }
-  }
+  for (const at::Tensor& part : v) memory.insert(memory_of(part));
+  memory.erase(nullptr);
   for (at::Tensor& part : product) {
-    if (part.has_storage() &&
-        memory.count(part.storage().unsafeGetStorageImpl()) != 0) {
+    if (memory.count(memory_of(part)) != 0) part = part.clone();
+  }
+}
+
+// Copies those tensors of a product whose memory anyone else holds: a vector,
+// another product, or a function that writes each product to the same place.
+void leave_memory_of_others(TensorVector& product) {
+  for (at::Tensor& part : product) {
+    const void* const memory = memory_of(part);
+    if (memory == nullptr) continue;
+    const auto own = std::count_if(
+        product.begin(), product.end(), [memory](const at::Tensor& other) {
+          return memory_of(other) == memory;
+        });
+    if (static_cast<int64_t>(part.storage().use_count()) > own) {
       part = part.clone();
     }
   }
@@ -45,12 +60,16 @@ struct LinearOperator::State {
   TensorVector like;
   Function function;
   BlockFunction block;
+  std::function<bool()> shares_work;
   int64_t dimension = 0;
   int64_t products = 0;
 };
 
 LinearOperator::LinearOperator(
-    const TensorVector& like, Function function, BlockFunction block)
+    const TensorVector& like,
+    Function function,
+    BlockFunction block,
+    std::function<bool()> shares_work)
     : state_(std::make_shared<State>()) {
   for (const at::Tensor& part : like) {
     state_->like.push_back(part.detach());
@@ -58,6 +77,7 @@ LinearOperator::LinearOperator(
   }
   state_->function = std::move(function);
   state_->block = std::move(block);
+  state_->shares_work = std::move(shares_work);
 }
 
 TensorVector LinearOperator::apply(const TensorVector& v) const {
@@ -66,7 +86,7 @@ TensorVector LinearOperator::apply(const TensorVector& v) const {
   TensorVector result =
       detail::matched("LinearOperator", "the product", product, state_->like);
   ++state_->products;
-  leave_memory_of({v}, result);
+  leave_memory_of(v, result);
   return result;
 }
 
@@ -75,7 +95,11 @@ std::vector<TensorVector> LinearOperator::apply_block(
   std::vector<TensorVector> results;
   results.reserve(vectors.size());
   if (!shares_work()) {
-    for (const TensorVector& v : vectors) results.push_back(apply(v));
+    for (const TensorVector& v : vectors) {
+      results.push_back(apply(v));
+      // Before the next product, which may overwrite this one.
+      leave_memory_of_others(results.back());
+    }
     return results;
   }
   if (vectors.empty()) return results;
@@ -85,7 +109,7 @@ std::vector<TensorVector> LinearOperator::apply_block(
     given.push_back(
         detail::matched("LinearOperator", "the vector", v, state_->like));
   }
-  const std::vector<TensorVector> products = state_->block(given);
+  std::vector<TensorVector> products = state_->block(given);
   TORCH_CHECK(
       products.size() == vectors.size(),
       "LinearOperator: the block function must return a product for each "
@@ -96,13 +120,18 @@ std::vector<TensorVector> LinearOperator::apply_block(
   for (const TensorVector& product : products) {
     results.push_back(detail::matched(
         "LinearOperator", "the product", product, state_->like));
-    leave_memory_of(vectors, results.back());
   }
+  given.clear();
+  products.clear();
+  for (TensorVector& result : results) leave_memory_of_others(result);
   state_->products += static_cast<int64_t>(vectors.size());
   return results;
 }
 
-bool LinearOperator::shares_work() const { return state_->block != nullptr; }
+bool LinearOperator::shares_work() const {
+  return state_->block != nullptr &&
+         (!state_->shares_work || state_->shares_work());
+}
 
 const TensorVector& LinearOperator::like() const { return state_->like; }
 
@@ -113,10 +142,12 @@ int64_t LinearOperator::products() const { return state_->products; }
 LinearOperator function_operator(
     const TensorVector& like,
     LinearOperator::Function function,
-    LinearOperator::BlockFunction block) {
+    LinearOperator::BlockFunction block,
+    std::function<bool()> shares_work) {
   detail::check_vector_space("function_operator", like);
   TORCH_CHECK(function != nullptr, "function_operator: the function is empty");
-  return LinearOperator(like, std::move(function), std::move(block));
+  return LinearOperator(
+      like, std::move(function), std::move(block), std::move(shares_work));
 }
 
 LinearOperator matrix_operator(const at::Tensor& matrix) {
@@ -194,25 +225,25 @@ std::vector<TensorVector> summed(
 LinearOperator weighted_sum(
     const char* function, std::vector<WeightedOperator> terms) {
   const TensorVector like = terms.front().op.like();
-  bool shares_work = false;
   for (const WeightedOperator& term : terms) {
     detail::matched(function, "a term's vector", term.op.like(), like);
-    shares_work = shares_work || term.op.shares_work();
   }
   const auto shared =
       std::make_shared<const std::vector<WeightedOperator>>(std::move(terms));
-  LinearOperator::BlockFunction block;
-  if (shares_work) {
-    block = [shared](const std::vector<TensorVector>& vectors) {
-      return summed(*shared, vectors);
-    };
-  }
   return function_operator(
       like,
       [shared](const TensorVector& v) {
         return std::move(summed(*shared, {v}).front());
       },
-      std::move(block));
+      [shared](const std::vector<TensorVector>& vectors) {
+        return summed(*shared, vectors);
+      },
+      [shared] {
+        return std::any_of(
+            shared->begin(), shared->end(), [](const WeightedOperator& term) {
+              return term.op.shares_work();
+            });
+      });
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 
 #include "csrc/core/check.h"
 #include "csrc/core/half.h"
+#include "csrc/curvature/mapped_operator.h"
 
 namespace stepsize {
 namespace {
@@ -86,14 +87,18 @@ LinearOperator preconditioned_operator(
                .rsqrt()
                .to(wide[i].device(), wide[i].scalar_type());
   }
-  return function_operator(
-      wide, [op, roots = std::move(roots), shift](const TensorVector& v) {
+  return detail::mapped(
+      op,
+      wide,
+      [roots](const TensorVector& v) {
         TensorVector inner(v.size());
         for (std::size_t i = 0; i < v.size(); ++i) {
           if (roots[i].defined()) inner[i] = v[i].mul(roots[i]);
         }
-        TensorVector product = op.apply(inner);
-        for (std::size_t i = 0; i < v.size(); ++i) {
+        return inner;
+      },
+      [roots, shift](TensorVector product, const TensorVector& inner) {
+        for (std::size_t i = 0; i < product.size(); ++i) {
           if (!roots[i].defined()) {
             product[i].reset();
             continue;

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <stepsize/curvature/hessian_operator.h>
+#include <stepsize/curvature/preconditioned_operator.h>
 
 #include <cstdint>
 #include <limits>
@@ -47,6 +48,37 @@ struct OnceCube : torch::autograd::Function<OnceCube> {
       throw std::logic_error("OnceCube: no double backward");
     }
     return {slopes[0] * 3 * context->get_saved_variables()[0].pow(2)};
+  }
+};
+
+// 3 x^2, whose slope refuses vectors above 1.
+struct ShySquare : torch::autograd::Function<ShySquare> {
+  static at::Tensor forward(
+      torch::autograd::AutogradContext* context, const at::Tensor& x) {
+    context->save_for_backward({x});
+    return 3 * x.pow(2);
+  }
+  static torch::autograd::variable_list backward(
+      torch::autograd::AutogradContext* context,
+      const torch::autograd::variable_list& slopes) {
+    if (slopes[0].abs().max().item<double>() > 1) {
+      throw std::logic_error("ShySquare: above 1");
+    }
+    return {slopes[0] * 6 * context->get_saved_variables()[0]};
+  }
+};
+
+// The cube with that for its slope.
+struct ShyCube : torch::autograd::Function<ShyCube> {
+  static at::Tensor forward(
+      torch::autograd::AutogradContext* context, const at::Tensor& x) {
+    context->save_for_backward({x});
+    return x.pow(3);
+  }
+  static torch::autograd::variable_list backward(
+      torch::autograd::AutogradContext* context,
+      const torch::autograd::variable_list& slopes) {
+    return {slopes[0] * ShySquare::apply(context->get_saved_variables()[0])};
   }
 };
 
@@ -115,6 +147,59 @@ TEST(HessianAutomatic, ABlockFallsBackAsAWhole) {
     EXPECT_NEAR(products[0][0][row].item<double>(), 0.5, 1e-6);
     EXPECT_NEAR(products[1][0][row].item<double>(), 3.0, 1e-5);
   }
+}
+
+TEST(HessianAutomatic, ADifferenceSharesNothing) {
+  const at::Tensor w = two();
+  int64_t calls = 0;
+  const HessianOperator op = hessian_operator(
+      [&] {
+        ++calls;
+        return ShyCube::apply(w).sum();
+      },
+      {w},
+      HessianOptions().retain_graph(false));
+  const LinearOperator sum = sum_operator({{op, 2.0}});
+  const LinearOperator scaled =
+      preconditioned_operator(op, {torch::full({1}, 4.0, torch::kDouble)});
+  const auto all_share = [&](bool yes) {
+    EXPECT_EQ(op.shares_work(), yes);
+    EXPECT_EQ(sum.shares_work(), yes);
+    EXPECT_EQ(scaled.shares_work(), yes);
+  };
+  all_share(true);
+  const at::Tensor v = torch::full({1}, 2.0, torch::kDouble);
+  EXPECT_NEAR(op.apply({v})[0].item<double>(), 24, 1e-5);
+  EXPECT_EQ(op.method(), Method::kFiniteDifference);
+  all_share(false);
+  calls = 0;
+  const auto products = op.apply_block({{v}, {-v}});
+  EXPECT_EQ(calls, 2);
+  EXPECT_NEAR(products[0][0].item<double>(), 24, 1e-5);
+  EXPECT_NEAR(products[1][0].item<double>(), -24, 1e-5);
+}
+
+TEST(HessianAutomatic, TheFirstVectorOfABlockDecides) {
+  const at::Tensor w = two();
+  const auto make = [&] {
+    return hessian_operator(
+        [&] { return ShyCube::apply(w).sum(); },
+        {w},
+        HessianOptions().retain_graph(false));
+  };
+  const TensorVector one = {torch::ones({1}, torch::kDouble)};
+  const TensorVector other = {torch::full({1}, 2.0, torch::kDouble)};
+  // As one after the other: exact for the first, and the second throws.
+  const HessianOperator exact = make();
+  EXPECT_THROW(exact.apply_block({one, other}), std::exception);
+  EXPECT_EQ(exact.method(), Method::kExact);
+  EXPECT_EQ(exact.fallback_reason(), "");
+  EXPECT_DOUBLE_EQ(exact.apply(one)[0].item<double>(), 12);
+  const HessianOperator difference = make();
+  const auto products = difference.apply_block({other, one});
+  EXPECT_EQ(difference.method(), Method::kFiniteDifference);
+  EXPECT_NEAR(products[0][0].item<double>(), 24, 1e-5);
+  EXPECT_NEAR(products[1][0].item<double>(), 12, 1e-5);
 }
 
 TEST(HessianAutomatic, FallsBackWhereTheGradientHasNoGraph) {

@@ -4,6 +4,9 @@
 
 #include <cmath>
 #include <cstdint>
+#include <memory>
+#include <stdexcept>
+#include <utility>
 #include <vector>
 
 #include "tests/curvature/support/problems.h"
@@ -121,6 +124,76 @@ TEST(HutchinsonTrace, FourSamplesShareAnEvaluation) {
   // It may stop from the 10th sample on: 4 + 4 + 2, then one by one.
   EXPECT_EQ(hutchinson_trace(op, drawing(12).tolerance(1e-9)).iterations, 12);
   EXPECT_EQ(calls, 5);
+}
+
+// The identity until its `broken`-th product, which is NaN or throws; whether
+// several are made at once.
+LinearOperator breaking(int64_t broken, bool throws, bool block) {
+  const auto count = std::make_shared<int64_t>(0);
+  const auto product = [=](const TensorVector& v) {
+    if (++*count != broken) return TensorVector{v[0].clone()};
+    if (throws) throw std::runtime_error("a test that fails");
+    return TensorVector{v[0] * std::nan("")};
+  };
+  LinearOperator::BlockFunction products;
+  if (block) {
+    products = [product](const std::vector<TensorVector>& vectors) {
+      std::vector<TensorVector> all;
+      for (const TensorVector& v : vectors) all.push_back(product(v));
+      return all;
+    };
+  }
+  return function_operator(
+      {torch::zeros({3}, torch::kDouble)}, product, std::move(products));
+}
+
+// After so many vectors of that operator.
+at::Tensor state_after(int64_t vectors) {
+  at::Generator generator = seeded(1);
+  for (int64_t i = 0; i < vectors; ++i) {
+    torch::empty({3}, torch::kDouble).bernoulli_(0.5, generator);
+  }
+  return generator.get_state();
+}
+
+TEST(HutchinsonTrace, ABrokenSampleIsTheLastThatIsDrawn) {
+  for (const bool block : {false, true}) {
+    for (const int64_t broken : {1, 3, 4, 5, 9}) {
+      const HutchinsonOptions options = drawing(9);
+      const auto trace =
+          hutchinson_trace(breaking(broken, false, block), options);
+      EXPECT_EQ(trace.status, Status::kNotFinite);
+      EXPECT_EQ(trace.iterations, broken);
+      EXPECT_TRUE(options.generator().get_state().equal(state_after(broken)));
+      const HutchinsonOptions same = drawing(9);
+      const auto diagonals =
+          hutchinson_diagonal(breaking(broken, false, block), same);
+      EXPECT_EQ(diagonals.iterations, broken);
+      EXPECT_TRUE(same.generator().get_state().equal(state_after(broken)));
+    }
+  }
+}
+
+TEST(HutchinsonTrace, AThrowLeavesTheFirstSampleOfABlockDrawn) {
+  // Where what is shared throws, it does so for the first: 1, 5 and 9.
+  for (const bool block : {false, true}) {
+    for (const int64_t broken : {1, 5, 9}) {
+      const HutchinsonOptions options = drawing(9);
+      EXPECT_THROW(
+          hutchinson_trace(breaking(broken, true, block), options),
+          std::runtime_error);
+      EXPECT_TRUE(options.generator().get_state().equal(state_after(broken)));
+    }
+  }
+}
+
+TEST(HutchinsonTrace, ABrokenBlockLeavesTheDefaultGeneratorAsOneByOne) {
+  const auto next = [](bool block) {
+    torch::manual_seed(3);
+    hutchinson_trace(breaking(2, false, block));
+    return torch::rand({1});
+  };
+  EXPECT_TRUE(next(true).equal(next(false)));
 }
 
 TEST(HutchinsonTrace, SquaresMayLeaveTheRangeOfADouble) {

@@ -229,6 +229,83 @@ TEST(LinearOperator, ABlockNeverSharesMemoryWithItsVectors) {
   EXPECT_EQ(vectors[1][0].item<double>(), 2);
 }
 
+TEST(LinearOperator, ProductsOfABlockHaveMemoryOfTheirOwn) {
+  const TensorVector like = {torch::zeros({2}, torch::kDouble)};
+  const at::Tensor kept = tensor({1, 2});
+  const LinearOperator constant = function_operator(
+      like,
+      [kept](const TensorVector&) { return TensorVector{kept}; },
+      [kept](const std::vector<TensorVector>& vectors) {
+        return std::vector<TensorVector>(vectors.size(), {kept});
+      });
+  // Views of one tensor, which nobody else holds.
+  const LinearOperator identity = function_operator(
+      like,
+      [](const TensorVector& v) { return v; },
+      [](const std::vector<TensorVector>& vectors) {
+        const at::Tensor all = torch::stack({vectors[0][0], vectors[1][0]});
+        return std::vector<TensorVector>{{all[0]}, {all[1]}};
+      });
+  const std::vector<TensorVector> vectors = {
+      {tensor({1, 2})}, {tensor({3, 4})}};
+  auto products = constant.apply_block(vectors);
+  products[0][0].fill_(9);
+  EXPECT_TRUE(products[1][0].equal(tensor({1, 2})));
+  EXPECT_TRUE(kept.equal(tensor({1, 2})));
+  products = identity.apply_block(vectors);
+  EXPECT_NE(
+      products[0][0].storage().unsafeGetStorageImpl(),
+      products[1][0].storage().unsafeGetStorageImpl());
+  EXPECT_TRUE(products[0][0].equal(tensor({1, 2})));
+  EXPECT_TRUE(products[1][0].equal(tensor({3, 4})));
+}
+
+// Twice the vector, always in the same place.
+LinearOperator rewriting() {
+  const at::Tensor place = torch::zeros({2}, torch::kDouble);
+  return function_operator({place}, [place](const TensorVector& v) {
+    at::Tensor written = place;
+    written.copy_(v[0] * 2);
+    return TensorVector{written};
+  });
+}
+
+TEST(LinearOperator, ABlockOutlivesAPlaceThatIsWrittenAgain) {
+  int64_t calls = 0;
+  const std::vector<TensorVector> vectors = {
+      {tensor({1, 0})}, {tensor({0, 1})}};
+  const auto products = rewriting().apply_block(vectors);
+  EXPECT_TRUE(products[0][0].equal(tensor({2, 0})));
+  EXPECT_TRUE(products[1][0].equal(tensor({0, 2})));
+  const auto sums = sum_operator({{rewriting(), 1.0}, {counting(calls), 1.0}})
+                        .apply_block(vectors);
+  EXPECT_TRUE(sums[0][0].equal(tensor({3, 2})));
+  EXPECT_TRUE(sums[1][0].equal(tensor({2, 7})));
+}
+
+TEST(LinearOperator, ABlockSharesWorkAsLongAsItSays) {
+  int64_t calls = 0;
+  bool shares = true;
+  const LinearOperator op = function_operator(
+      {torch::zeros({1}, torch::kDouble)},
+      [](const TensorVector& v) { return TensorVector{v[0] * 3}; },
+      [&calls](const std::vector<TensorVector>& vectors) {
+        ++calls;
+        return vectors;
+      },
+      [&shares] { return shares; });
+  const LinearOperator sum = sum_operator({{op, 1.0}});
+  EXPECT_TRUE(op.shares_work());
+  EXPECT_TRUE(sum.shares_work());
+  op.apply_block({{tensor({1})}});
+  EXPECT_EQ(calls, 1);
+  shares = false;
+  EXPECT_FALSE(op.shares_work());
+  EXPECT_FALSE(sum.shares_work());
+  EXPECT_EQ(op.apply_block({{tensor({1})}})[0][0].item<double>(), 3);
+  EXPECT_EQ(calls, 1);
+}
+
 TEST(LinearOperator, RefusesBlocksThatDoNotFit) {
   int64_t calls = 0;
   const LinearOperator op = counting(calls);

@@ -58,6 +58,32 @@ TEST(PreconditionedOperator, HasTheEigenvaluesOfTheQuotient) {
   EXPECT_NEAR(meter.measure(op), values.abs().max().item<double>(), 1e-9);
 }
 
+TEST(PreconditionedOperator, PassesABlockOn) {
+  const Rosenbrock problem;
+  int64_t calls = 0;
+  const auto hessian = hessian_operator(
+      [&] {
+        ++calls;
+        return problem.loss();
+      },
+      problem.parameters,
+      HessianOptions().retain_graph(false));
+  const auto op = preconditioned_operator(
+      hessian, {vector_of({4}).squeeze(), vector_of({0.25})}, {2, 8});
+  EXPECT_TRUE(op.shares_work());
+  calls = 0;
+  const auto columns = op.apply_block(
+      {shaped(vector_of({1, 0}), op.like()),
+       shaped(vector_of({0, 1}), op.like())});
+  EXPECT_EQ(calls, 1);
+  EXPECT_EQ(hessian.products(), 2);
+  // Roots 1/2 and 2 on both sides of [[802 + 2, -400], [-400, 200 + 8]].
+  EXPECT_LT(relative_error(flat(columns[0]), vector_of({201, -400})), 1e-14);
+  EXPECT_LT(relative_error(flat(columns[1]), vector_of({-400, 832})), 1e-14);
+  EXPECT_FALSE(
+      preconditioned_operator(diagonal({1}), {vector_of({4})}).shares_work());
+}
+
 TEST(PreconditionedOperator, LeavesOutWhatIsUndefined) {
   const TensorVector like = {
       torch::empty({2}, torch::kDouble), torch::empty({1}, torch::kDouble)};

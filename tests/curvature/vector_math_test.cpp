@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <stdexcept>
 #include <utility>
 #include <vector>
 
@@ -17,14 +18,34 @@ namespace {
 // Long enough for two threads, and no multiple of what a loop takes at once.
 constexpr int64_t kLong = 100'003;
 
-// Runs with so many threads, and puts the number back.
+// Sets the number of threads, and puts it back.
+class ThreadsGuard {
+ public:
+  explicit ThreadsGuard(int threads) : before_(at::get_num_threads()) {
+    at::set_num_threads(threads);
+  }
+  ~ThreadsGuard() { at::set_num_threads(before_); }
+  ThreadsGuard(const ThreadsGuard&) = delete;
+  ThreadsGuard& operator=(const ThreadsGuard&) = delete;
+
+ private:
+  int before_;
+};
+
 template <typename Function>
 auto with_threads(int threads, Function function) {
+  const ThreadsGuard guard(threads);
+  return function();
+}
+
+TEST(VectorMath, AThrowLeavesTheNumberOfThreadsToOtherTests) {
   const int before = at::get_num_threads();
-  at::set_num_threads(threads);
-  auto result = function();
-  at::set_num_threads(before);
-  return result;
+  EXPECT_THROW(
+      with_threads(
+          before + 1,
+          []() -> int { throw std::runtime_error("a test that fails"); }),
+      std::runtime_error);
+  EXPECT_EQ(at::get_num_threads(), before);
 }
 
 TEST(VectorMath, ADotHasItsClosedForm) {

@@ -40,13 +40,16 @@ class LinearOperator {
   /// The products with several vectors, in their order: what apply() gives for
   /// each, bit for bit, with its errors. Where shares_work(), what they have in
   /// common is computed once; else this is a loop over apply(). All products
-  /// are in memory at the same time.
+  /// are in memory at the same time, each in its own: apart from the vectors,
+  /// from each other and from what the function keeps.
   std::vector<TensorVector> apply_block(
       const std::vector<TensorVector>& vectors) const;
 
   /// Whether apply_block() may cost less than as many apply(): an exact Hessian
-  /// with retain_graph(false), a sum with such a term, a function_operator()
-  /// that was given a block function.
+  /// with retain_graph(false), a sum with such a term, a
+  /// preconditioned_operator() of one, a function_operator() that was given a
+  /// block function. A product may change it: a Hessian that falls back to
+  /// differences shares nothing any more.
   bool shares_work() const;
 
   /// Tensors of the shapes, dtypes and devices of a vector. They may share
@@ -61,10 +64,16 @@ class LinearOperator {
 
  protected:
   LinearOperator(
-      const TensorVector& like, Function function, BlockFunction block = {});
+      const TensorVector& like,
+      Function function,
+      BlockFunction block = {},
+      std::function<bool()> shares_work = {});
 
   friend LinearOperator function_operator(
-      const TensorVector& like, Function function, BlockFunction block);
+      const TensorVector& like,
+      Function function,
+      BlockFunction block,
+      std::function<bool()> shares_work);
 
  private:
   struct State;
@@ -75,11 +84,13 @@ class LinearOperator {
 /// formula. Throws c10::Error where `like` is empty, has a tensor that is
 /// undefined, sparse or not of floating point, or the function is empty. A
 /// `block` is for products that cost less together, with one transfer for all
-/// of them, say; it must give what the function gives for each.
+/// of them, say; it must give what the function gives for each. `shares_work`
+/// says whether they do at the time; where it is empty they always do.
 LinearOperator function_operator(
     const TensorVector& like,
     LinearOperator::Function function,
-    LinearOperator::BlockFunction block = {});
+    LinearOperator::BlockFunction block = {},
+    std::function<bool()> shares_work = {});
 
 /// A dense matrix over vectors of one tensor [n]. Throws c10::Error unless the
 /// matrix is of shape [n, n], n >= 1, and of floating point.
