@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "csrc/curvature/mapped_operator.h"
 #include "csrc/state/optimizer_traits.h"
 
 namespace stepsize {
@@ -69,9 +70,12 @@ LinearOperator decayed(const LinearOperator& op, std::vector<double> decays) {
       })) {
     return op;
   }
-  return function_operator(
-      op.like(), [op, decays = std::move(decays)](const TensorVector& v) {
-        TensorVector product = op.apply(v);
+  return detail::mapped(
+      op,
+      op.like(),
+      {},
+      [decays = std::move(decays)](
+          TensorVector product, const TensorVector& v) {
         for (std::size_t i = 0; i < v.size(); ++i) {
           if (decays[i] != 0) product[i] = product[i].add(v[i], decays[i]);
         }

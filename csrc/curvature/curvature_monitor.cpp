@@ -14,6 +14,7 @@
 
 #include "csrc/core/archive.h"
 #include "csrc/core/check.h"
+#include "csrc/curvature/mapped_operator.h"
 #include "csrc/curvature/vector_math.h"
 #include "csrc/state/optimizer_traits.h"
 
@@ -374,17 +375,19 @@ LinearOperator CurvatureMonitor::scaled(
       " tensors, expected ",
       scales.size(),
       " (one a parameter)");
-  return function_operator(inner.like(), [inner, scales](TensorVector v) {
-    const auto scale = [&scales](TensorVector& vector) {
-      for (std::size_t i = 0; i < scales.size(); ++i) {
-        vector[i] = vector[i].mul(scales[i]);
-      }
-    };
-    scale(v);
-    TensorVector product = inner.apply(v);
-    scale(product);
-    return product;
-  });
+  const auto scale = [scales](TensorVector vector) {
+    for (std::size_t i = 0; i < scales.size(); ++i) {
+      vector[i] = vector[i].mul(scales[i]);
+    }
+    return vector;
+  };
+  return detail::mapped(
+      inner,
+      inner.like(),
+      scale,
+      [scale](TensorVector product, const TensorVector& /*scaled*/) {
+        return scale(std::move(product));
+      });
 }
 
 // H + decay has the eigenvectors of H, and where the eigenvalue of largest
