@@ -37,12 +37,6 @@ bool any_defined(const std::vector<at::Tensor>& tensors) {
   });
 }
 
-bool has_graph(const std::vector<at::Tensor>& gradients) {
-  return std::any_of(gradients.begin(), gradients.end(), [](const auto& part) {
-    return part.defined() && part.requires_grad();
-  });
-}
-
 // An accelerator is waited for once.
 std::pair<double, double> numbers_of(
     const at::Tensor& norm, const at::Tensor& loss) {
@@ -162,7 +156,8 @@ void MeasuredSGD::evaluate_here(Update& update, const LossClosure& closure) {
   for (auto& gradient : update.gradients) {
     if (gradient.defined()) gradient = gradient.detach();
   }
-  update.graphless = any_defined(update.graph) && !has_graph(update.graph);
+  update.graphless =
+      any_defined(update.graph) && !detail::has_graph(update.graph);
 }
 
 // Makes gradients and loss the means over ranks. Where one rank has no graph to

@@ -28,11 +28,6 @@ namespace {
 constexpr char kPowerMethodSGD[] = "PowerMethodSGD";
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
-bool is_difference(HessianMethod method) {
-  return method == HessianMethod::kFiniteDifference ||
-         method == HessianMethod::kCentralDifference;
-}
-
 // So many updates in a row go on at the rate that they have while their
 // curvature is not finite; those that follow are left out.
 constexpr int64_t kMostUnmeasured = 3;
