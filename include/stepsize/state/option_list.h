@@ -94,8 +94,8 @@ class FieldList {
   std::string describe(const void* options) const;
   std::vector<std::pair<std::string, double>> numbers(
       const void* options) const;
-  /// Throws c10::Error where there is no such option, or where it is an integer
-  /// and the number is none.
+  /// Throws c10::Error where there is no such option, where it is an integer or
+  /// a flag and the number is none, and where the number is out of its range.
   void set(void* options, const std::string& name, double number) const;
   void write(
       torch::serialize::OutputArchive& archive, const void* options) const;
