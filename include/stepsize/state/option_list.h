@@ -35,6 +35,7 @@ enum class OptionRole : std::uint8_t {
   kDecoupledWeightDecay,  ///< shrinks the parameters
   kDecouples,  ///< a flag: where set, kWeightDecay shrinks the parameters
   kNonFinite,  ///< a choice: 0 skips a gradient that is not finite
+  kMaximizes,  ///< a flag: where set, it goes up the gradient
 };
 
 /// A double of a kNumber, an integer of all other kinds.
