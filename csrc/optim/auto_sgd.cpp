@@ -67,16 +67,21 @@ std::vector<std::pair<std::string, double>> policy_options(
   if (!archive.try_read("policy_options", there)) return {};
   const auto values =
       detail::read_doubles(archive, kAutoSGD, "policy_option_values");
-  std::istringstream names(
+  std::istringstream text(
       detail::read_string(archive, kAutoSGD, "policy_options"));
+  std::vector<std::string> names;
+  for (std::string name; std::getline(text, name);) names.push_back(name);
+  TORCH_CHECK(
+      values.size() == names.size(),
+      kAutoSGD,
+      ": the archive has ",
+      values.size(),
+      " values of ",
+      names.size(),
+      " options of the policy");
   std::vector<std::pair<std::string, double>> options;
-  for (std::string name; std::getline(names, name);) {
-    TORCH_CHECK(
-        options.size() < values.size(),
-        kAutoSGD,
-        ": the archive has no value of the policy's ",
-        name);
-    options.emplace_back(name, values[options.size()]);
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    options.emplace_back(names[i], values[i]);
   }
   return options;
 }

@@ -19,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "csrc/core/archive.h"
 #include "tests/support/error_text.h"
 #include "tests/support/leaf.h"
 
@@ -450,6 +451,49 @@ TEST(AutoSGD, SaysWhichOptionOfAPolicyCannotBeTakenOver) {
   std::istringstream again(bytes_of(saved));
   torch::load(alike, again);
   EXPECT_EQ(alike.policy().rate(), 0.5);
+}
+
+// Writes other values of its policy's one option.
+class OddlySaved : public AutoSGD {
+ public:
+  OddlySaved(std::vector<torch::Tensor> parameters, std::vector<double> values)
+      : AutoSGD(std::move(parameters), AutoSGDOptions(), FixedPolicy(0.5)),
+        values_(std::move(values)) {}
+
+ protected:
+  void save_counters(torch::serialize::OutputArchive& archive) const override {
+    detail::write_string(archive, "policy", "FixedPolicy");
+    detail::write_string(archive, "policy_options", "rate\n");
+    detail::write_doubles(archive, "policy_option_values", values_);
+    detail::write_doubles(archive, "policy_state", {});
+    for (const char* const name :
+         {"extra_losses", "extra_gradients", "cut_steps"}) {
+      detail::write_int(archive, name, 0);
+    }
+    MeasuredSGD::save_counters(archive);
+  }
+
+ private:
+  std::vector<double> values_;
+};
+
+TEST(AutoSGD, ReadsAsManyValuesAsOptionsOfAPolicy) {
+  const auto refusal = [](const std::vector<double>& values) {
+    auto x = leaf({1});
+    const OddlySaved written({x}, values);
+    AutoSGD sgd({x}, AutoSGDOptions(), FixedPolicy(0.5));
+    std::istringstream stream(bytes_of(written));
+    return message_of([&] { torch::load(sgd, stream); });
+  };
+  EXPECT_EQ(refusal({0.5}), "nothing was thrown");
+  EXPECT_THAT(
+      refusal({}),
+      HasSubstr("AutoSGD: the archive has 0 values of 1 options of the "
+                "policy"));
+  EXPECT_THAT(
+      refusal({0.5, 1}),
+      HasSubstr("AutoSGD: the archive has 2 values of 1 options of the "
+                "policy"));
 }
 
 // Three updates of 2 |x|^2 at a safety of 0.5, from before the policy's options
