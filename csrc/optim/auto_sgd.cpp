@@ -463,8 +463,7 @@ void AutoSGD::prepare(Update& update) {
         std::to_string(update.places[i].group),
         ": a probe's step is less than half precision can hold");
   }
-  update.due = policy_->due();
-  update.wants_random = update.due;
+  update.wants_random = policy_->due();
 }
 
 void AutoSGD::check_loss(const at::Tensor& loss) const {
@@ -476,8 +475,9 @@ void AutoSGD::check_loss(const at::Tensor& loss) const {
       ": curvature is told from differences of losses");
 }
 
-CommonNumbers AutoSGD::common_numbers(const Update& update) const {
-  CommonNumbers all{{"whether a measurement is due", update.due ? 1.0 : 0.0}};
+CommonNumbers AutoSGD::common_numbers() const {
+  CommonNumbers all{
+      {"whether a measurement is due", policy_->due() ? 1.0 : 0.0}};
   for (const auto& [name, value] : policy_->numbers()) {
     all.emplace_back(policy_->name() + "'s " + name, value);
   }
@@ -511,7 +511,6 @@ double AutoSGD::next_rate(Update& update, const LossClosure& closure) {
     probe.put_back();
     extra_losses_ = losses;
     extra_gradients_ = gradients;
-    take_back(update);
     throw;
   }
 }

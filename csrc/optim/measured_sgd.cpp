@@ -100,16 +100,16 @@ bool MeasuredSGD::begin(Update& update, const LossClosure& closure) {
   std::tie(update.norm, update.loss_number) =
       numbers_of(update.norm_tensor, update.loss);
   update.norm = over_ranks(update.norm);
-  update.norm_before = std::exchange(last_norm_, update.norm);
   if (std::isfinite(update.norm) && std::isfinite(update.loss_number)) {
     return true;
   }
-  skip();
+  skip(update);
   return false;
 }
 
-void MeasuredSGD::take_back(const Update& update) {
-  last_norm_ = update.norm_before;
+void MeasuredSGD::skip(const Update& update) {
+  last_norm_ = update.norm;
+  ++skipped_;
 }
 
 // Gradients and loss of this rank.
@@ -167,7 +167,7 @@ void MeasuredSGD::agree(Update& update, const std::exception_ptr& failure) {
   share.failure = failure;
   share.numbers = {0, 0, 0};
   share.common = detail::options_of(*this);
-  for (auto& number : common_numbers(update)) {
+  for (auto& number : common_numbers()) {
     share.common.push_back(std::move(number));
   }
   share.common.emplace_back("the usual norm of a gradient", usual_norm_);
@@ -242,6 +242,7 @@ void MeasuredSGD::finish(
           update.scale);
     }
   }
+  last_norm_ = update.norm;
   const double counted = std::min(update.norm, kMostCounted * usual_norm_);
   usual_norm_ = usual_norm_ > 0
                     ? kNormDecay * usual_norm_ + (1 - kNormDecay) * counted

@@ -54,6 +54,16 @@ TEST_P(MeasuredOnLine, LeavesOutAndCountsWhatIsNotFinite) {
   EXPECT_EQ(x.item<double>(), 3);
 }
 
+// Flat ground is a step too, in which nothing moves.
+TEST_P(MeasuredOnLine, TellsTheNormOfFlatGround) {
+  const auto sgd = optimizer();
+  sgd->step([&] { return (0 * x).sum(); });
+  EXPECT_EQ(sgd->last_grad_norm(), 0);
+  EXPECT_EQ(sgd->current_lr(), 0);
+  EXPECT_EQ(sgd->skipped_steps(), 0);
+  EXPECT_EQ(x.item<double>(), 3);
+}
+
 TEST_P(MeasuredOnLine, RefusesWhatHasNothingToMove) {
   const auto sgd = optimizer();
   x.set_requires_grad(false);

@@ -91,7 +91,7 @@ class AutoSGD : public MeasuredSGD {
 
   void prepare(Update& update) override;
   void check_loss(const at::Tensor& loss) const override;
-  CommonNumbers common_numbers(const Update& update) const override;
+  CommonNumbers common_numbers() const override;
   SGDHyperparameters hyperparameters(std::size_t group) const override;
 
  private:

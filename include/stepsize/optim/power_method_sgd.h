@@ -141,7 +141,7 @@ class PowerMethodSGD : public MeasuredSGD {
       torch::serialize::InputArchive& archive) override;
 
   void prepare(Update& update) override;
-  CommonNumbers common_numbers(const Update& update) const override;
+  CommonNumbers common_numbers() const override;
   SGDHyperparameters hyperparameters(std::size_t group) const override;
 
  private:
@@ -149,6 +149,8 @@ class PowerMethodSGD : public MeasuredSGD {
   // the others, whose parts of the vector wait for their return.
   using Used = std::vector<std::size_t>;
 
+  std::function<void()> way_back();
+  at::Tensor measured_step(const LossClosure& closure);
   void use_options();
   void fall_back(const std::string& reason);
   LinearOperator over_ranks(const LinearOperator& own) const;
