@@ -22,6 +22,7 @@
 #include "csrc/core/archive.h"
 #include "tests/support/error_text.h"
 #include "tests/support/leaf.h"
+#include "tests/support/numbers.h"
 
 namespace stepsize::test {
 namespace {
@@ -286,6 +287,61 @@ TEST(AutoSGD, LeavesOutWhatIsNotFinite) {
   sgd.step([&] { return (x * x).sum(); });
   EXPECT_NE(x.item<double>(), 1);
   EXPECT_EQ(sgd.skipped_steps(), 1);
+}
+
+// The loss does not depend on the first coordinate, and decay does.
+TEST(AutoSGD, LeavesOutADecayThatIsNotFinite) {
+  std::vector<std::unique_ptr<StepSizePolicy>> policies;
+  policies.push_back(std::make_unique<EdgePolicy>());
+  policies.push_back(std::make_unique<SecantPolicy>());
+  policies.push_back(std::make_unique<PolyakPolicy>());
+  policies.push_back(std::make_unique<AveragedVectorPolicy>());
+  policies.push_back(std::make_unique<SharpnessPolicy>());
+  for (const auto& policy : policies) {
+    for (const double value : {kNaN, kInfinity}) {
+      SCOPED_TRACE(policy->name() + " at " + std::to_string(value));
+      auto x = leaf({value, 1});
+      AutoSGD sgd({x}, plain().weight_decay(2), *policy);
+      sgd.step([&] { return 3 * x[1]; });
+      EXPECT_EQ(x[1].item<double>(), 1);
+      EXPECT_EQ(sgd.skipped_steps(), 1);
+      EXPECT_EQ(sgd.last_grad_norm(), 3);
+      EXPECT_EQ(sgd.policy().state(), policy->state());
+    }
+  }
+}
+
+// Says the loss that it is told, and no rate.
+class LossReader : public FixedPolicy {
+ public:
+  explicit LossReader(double& loss) : FixedPolicy(0), loss_(&loss) {}
+  std::unique_ptr<StepSizePolicy> clone() const override {
+    return std::make_unique<LossReader>(*this);
+  }
+  double next_rate(StepProbe& probe) override {
+    *loss_ = probe.loss();
+    return 0;
+  }
+
+ private:
+  double* loss_;
+};
+
+// 3 / 2 (1e154)^2 is 1.5e308, of at most 1.8e308.
+TEST(AutoSGD, TheLossWithDecayIsFinite) {
+  constexpr double kLarge = 1e154;
+  for (const double loss : {0.0, 1.2e308}) {
+    auto x = leaf({kLarge});
+    double seen = 0;
+    AutoSGD sgd({x}, plain().weight_decay(3), LossReader(seen));
+    sgd.step([&] { return (0 * x).sum() + loss; });
+    if (loss == 0) {
+      EXPECT_DOUBLE_EQ(seen, 1.5 * (kLarge * kLarge));
+    } else {
+      EXPECT_EQ(seen, std::numeric_limits<double>::max());
+    }
+    EXPECT_EQ(sgd.skipped_steps(), 0);
+  }
 }
 
 TEST(AutoSGD, WaitsOnFlatGround) {

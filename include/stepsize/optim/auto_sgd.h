@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 namespace stepsize {
@@ -98,7 +99,7 @@ class AutoSGD : public MeasuredSGD {
   class Probe;
 
   const AutoSGDOptions& options_of(std::size_t group) const;
-  double next_rate(Update& update, const LossClosure& closure);
+  std::optional<double> next_rate(Update& update, const LossClosure& closure);
 
   std::unique_ptr<StepSizePolicy> policy_;
   int64_t extra_losses_ = 0;
