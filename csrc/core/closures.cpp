@@ -4,6 +4,7 @@
 #include <c10/core/GradMode.h>
 #include <c10/util/Exception.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <utility>
 
@@ -65,6 +66,12 @@ void check_graph_was_there(
                    "an earlier evaluation must be detached"
                  : "call this before it, and detach what is of an earlier "
                    "evaluation");
+}
+
+bool has_graph(const std::vector<at::Tensor>& gradients) {
+  return std::any_of(gradients.begin(), gradients.end(), [](const auto& part) {
+    return part.defined() && part.requires_grad();
+  });
 }
 
 }  // namespace stepsize::detail

@@ -42,4 +42,7 @@ class BackwardWatch {
 void check_graph_was_there(
     const std::string& kind, const std::exception& error, bool of_closure);
 
+/// Whether one of the gradients has a graph.
+bool has_graph(const std::vector<at::Tensor>& gradients);
+
 }  // namespace stepsize::detail

@@ -28,18 +28,6 @@ namespace {
 
 constexpr char kHessianOperator[] = "hessian_operator";
 
-bool is_difference(HessianMethod method) {
-  return method == HessianMethod::kFiniteDifference ||
-         method == HessianMethod::kCentralDifference;
-}
-
-bool has_graph(const TensorVector& gradients) {
-  for (const at::Tensor& gradient : gradients) {
-    if (gradient.defined() && gradient.requires_grad()) return true;
-  }
-  return false;
-}
-
 TensorVector without_graph(
     const TensorVector& gradients, const TensorVector& parameters) {
   return detail::matched(
@@ -146,7 +134,7 @@ struct HessianOperator::State {
                   : detail::Replay::Graph::kRequired));
     // A loss that is linear in the parameters looks like this, and so does a
     // backward that leaves the graph. A difference is right for both.
-    if (automatic && !has_graph(gradients)) {
+    if (automatic && !detail::has_graph(gradients)) {
       fall_back("the gradient has no graph");
     } else if (!options.retain_graph()) {
       gradients.clear();

@@ -67,16 +67,21 @@ std::vector<std::pair<std::string, double>> policy_options(
   if (!archive.try_read("policy_options", there)) return {};
   const auto values =
       detail::read_doubles(archive, kAutoSGD, "policy_option_values");
-  std::istringstream names(
+  std::istringstream text(
       detail::read_string(archive, kAutoSGD, "policy_options"));
+  std::vector<std::string> names;
+  for (std::string name; std::getline(text, name);) names.push_back(name);
+  TORCH_CHECK(
+      values.size() == names.size(),
+      kAutoSGD,
+      ": the archive has ",
+      values.size(),
+      " values of ",
+      names.size(),
+      " options of the policy");
   std::vector<std::pair<std::string, double>> options;
-  for (std::string name; std::getline(names, name);) {
-    TORCH_CHECK(
-        options.size() < values.size(),
-        kAutoSGD,
-        ": the archive has no value of the policy's ",
-        name);
-    options.emplace_back(name, values[options.size()]);
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    options.emplace_back(names[i], values[i]);
   }
   return options;
 }
@@ -136,6 +141,10 @@ SGDHyperparameters AutoSGD::hyperparameters(std::size_t group) const {
 // What the policy sees of an update.
 class AutoSGD::Probe : public StepProbe {
  public:
+  // Thrown where a parameter is not finite, and by its decay what the policy
+  // would see is not either.
+  struct NotFinite {};
+
   Probe(AutoSGD& optimizer, Update& update, const LossClosure& closure)
       : optimizer_(optimizer), update_(update), loss_(update.loss_number) {
     if (update.random_before) {
@@ -148,7 +157,12 @@ class AutoSGD::Probe : public StepProbe {
   }
 
   double loss() override {
-    if (!whole_loss_) whole_loss_ = loss_ + decay_loss();
+    if (!whole_loss_) {
+      // A policy is promised a loss that is finite: the largest number stands
+      // for a sum beyond it.
+      whole_loss_ = std::min(
+          checked(loss_ + decay_loss()), std::numeric_limits<double>::max());
+    }
     return *whole_loss_;
   }
   double momentum() override {
@@ -159,15 +173,15 @@ class AutoSGD::Probe : public StepProbe {
     return most;
   }
   double gradient_square() override {
-    if (!square_) square_ = slope_along(gradient());
+    if (!square_) square_ = checked(slope_along(gradient()));
     return *square_;
   }
   double slope() override {
-    if (!slope_) slope_ = slope_along(direction());
+    if (!slope_) slope_ = checked(slope_along(direction()));
     return *slope_;
   }
   double update_square() override {
-    return optimizer_.over_ranks(inner(direction(), direction()));
+    return checked(optimizer_.over_ranks(inner(direction(), direction())));
   }
   ProbedCurvature gradient_curvature(double step) override {
     return curvature_along(gradient(), gradient_square(), step);
@@ -179,7 +193,7 @@ class AutoSGD::Probe : public StepProbe {
     const TensorVector change = change_along(direction(), step);
     const double length = global_norm(defined(direction())).item<double>();
     const double changed = global_norm(defined(change)).item<double>();
-    return optimizer_.over_ranks(changed / (step * length));
+    return checked(optimizer_.over_ranks(changed / (step * length)));
   }
   double averaged_product(double weight) override;
   /// Takes back what averaged_product() has done.
@@ -216,8 +230,20 @@ class AutoSGD::Probe : public StepProbe {
     }
     return false;
   }
-  // Coupled decay's part of the loss, of what this update moves. A policy is
-  // promised a loss that is finite: the largest number stands for infinity.
+  // The number, which all ranks have alike. One that is not finite may be that
+  // of finite parameters, as a square is: it is the policy's to judge.
+  double checked(double number) const {
+    if (std::isfinite(number) || !decays()) return number;
+    bool finite = true;
+    for (std::size_t i = 0; i < update_.places.size(); ++i) {
+      if (!update_.gradients[i].defined() || coupled_decay(i) == 0) continue;
+      const at::Tensor parameter = update_.parameters[i].detach();
+      finite = finite && parameter.isfinite().all().item<bool>();
+    }
+    if (optimizer_.over_ranks(finite ? 0 : 1) > 0) throw NotFinite();
+    return number;
+  }
+  // Coupled decay's part of the loss, of what this update moves.
   double decay_loss() const {
     if (!decays()) return 0;
     double sum = 0;
@@ -227,8 +253,7 @@ class AutoSGD::Probe : public StepProbe {
       const at::Tensor parameter = update_.parameters[i].detach();
       sum += decay / 2 * inner({parameter}, {parameter});
     }
-    return std::min(
-        optimizer_.over_ranks(sum), std::numeric_limits<double>::max() / 2);
+    return optimizer_.over_ranks(sum);
   }
   // The gradient with coupled decay.
   at::Tensor decayed(std::size_t index) const {
@@ -420,8 +445,8 @@ double AutoSGD::Probe::averaged_product(double weight) {
   }
   const double length =
       optimizer_.over_ranks(global_norm(defined(vector)).item<double>());
-  const double size =
-      optimizer_.over_ranks(global_norm(update_.parameters).item<double>());
+  const double size = checked(
+      optimizer_.over_ranks(global_norm(update_.parameters).item<double>()));
   if (!(length > 0)) return 0;
   const double step = kDifferenceShare * (size > 0 ? size : 1.0) / length;
   // DisplacedLoss goes down a direction.
@@ -458,8 +483,7 @@ void AutoSGD::prepare(Update& update) {
         std::to_string(update.places[i].group),
         ": a probe's step is less than half precision can hold");
   }
-  update.due = policy_->due();
-  update.wants_random = update.due;
+  update.wants_random = policy_->due();
 }
 
 void AutoSGD::check_loss(const at::Tensor& loss) const {
@@ -471,8 +495,9 @@ void AutoSGD::check_loss(const at::Tensor& loss) const {
       ": curvature is told from differences of losses");
 }
 
-CommonNumbers AutoSGD::common_numbers(const Update& update) const {
-  CommonNumbers all{{"whether a measurement is due", update.due ? 1.0 : 0.0}};
+CommonNumbers AutoSGD::common_numbers() const {
+  CommonNumbers all{
+      {"whether a measurement is due", policy_->due() ? 1.0 : 0.0}};
   for (const auto& [name, value] : policy_->numbers()) {
     all.emplace_back(policy_->name() + "'s " + name, value);
   }
@@ -484,12 +509,20 @@ CommonNumbers AutoSGD::common_numbers(const Update& update) const {
   return all;
 }
 
-// What the policy says. Where something throws, all is as it was.
-double AutoSGD::next_rate(Update& update, const LossClosure& closure) {
+// What the policy says; nothing where the update, with its decay, is not
+// finite. Then, and where something throws, all is as it was.
+std::optional<double> AutoSGD::next_rate(
+    Update& update, const LossClosure& closure) {
   Probe probe(*this, update, closure);
   std::unique_ptr<StepSizePolicy> before = policy_->clone();
   const int64_t losses = extra_losses_;
   const int64_t gradients = extra_gradients_;
+  const auto put_back = [&] {
+    policy_ = std::move(before);
+    probe.put_back();
+    extra_losses_ = losses;
+    extra_gradients_ = gradients;
+  };
   try {
     const double rate = policy_->next_rate(probe);
     TORCH_CHECK(
@@ -501,12 +534,11 @@ double AutoSGD::next_rate(Update& update, const LossClosure& closure) {
         detail::number_text(rate),
         ", which must be finite and >= 0");
     return rate;
+  } catch (const Probe::NotFinite&) {
+    put_back();
+    return std::nullopt;
   } catch (...) {
-    policy_ = std::move(before);
-    probe.put_back();
-    extra_losses_ = losses;
-    extra_gradients_ = gradients;
-    take_back(update);
+    put_back();
     throw;
   }
 }
@@ -515,7 +547,12 @@ at::Tensor AutoSGD::step(LossClosure closure) {
   Update update;
   if (!begin(update, closure)) return update.loss;
   const c10::AutoGradMode no_grad(false);
-  const double rate = next_rate(update, closure);
+  const auto said = next_rate(update, closure);
+  if (!said) {
+    skip(update);
+    return update.loss;
+  }
+  const double rate = *said;
   if (cut_if_long(update)) {
     ++cut_;
     policy_->gradient_was_cut();

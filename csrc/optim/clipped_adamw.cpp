@@ -10,22 +10,6 @@
 #include "csrc/state/preconditioners.h"
 
 namespace stepsize {
-namespace {
-
-// As ClippedOptimizer::step() clips.
-double clip_factor(
-    const torch::optim::Optimizer& optimizer,
-    const std::vector<at::Tensor>& gradients) {
-  const auto& own = static_cast<const ClippedAdamWOptions&>(
-      optimizer.param_groups().front().options());
-  return clip_coefficient(
-             norm_in_parts(gradients, own.norm_type()), own.max_norm())
-      .prod()
-      .item<double>();
-}
-
-}  // namespace
-
 ClippedAdamWOptions::ClippedAdamWOptions(double lr) : lr_(lr) {}
 
 const OptionList<ClippedAdamWOptions>& ClippedAdamWOptions::option_list() {
@@ -48,8 +32,8 @@ const OptionList<ClippedAdamWOptions>& ClippedAdamWOptions::option_list() {
         .option(STEPSIZE_OPTION(weight_decay))
         .not_negative()
         .role(OptionRole::kDecoupledWeightDecay)
-        .option(STEPSIZE_OPTION(amsgrad))
-        .option(STEPSIZE_OPTION(maximize));
+        .option(STEPSIZE_OPTION(amsgrad));
+    detail::add_maximize(own);
     detail::add_clip_options(own);
     return own;
   }();
@@ -61,7 +45,7 @@ const OptimizerTraits& ClippedAdamWOptions::optimizer_traits() {
       OptimizerTraits::of<ClippedAdamW>(option_list())
           .gradient(GradientUse::kScalesCoordinates)
           .preconditioner(detail::adam_preconditioner<ClippedAdamWOptions>)
-          .gradient_factor(clip_factor)
+          .gradient_factor(detail::clip_factor<ClippedAdamWOptions>)
           .momentum_is_mean(true)
           .state({"exp_avg", "exp_avg_sq", "max_exp_avg_sq"})
           .skipped_steps(detail::skipped_by<ClippedAdamW>);

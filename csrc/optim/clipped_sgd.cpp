@@ -14,7 +14,7 @@ ClippedSGDOptions::ClippedSGDOptions(double lr) : lr_(lr) {}
 const OptionList<ClippedSGDOptions>& ClippedSGDOptions::option_list() {
   static const auto list = [] {
     auto own = detail::sgd_options<ClippedSGDOptions>("ClippedSGD");
-    own.option(STEPSIZE_OPTION(maximize));
+    detail::add_maximize(own);
     detail::add_decoupled_weight_decay(own);
     detail::add_clip_options(own);
     return own;
@@ -26,6 +26,7 @@ const OptimizerTraits& ClippedSGDOptions::optimizer_traits() {
   static const OptimizerTraits traits =
       OptimizerTraits::of<ClippedSGD>(option_list())
           .gradient(GradientUse::kDescends)
+          .gradient_factor(detail::clip_factor<ClippedSGDOptions>)
           .state({"momentum_buffer"})
           .skipped_steps(detail::skipped_by<ClippedSGD>);
   return traits;
@@ -60,7 +61,6 @@ void ClippedSGD::update_group(
       static_cast<const ClippedSGDOptions&>(param_groups()[group].options());
   SGDHyperparameters numbers = detail::sgd_numbers(options);
   numbers.maximize = options.maximize();
-  numbers.decoupled_weight_decay = options.decoupled_weight_decay();
   detail::sgd_group_step(
       parameters, gradients, group_state(group).slots[0], numbers, grad_scale);
 }

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <ATen/core/Tensor.h>
 #include <c10/util/Exception.h>
+#include <stepsize/kernels/grad_norm.h>
 #include <stepsize/kernels/sgd.h>
 #include <stepsize/optim/clipped_optimizer.h>
 #include <stepsize/state/option_list.h>
@@ -8,6 +10,7 @@
 #include <string>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "csrc/text/number.h"
 
@@ -42,6 +45,20 @@ OptionList<Options>& add_decoupled_weight_decay(OptionList<Options>& list) {
   return list.option(STEPSIZE_OPTION(decoupled_weight_decay))
       .role(OptionRole::kDecouples);
 }
+
+template <typename Options>
+OptionList<Options>& add_maximize(OptionList<Options>& list) {
+  return list.option(STEPSIZE_OPTION(maximize)).role(OptionRole::kMaximizes);
+}
+
+template <typename Options, typename = void>
+struct HasDecoupledDecay : std::false_type {};
+template <typename Options>
+struct HasDecoupledDecay<
+    Options,
+    std::void_t<
+        decltype(std::declval<const Options&>().decoupled_weight_decay())>>
+    : std::true_type {};
 
 template <typename Options, typename = void>
 struct HasDampening : std::false_type {};
@@ -87,7 +104,7 @@ OptionList<Options> sgd_options(const char* kind) {
   return add_nesterov(add_weight_decay(list));
 }
 
-/// What a step of SGD goes by. Options without dampening can decouple decay.
+/// What a step of SGD goes by.
 template <typename Options>
 SGDHyperparameters sgd_numbers(const Options& options) {
   SGDHyperparameters numbers;
@@ -97,7 +114,8 @@ SGDHyperparameters sgd_numbers(const Options& options) {
   numbers.nesterov = options.nesterov();
   if constexpr (HasDampening<Options>::value) {
     numbers.dampening = options.dampening();
-  } else {
+  }
+  if constexpr (HasDecoupledDecay<Options>::value) {
     numbers.decoupled_weight_decay = options.decoupled_weight_decay();
   }
   return numbers;
@@ -114,6 +132,18 @@ void add_clip_options(OptionList<Options>& list) {
       .choice(STEPSIZE_OPTION(non_finite), {"kSkip", "kThrow"})
       .role(OptionRole::kNonFinite)
       .same_in_groups();
+}
+
+/// The factor that ClippedOptimizer::step() clips by.
+template <typename Options>
+double clip_factor(
+    const torch::optim::Optimizer& optimizer,
+    const std::vector<at::Tensor>& gradients) {
+  const auto& own =
+      static_cast<const Options&>(optimizer.param_groups().front().options());
+  const at::Tensor factors = clip_coefficient(
+      norm_in_parts(gradients, own.norm_type()), own.max_norm());
+  return factors.prod().item<double>();
 }
 
 }  // namespace stepsize::detail

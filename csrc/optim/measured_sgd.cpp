@@ -37,12 +37,6 @@ bool any_defined(const std::vector<at::Tensor>& tensors) {
   });
 }
 
-bool has_graph(const std::vector<at::Tensor>& gradients) {
-  return std::any_of(gradients.begin(), gradients.end(), [](const auto& part) {
-    return part.defined() && part.requires_grad();
-  });
-}
-
 // An accelerator is waited for once.
 std::pair<double, double> numbers_of(
     const at::Tensor& norm, const at::Tensor& loss) {
@@ -106,16 +100,16 @@ bool MeasuredSGD::begin(Update& update, const LossClosure& closure) {
   std::tie(update.norm, update.loss_number) =
       numbers_of(update.norm_tensor, update.loss);
   update.norm = over_ranks(update.norm);
-  update.norm_before = std::exchange(last_norm_, update.norm);
   if (std::isfinite(update.norm) && std::isfinite(update.loss_number)) {
     return true;
   }
-  skip();
+  skip(update);
   return false;
 }
 
-void MeasuredSGD::take_back(const Update& update) {
-  last_norm_ = update.norm_before;
+void MeasuredSGD::skip(const Update& update) {
+  last_norm_ = update.norm;
+  ++skipped_;
 }
 
 // Gradients and loss of this rank.
@@ -162,7 +156,8 @@ void MeasuredSGD::evaluate_here(Update& update, const LossClosure& closure) {
   for (auto& gradient : update.gradients) {
     if (gradient.defined()) gradient = gradient.detach();
   }
-  update.graphless = any_defined(update.graph) && !has_graph(update.graph);
+  update.graphless =
+      any_defined(update.graph) && !detail::has_graph(update.graph);
 }
 
 // Makes gradients and loss the means over ranks. Where one rank has no graph to
@@ -172,7 +167,7 @@ void MeasuredSGD::agree(Update& update, const std::exception_ptr& failure) {
   share.failure = failure;
   share.numbers = {0, 0, 0};
   share.common = detail::options_of(*this);
-  for (auto& number : common_numbers(update)) {
+  for (auto& number : common_numbers()) {
     share.common.push_back(std::move(number));
   }
   share.common.emplace_back("the usual norm of a gradient", usual_norm_);
@@ -247,6 +242,7 @@ void MeasuredSGD::finish(
           update.scale);
     }
   }
+  last_norm_ = update.norm;
   const double counted = std::min(update.norm, kMostCounted * usual_norm_);
   usual_norm_ = usual_norm_ > 0
                     ? kNormDecay * usual_norm_ + (1 - kNormDecay) * counted

@@ -21,10 +21,9 @@ struct MeasuredSGD::Update {
   // Why this rank takes no step, to be thrown where the others hear of it.
   std::exception_ptr refusal;
 
-  // What prepare() asks for: whether the update is measured, the gradients'
-  // graph, whether to go on where there can be none, the random state of before
-  // the closure, and this rank's gradients.
-  bool due = false;
+  // What prepare() asks for: the gradients' graph, whether to go on where there
+  // can be none, the random state of before the closure, and this rank's
+  // gradients.
   bool wants_graph = false;
   bool may_lack_graph = false;
   bool wants_random = false;
@@ -46,8 +45,6 @@ struct MeasuredSGD::Update {
   double loss_number = std::numeric_limits<double>::quiet_NaN();
   at::Tensor norm_tensor;
   double norm = std::numeric_limits<double>::quiet_NaN();
-  // What was known as the last norm.
-  double norm_before = std::numeric_limits<double>::quiet_NaN();
   // Factor of the gradients; undefined for 1.
   at::Tensor scale;
 };

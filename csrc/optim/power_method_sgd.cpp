@@ -28,11 +28,6 @@ namespace {
 constexpr char kPowerMethodSGD[] = "PowerMethodSGD";
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
-bool is_difference(HessianMethod method) {
-  return method == HessianMethod::kFiniteDifference ||
-         method == HessianMethod::kCentralDifference;
-}
-
 // So many updates in a row go on at the rate that they have while their
 // curvature is not finite; those that follow are left out.
 constexpr int64_t kMostUnmeasured = 3;
@@ -108,6 +103,34 @@ SGDHyperparameters PowerMethodSGD::hyperparameters(std::size_t group) const {
 }
 
 at::Tensor PowerMethodSGD::step(LossClosure closure) {
+  const auto put_back = way_back();
+  try {
+    return measured_step(closure);
+  } catch (...) {
+    put_back();
+    throw;
+  }
+}
+
+// Makes all counters what they are now.
+std::function<void()> PowerMethodSGD::way_back() {
+  return [this,
+          tracker = tracker_,
+          method = method_,
+          reason = fallback_reason_,
+          products = products_,
+          unmeasured = unmeasured_,
+          in_a_row = unmeasured_in_a_row_] {
+    tracker_ = tracker;
+    method_ = method;
+    fallback_reason_ = reason;
+    products_ = products;
+    unmeasured_ = unmeasured;
+    unmeasured_in_a_row_ = in_a_row;
+  };
+}
+
+at::Tensor PowerMethodSGD::measured_step(const LossClosure& closure) {
   Update update;
   const bool is_finite = begin(update, closure);
   if (!update.graph_failure.empty()) {
@@ -117,10 +140,11 @@ at::Tensor PowerMethodSGD::step(LossClosure closure) {
   if (!is_finite) return update.loss;
   if (update.norm == 0 && !tracker_.started()) {
     // Flat ground says nothing of the curvature to come.
+    finish(update, {});
     return update.loss;
   }
   const c10::AutoGradMode no_grad(false);
-  if (update.due) {
+  if (tracker_.due()) {
     measure(update, closure);
   } else if (cut_if_long(update) || (usual_norm() == 0 && update.norm > 0)) {
     // Far too long, or the first that is not zero, at a rate that knows nothing
@@ -128,7 +152,7 @@ at::Tensor PowerMethodSGD::step(LossClosure closure) {
     tracker_.hurry();
   }
   if (!tracker_.started() || unmeasured_in_a_row_ > kMostUnmeasured) {
-    skip();
+    skip(update);
     return update.loss;
   }
   finish(update, rates());
@@ -138,15 +162,15 @@ at::Tensor PowerMethodSGD::step(LossClosure closure) {
 void PowerMethodSGD::prepare(Update& update) {
   use_options();
   const bool automatic = options_of(0).method() == HessianMethod::kAutomatic;
-  update.due = tracker_.due();
-  update.wants_graph = update.due && !is_difference(method_);
+  const bool due = tracker_.due();
+  update.wants_graph = due && !is_difference(method_);
   update.may_lack_graph = automatic;
-  update.wants_random = update.due && (automatic || is_difference(method_));
+  update.wants_random = due && (automatic || is_difference(method_));
   update.wants_own_gradients = update.wants_random;
 }
 
-CommonNumbers PowerMethodSGD::common_numbers(const Update& update) const {
-  return {{"whether a measurement is due", update.due ? 1.0 : 0.0}};
+CommonNumbers PowerMethodSGD::common_numbers() const {
+  return {{"whether a measurement is due", tracker_.due() ? 1.0 : 0.0}};
 }
 
 // A user may have changed them.
@@ -281,8 +305,18 @@ void PowerMethodSGD::measure(Update& update, const LossClosure& closure) {
   for (std::size_t i = 0; i < update.gradients.size(); ++i) {
     if (update.gradients[i].defined()) used.push_back(i);
   }
+  TensorVector vector;
+  for (const std::size_t i : used) vector.push_back(slot(update, i));
   // A loss that depends on no parameter has no curvature.
-  const double sharpness = used.empty() ? 0.0 : measured(update, used, closure);
+  double sharpness = 0;
+  try {
+    if (!used.empty()) sharpness = measured(update, used, closure);
+  } catch (...) {
+    for (std::size_t i = 0; i < used.size(); ++i) {
+      slot(update, used[i]) = vector[i];
+    }
+    throw;
+  }
   if (std::isfinite(sharpness)) {
     tracker_.measure(sharpness);
     unmeasured_in_a_row_ = 0;

@@ -278,6 +278,7 @@ DescentNumbers descent_numbers(
   }
   numbers.is_mean = traits.momentum_is_mean();
   numbers.nesterov = number(OptionRole::kNesterov) != 0;
+  numbers.maximizes = number(OptionRole::kMaximizes) != 0;
   if (number(OptionRole::kDecouples) == 0) {
     numbers.coupled_decay = number(OptionRole::kWeightDecay);
   }

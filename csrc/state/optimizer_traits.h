@@ -35,6 +35,8 @@ struct DescentNumbers {
   bool is_mean = false;
   /// The weight decay that is added to the gradient.
   double coupled_decay = 0;
+  /// Whether it goes up the gradient of the loss.
+  bool maximizes = false;
 
   /// The share of the gradient that enters the buffer.
   double entering() const { return is_mean ? 1 - momentum : 1 - dampening; }

@@ -66,7 +66,6 @@ OptionValue read_value(
 
 OptionValue as_value(OptionKind kind, double number) {
   if (kind == OptionKind::kNumber) return number;
-  if (kind == OptionKind::kFlag) return int64_t{number != 0};
   return static_cast<int64_t>(number);
 }
 
@@ -262,7 +261,16 @@ void FieldList::set(
       name,
       "an integer of 64 bits",
       number);
-  entry->set(options, as_value(entry->field.kind, number));
+  check_option(
+      entry->field.kind != OptionKind::kFlag || number == 0 || number == 1,
+      kind_,
+      name,
+      "0 or 1",
+      number);
+  const OptionValue value = as_value(entry->field.kind, number);
+  // An enumeration may be narrower, and would cut off what is wrong.
+  check_value(*entry, value, kind_);
+  entry->set(options, value);
 }
 
 void FieldList::write(

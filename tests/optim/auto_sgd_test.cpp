@@ -19,8 +19,10 @@
 #include <utility>
 #include <vector>
 
+#include "csrc/core/archive.h"
 #include "tests/support/error_text.h"
 #include "tests/support/leaf.h"
+#include "tests/support/numbers.h"
 
 namespace stepsize::test {
 namespace {
@@ -287,6 +289,61 @@ TEST(AutoSGD, LeavesOutWhatIsNotFinite) {
   EXPECT_EQ(sgd.skipped_steps(), 1);
 }
 
+// The loss does not depend on the first coordinate, and decay does.
+TEST(AutoSGD, LeavesOutADecayThatIsNotFinite) {
+  std::vector<std::unique_ptr<StepSizePolicy>> policies;
+  policies.push_back(std::make_unique<EdgePolicy>());
+  policies.push_back(std::make_unique<SecantPolicy>());
+  policies.push_back(std::make_unique<PolyakPolicy>());
+  policies.push_back(std::make_unique<AveragedVectorPolicy>());
+  policies.push_back(std::make_unique<SharpnessPolicy>());
+  for (const auto& policy : policies) {
+    for (const double value : {kNaN, kInfinity}) {
+      SCOPED_TRACE(policy->name() + " at " + std::to_string(value));
+      auto x = leaf({value, 1});
+      AutoSGD sgd({x}, plain().weight_decay(2), *policy);
+      sgd.step([&] { return 3 * x[1]; });
+      EXPECT_EQ(x[1].item<double>(), 1);
+      EXPECT_EQ(sgd.skipped_steps(), 1);
+      EXPECT_EQ(sgd.last_grad_norm(), 3);
+      EXPECT_EQ(sgd.policy().state(), policy->state());
+    }
+  }
+}
+
+// Says the loss that it is told, and no rate.
+class LossReader : public FixedPolicy {
+ public:
+  explicit LossReader(double& loss) : FixedPolicy(0), loss_(&loss) {}
+  std::unique_ptr<StepSizePolicy> clone() const override {
+    return std::make_unique<LossReader>(*this);
+  }
+  double next_rate(StepProbe& probe) override {
+    *loss_ = probe.loss();
+    return 0;
+  }
+
+ private:
+  double* loss_;
+};
+
+// 3 / 2 (1e154)^2 is 1.5e308, of at most 1.8e308.
+TEST(AutoSGD, TheLossWithDecayIsFinite) {
+  constexpr double kLarge = 1e154;
+  for (const double loss : {0.0, 1.2e308}) {
+    auto x = leaf({kLarge});
+    double seen = 0;
+    AutoSGD sgd({x}, plain().weight_decay(3), LossReader(seen));
+    sgd.step([&] { return (0 * x).sum() + loss; });
+    if (loss == 0) {
+      EXPECT_DOUBLE_EQ(seen, 1.5 * (kLarge * kLarge));
+    } else {
+      EXPECT_EQ(seen, std::numeric_limits<double>::max());
+    }
+    EXPECT_EQ(sgd.skipped_steps(), 0);
+  }
+}
+
 TEST(AutoSGD, WaitsOnFlatGround) {
   auto x = leaf({2});
   AutoSGD sgd({x});
@@ -450,6 +507,49 @@ TEST(AutoSGD, SaysWhichOptionOfAPolicyCannotBeTakenOver) {
   std::istringstream again(bytes_of(saved));
   torch::load(alike, again);
   EXPECT_EQ(alike.policy().rate(), 0.5);
+}
+
+// Writes other values of its policy's one option.
+class OddlySaved : public AutoSGD {
+ public:
+  OddlySaved(std::vector<torch::Tensor> parameters, std::vector<double> values)
+      : AutoSGD(std::move(parameters), AutoSGDOptions(), FixedPolicy(0.5)),
+        values_(std::move(values)) {}
+
+ protected:
+  void save_counters(torch::serialize::OutputArchive& archive) const override {
+    detail::write_string(archive, "policy", "FixedPolicy");
+    detail::write_string(archive, "policy_options", "rate\n");
+    detail::write_doubles(archive, "policy_option_values", values_);
+    detail::write_doubles(archive, "policy_state", {});
+    for (const char* const name :
+         {"extra_losses", "extra_gradients", "cut_steps"}) {
+      detail::write_int(archive, name, 0);
+    }
+    MeasuredSGD::save_counters(archive);
+  }
+
+ private:
+  std::vector<double> values_;
+};
+
+TEST(AutoSGD, ReadsAsManyValuesAsOptionsOfAPolicy) {
+  const auto refusal = [](const std::vector<double>& values) {
+    auto x = leaf({1});
+    const OddlySaved written({x}, values);
+    AutoSGD sgd({x}, AutoSGDOptions(), FixedPolicy(0.5));
+    std::istringstream stream(bytes_of(written));
+    return message_of([&] { torch::load(sgd, stream); });
+  };
+  EXPECT_EQ(refusal({0.5}), "nothing was thrown");
+  EXPECT_THAT(
+      refusal({}),
+      HasSubstr("AutoSGD: the archive has 0 values of 1 options of the "
+                "policy"));
+  EXPECT_THAT(
+      refusal({0.5, 1}),
+      HasSubstr("AutoSGD: the archive has 2 values of 1 options of the "
+                "policy"));
 }
 
 // Three updates of 2 |x|^2 at a safety of 0.5, from before the policy's options

@@ -5,7 +5,6 @@
 #include <stepsize/optim/auto_sgd.h>
 #include <stepsize/optim/measured_sgd.h>
 #include <stepsize/optim/power_method_sgd.h>
-#include <torch/serialize.h>
 #include <torch/types.h>
 
 #include <cmath>
@@ -55,6 +54,16 @@ TEST_P(MeasuredOnLine, LeavesOutAndCountsWhatIsNotFinite) {
   EXPECT_EQ(x.item<double>(), 3);
 }
 
+// Flat ground is a step too, in which nothing moves.
+TEST_P(MeasuredOnLine, TellsTheNormOfFlatGround) {
+  const auto sgd = optimizer();
+  sgd->step([&] { return (0 * x).sum(); });
+  EXPECT_EQ(sgd->last_grad_norm(), 0);
+  EXPECT_EQ(sgd->current_lr(), 0);
+  EXPECT_EQ(sgd->skipped_steps(), 0);
+  EXPECT_EQ(x.item<double>(), 3);
+}
+
 TEST_P(MeasuredOnLine, RefusesWhatHasNothingToMove) {
   const auto sgd = optimizer();
   x.set_requires_grad(false);
@@ -79,18 +88,6 @@ TEST_P(MeasuredOnLine, AnOutlierDoesNotBecomeWhatIsUsual) {
       before - x.item<double>(),
       3.62 * sgd->current_lr(),
       1e-12 * sgd->current_lr());
-}
-
-// Three updates of 2 |x|^2 with momentum 0.5, of an earlier version: a rate of
-// 2 s (1 - m) / lambda.
-TEST(PowerMethodSGD, ReadsAnEarlierArchive) {
-  auto x = leaf({1, -2});
-  PowerMethodSGD sgd({x});
-  torch::load(sgd, STEPSIZE_OPTIM_FILES "/power_method_sgd.pt");
-  EXPECT_NEAR(sgd.sharpness(), 4, 1e-12);
-  EXPECT_NEAR(sgd.current_lr(), 2 * 0.5 * (1 - 0.5) / 4, 1e-12);
-  EXPECT_EQ(sgd.last_grad_norm(), 0);
-  EXPECT_EQ(sgd.skipped_steps(), 0);
 }
 
 INSTANTIATE_TEST_SUITE_P(

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "csrc/state/optimizer_traits.h"
 #include "tests/support/archive_bytes.h"
 #include "tests/support/error_text.h"
 #include "tests/support/leaf.h"
@@ -108,6 +109,40 @@ TEST(OptimizerTraits, FindsOptionsByTheirRole) {
   EXPECT_TRUE(std::isnan(number(adamw, OptionRole::kWeightDecay)));
   EXPECT_TRUE(std::isnan(
       number(torch::optim::AdagradOptions(0.5), OptionRole::kMomentum)));
+}
+
+TEST(OptimizerTraits, SaysWhoGoesUpTheGradient) {
+  const auto maximizes = [](const OptimizerOptions& options) {
+    return detail::descent_numbers(*find_traits(options), options).maximizes;
+  };
+  EXPECT_TRUE(maximizes(ClippedSGDOptions(0.5).maximize(true)));
+  EXPECT_FALSE(maximizes(ClippedSGDOptions(0.5)));
+  EXPECT_TRUE(maximizes(ClippedAdamWOptions(0.5).maximize(true)));
+  EXPECT_FALSE(maximizes(ClippedAdamWOptions(0.5)));
+  EXPECT_FALSE(maximizes(SGDOptions(0.5)));
+  EXPECT_EQ(
+      number(ClippedSGDOptions(0.5).maximize(true), OptionRole::kMaximizes), 1);
+}
+
+// Of (3, 4), which is 5 long and has 4 as its largest.
+TEST(OptimizerTraits, SaysByWhichFactorAGradientIsClipped) {
+  const std::vector<torch::Tensor> gradients{
+      torch::tensor({3.0}, torch::kFloat64),
+      torch::tensor({4.0}, torch::kFloat64)};
+  const auto factor = [&](const Optimizer& optimizer) {
+    return find_traits(optimizer)->gradient_factor()(optimizer, gradients);
+  };
+  const auto x = one();
+  EXPECT_DOUBLE_EQ(
+      factor(ClippedSGD(x, ClippedSGDOptions(0.5).max_norm(1))), 0.2);
+  EXPECT_DOUBLE_EQ(
+      factor(ClippedSGD(
+          x,
+          ClippedSGDOptions(0.5).max_norm(1).norm_type(NormType::kInfinity))),
+      0.25);
+  EXPECT_EQ(factor(ClippedSGD(x, ClippedSGDOptions(0.5).max_norm(6))), 1);
+  EXPECT_DOUBLE_EQ(
+      factor(ClippedAdamW(x, ClippedAdamWOptions(0.5).max_norm(1))), 0.2);
 }
 
 TEST(OptimizerTraits, ASubclassIsNotTheClassThatItDerivesFrom) {

@@ -219,6 +219,31 @@ TEST(OptionList, AnOptionThatCameLaterMayBeMissing) {
   EXPECT_EQ(read.late, 5);
 }
 
+// Before it becomes a flag or an enumerator: 256 and 2^32 would be kCalm.
+TEST(OptionList, ChecksANumberBeforeItIsConverted) {
+  const auto refusal = [](const char* name, double number) {
+    Sample sample = other_sample();
+    const std::string message = message_of([&] {
+      sample_list().set_numbers(sample, {{name, number}});
+    });
+    EXPECT_TRUE(sample_list().equal(sample, other_sample()));
+    return message;
+  };
+  EXPECT_EQ(refusal("nesterov", 5), "Sample: nesterov must be 0 or 1, got 5");
+  EXPECT_EQ(refusal("nesterov", -3), "Sample: nesterov must be 0 or 1, got -3");
+  EXPECT_EQ(
+      refusal("mood", 256), "Sample: mood must be kCalm or kWild, got 256");
+  EXPECT_EQ(
+      refusal("mood", 0x1p32),
+      "Sample: mood must be kCalm or kWild, got 4294967296");
+  EXPECT_EQ(refusal("mood", -1), "Sample: mood must be kCalm or kWild, got -1");
+  EXPECT_EQ(refusal("window", 0), "Sample: window must be >= 1, got 0");
+  Sample sample = other_sample();
+  sample_list().set_numbers(sample, {{"nesterov", 0}, {"mood", 1}});
+  EXPECT_FALSE(sample.nesterov());
+  EXPECT_EQ(sample.mood(), Mood::kWild);
+}
+
 TEST(OptionList, RefusesAListThatCannotBe) {
   EXPECT_EQ(
       message_of([] {

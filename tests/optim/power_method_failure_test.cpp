@@ -4,6 +4,8 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <cmath>
+#include <cstdint>
 #include <sstream>
 #include <vector>
 
@@ -198,6 +200,69 @@ TEST(PowerMethodSGDFailure, AGradientThatLeavesTheGraphIsTakenAsADifference) {
   sgd.step([&] { return Leaves::apply(x); });
   EXPECT_NEAR(sgd.sharpness(), 2, 1e-4);
   EXPECT_EQ(sgd.fallback_reason(), "the gradient has no graph");
+}
+
+// What throws within a difference has made no step: at 3 the gradient of
+// 2 |x|^2 is 12, and the one of 1000 |x| is 1000.
+TEST(PowerMethodSGDFailure, PutsAllBackWhereAMeasurementThrows) {
+  auto x = leaf({3});
+  PowerMethodSGD sgd(
+      {x}, PowerMethodSGDOptions().method(HessianMethod::kFiniteDifference));
+  sgd.step([&] { return (2 * x * x).sum(); });
+  ASSERT_EQ(sgd.last_grad_norm(), 12);
+  const auto there = x.detach().clone();
+  const double rate = sgd.current_lr();
+  const int64_t products = sgd.products();
+  int calls = 0;
+  EXPECT_THAT(
+      message_of([&] {
+        sgd.step([&] {
+          TORCH_CHECK(++calls < 2, "the data ended");
+          return (1000 * x).sum();
+        });
+      }),
+      HasSubstr("the data ended"));
+  EXPECT_EQ(calls, 2);
+  EXPECT_EQ(sgd.last_grad_norm(), 12);
+  EXPECT_EQ(sgd.current_lr(), rate);
+  EXPECT_EQ(sgd.products(), products);
+  EXPECT_EQ(sgd.unmeasured_steps(), 0);
+  EXPECT_TRUE(torch::equal(x, there));
+}
+
+TEST(PowerMethodSGDFailure, AMethodIsNotChangedByAStepThatIsNone) {
+  auto x = leaf({3});
+  PowerMethodSGD sgd(
+      {x}, PowerMethodSGDOptions().method(HessianMethod::kExact));
+  sgd.step([&] { return (2 * x * x).sum(); });
+  static_cast<PowerMethodSGDOptions&>(sgd.param_groups()[0].options())
+      .method(HessianMethod::kFiniteDifference);
+  const auto throws = [&]() -> torch::Tensor {
+    TORCH_CHECK(false, "the data ended");
+  };
+  EXPECT_THAT(
+      message_of([&] { sgd.step(throws); }), HasSubstr("the data ended"));
+  EXPECT_EQ(sgd.method(), HessianMethod::kExact);
+  sgd.step([&] { return (2 * x * x).sum(); });
+  EXPECT_EQ(sgd.method(), HessianMethod::kFiniteDifference);
+}
+
+// The exact product fails, and so does the difference in its place.
+TEST(PowerMethodSGDFailure, AFallBackIsTakenBackWithItsStep) {
+  auto x = leaf({1, 2});
+  PowerMethodSGD sgd({x});
+  int calls = 0;
+  EXPECT_THAT(
+      message_of([&] {
+        sgd.step([&] {
+          TORCH_CHECK(++calls < 2, "the data ended");
+          return Opaque::apply(x);
+        });
+      }),
+      HasSubstr("the data ended"));
+  EXPECT_EQ(sgd.method(), HessianMethod::kAutomatic);
+  EXPECT_EQ(sgd.fallback_reason(), "");
+  EXPECT_TRUE(std::isnan(sgd.last_grad_norm()));
 }
 
 }  // namespace

@@ -310,5 +310,17 @@ TEST(PowerMethodSGD, GoesOnBitForBitAfterALoad) {
   }
 }
 
+// Three updates of 2 |x|^2 with momentum 0.5, of an earlier version: a rate of
+// 2 s (1 - m) / lambda.
+TEST(PowerMethodSGD, ReadsAnEarlierArchive) {
+  auto x = leaf({1, -2});
+  PowerMethodSGD sgd({x});
+  torch::load(sgd, STEPSIZE_OPTIM_FILES "/power_method_sgd.pt");
+  EXPECT_NEAR(sgd.sharpness(), 4, 1e-12);
+  EXPECT_NEAR(sgd.current_lr(), 2 * 0.5 * (1 - 0.5) / 4, 1e-12);
+  EXPECT_EQ(sgd.last_grad_norm(), 0);
+  EXPECT_EQ(sgd.skipped_steps(), 0);
+}
+
 }  // namespace
 }  // namespace stepsize::test

@@ -8,22 +8,21 @@
 
 namespace stepsize::trainer {
 
-/// How the help shows what an option is where it is left out.
+// How the help shows what an option is where it is left out.
 
 /// The words in lines as long as a description's may be.
 std::string wrapped(const std::vector<std::string>& words);
 
 /// " [128]": whatever else is given.
 template <typename Value>
-std::string always(const Value& value) {
+std::string fixed_default(const Value& value) {
   std::ostringstream text;
   text << " [" << value << "]";
   return text.str();
 }
 
-/// The keys.
 template <typename Map>
-std::vector<std::string> names(const Map& map) {
+std::vector<std::string> keys_of(const Map& map) {
   std::vector<std::string> result;
   for (const auto& entry : map) {
     result.push_back(entry.first);

@@ -1,6 +1,7 @@
 #include "examples/trainer/cli/optimizer_options.h"
 
 #include <map>
+#include <sstream>
 
 #include "examples/trainer/cli/help_defaults.h"
 #include "examples/trainer/cli/validators.h"
@@ -21,10 +22,24 @@ struct OptimizerDefaults {
 // In the place of a rate.
 constexpr const char* kAuto = "auto";
 
-// Policies of power-sgd, and the shares of the limit that they take.
+// Shares of the limit that policies of power-sgd take.
 constexpr char kEdge[] = "edge";
 constexpr double kEdgeSafety = 1;
 constexpr double kPolicySafety = 0.5;
+
+struct Policy {
+  std::string name;
+  std::string how;  //< in a few words, where they tell more than the name
+};
+const std::vector<Policy>& policies() {
+  static const std::vector<Policy> all{
+      {kEdge, "from losses nearby"},
+      {"sharpness", "by the power method"},
+      {"averaged-vector", ""},
+      {"secant", ""},
+      {"polyak", ""}};
+  return all;
+}
 
 const std::map<std::string, OptimizerDefaults>& optimizer_defaults() {
   static const std::map<std::string, OptimizerDefaults> defaults{
@@ -40,6 +55,23 @@ const std::map<std::string, OptimizerDefaults>& optimizer_defaults() {
       {"power-sgd", {1, 0.9, 5e-4, {}, kEdgeSafety, "linear"}},
   };
   return defaults;
+}
+
+// For the help, in lines.
+std::string policies_text() {
+  std::vector<std::string> parts{"How power-sgd finds its rate:"};
+  for (const auto& [name, how] : policies()) {
+    parts.push_back(name + (how.empty() ? "" : ", " + how) + ';');
+  }
+  parts.back().pop_back();
+  return wrapped(parts);
+}
+
+std::string safety_defaults() {
+  std::ostringstream text;
+  text << "[power-sgd: " << kEdgeSafety << "; with another --policy than "
+       << kEdge << ": " << kPolicySafety << ']';
+  return text.str();
 }
 
 std::string owners_of(std::optional<double> OptimizerDefaults::*option) {
@@ -70,13 +102,16 @@ std::optional<double> given_or_default(
 }  // namespace
 
 std::vector<std::string> optimizer_names() {
-  return names(optimizer_defaults());
+  return keys_of(optimizer_defaults());
 }
 
 const std::vector<std::string>& policy_names() {
-  static const std::vector<std::string> policies{
-      kEdge, "sharpness", "averaged-vector", "secant", "polyak"};
-  return policies;
+  static const auto all = [] {
+    std::vector<std::string> names;
+    for (const auto& policy : policies()) names.push_back(policy.name);
+    return names;
+  }();
+  return all;
 }
 
 std::string usual_lr_scaling(const std::string& optimizer) {
@@ -98,8 +133,8 @@ void add_optimizer_options(
          "the signs of a mean of gradients; rollback-sgd: takes\n"
          "back steps that went wrong, with a lower rate;\n"
          "power-sgd: needs no rate, it measures curvature" +
-             always(options.optimizer))
-      ->check(one_of(names(defaults)))
+             fixed_default(options.optimizer))
+      ->check(one_of(keys_of(defaults)))
       ->type_name("NAME")
       ->group("Training");
   app.add_option(
@@ -143,18 +178,15 @@ void add_optimizer_options(
          "--safety",
          open.safety,
          "Share of the largest stable rate that is taken; above 1\n"
-         "the loss grows\n"
-         "[power-sgd: 1; with another --policy than edge: 0.5]")
+         "the loss grows\n" +
+             safety_defaults())
       ->check(number("> 0", [](double x) { return x > 0; }))
       ->type_name("X")
       ->group("Training");
   app.add_option(
          "--policy",
          open.policy,
-         "How power-sgd finds its rate: edge, from losses nearby;\n"
-         "sharpness, by the power method; averaged-vector,\n"
-         "secant, polyak\n"
-         "[power-sgd: edge]")
+         policies_text() + "\n[power-sgd: " + kEdge + "]")
       ->check(one_of(policy_names()))
       ->type_name("NAME")
       ->group("Training");

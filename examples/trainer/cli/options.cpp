@@ -70,8 +70,8 @@ void add_data_options(CLI::App& app, TrainOptions& options, OpenOptions& open) {
          "fashion-mnist, mnist, kmnist, qmnist, cifar10,\n"
          "cifar100, emnist-balanced, -byclass, -bymerge, -digits,\n"
          "-letters or -mnist" +
-             always(options.dataset))
-      ->check(one_of(names(defaults)))
+             fixed_default(options.dataset))
+      ->check(one_of(keys_of(defaults)))
       ->type_name("NAME")
       ->group("Data");
   app.add_option(
@@ -135,7 +135,7 @@ void add_rate_options(CLI::App& app, TrainOptions& options, OpenOptions& open) {
          options.accumulate,
          "Micro-batches of --batch-size images in an update; the\n"
          "gradient noise scale is measured from 2 on" +
-             always(options.accumulate))
+             fixed_default(options.accumulate))
       ->check(whole_number(1, kMost))
       ->type_name("N")
       ->group("Rate and batch");
@@ -157,7 +157,7 @@ void add_training_options(
          "cnn: three convolutions with BatchNorm; resnet20: the\n"
          "CIFAR form of He et al. 2016; resnet18: ResNet-18 with\n"
          "a 3x3 stem" +
-             always(options.model))
+             fixed_default(options.model))
       ->check(one_of({"cnn", "resnet20", "resnet18"}))
       ->type_name("NAME")
       ->group("Training");
@@ -181,7 +181,7 @@ void add_training_options(
          "--batch-size",
          options.batch_size,
          "Images in an update, or in a micro-batch of it" +
-             always(options.batch_size))
+             fixed_default(options.batch_size))
       ->check(whole_number(1, kMost))
       ->type_name("N")
       ->group("Training");
@@ -196,7 +196,7 @@ void add_training_options(
   app.add_option(
          "--seed",
          options.seed,
-         "Seed of the weights and of all chance" + always(options.seed))
+         "Seed of the weights and of all chance" + fixed_default(options.seed))
       // More bits than these LibTorch's generator of a CPU does not look at.
       ->check(whole_number(0, std::numeric_limits<std::uint32_t>::max()))
       ->type_name("N")
@@ -218,7 +218,7 @@ void add_monitor_options(
          "--monitor-every",
          open.monitor_every,
          "Updates from one measurement to the next" +
-             always(options.monitor_every))
+             fixed_default(options.monitor_every))
       ->check(whole_number(1, kMost))
       ->type_name("N")
       ->group("Training");
@@ -228,7 +228,7 @@ void add_monitor_options(
          "Percent of the time of training that it may take, as\n"
          "measured as it runs: what is too much waits; 0: no\n"
          "bound" +
-             always(options.monitor_budget))
+             fixed_default(options.monitor_budget))
       ->check(number(">= 0", [](double value) { return value >= 0; }))
       ->type_name("P")
       ->group("Training");
@@ -247,7 +247,7 @@ void add_machine_options(CLI::App& app, TrainOptions& options) {
   app.add_option(
          "--device",
          options.device,
-         "cpu, cuda, cuda:1, ..." + always(options.device))
+         "cpu, cuda, cuda:1, ..." + fixed_default(options.device))
       ->type_name("NAME")
       ->group("Machine");
   app.add_option(
@@ -273,7 +273,7 @@ void add_process_options(CLI::App& app, TrainOptions& options) {
          "Processes that train one model, each on its share of\n"
          "every batch; --batch-size is that of each. All are\n"
          "started with the same options" +
-             always(options.world_size))
+             fixed_default(options.world_size))
       ->check(whole_number(1, kMostProcesses))
       ->type_name("N")
       ->group("Processes (see scripts/launch.sh)");
@@ -282,7 +282,7 @@ void add_process_options(CLI::App& app, TrainOptions& options) {
          options.rank,
          "Which of them this is, from 0. Process 0 writes files\n"
          "and terminal" +
-             always(options.rank))
+             fixed_default(options.rank))
       ->check(whole_number(0, kMostProcesses - 1))
       ->type_name("N")
       ->group("Processes (see scripts/launch.sh)");
@@ -298,7 +298,7 @@ void add_process_options(CLI::App& app, TrainOptions& options) {
          options.timeout,
          "Seconds to wait for another process before it counts\n"
          "as lost" +
-             always(options.timeout))
+             fixed_default(options.timeout))
       ->check(
           number("> 0 and <= 1e9", [](double x) { return x > 0 && x <= 1e9; }))
       ->type_name("X")

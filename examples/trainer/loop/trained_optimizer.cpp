@@ -216,7 +216,7 @@ class ByMeasurement : public TrainedOptimizer {
     update.loss = optimizer_->step(loss);
     update.grad_norm = on_host(optimizer_->last_grad_norm());
     update.lr = optimizer_->current_lr();
-    if (has_measured(update)) {
+    if (note_measured(update)) {
       rates_.add(update.lr);
     }
   }
@@ -239,8 +239,9 @@ class ByMeasurement : public TrainedOptimizer {
   }
 
  protected:
-  // Whether the rate of the update has been measured; says more of it.
-  virtual bool has_measured(Update& update) = 0;
+  // Notes what the step has measured, in the update too. False where it has
+  // told no rate yet.
+  virtual bool note_measured(Update& update) = 0;
   virtual std::vector<std::string> measured() const = 0;
 
   const Optimizer& optimizer() const { return *optimizer_; }
@@ -268,7 +269,7 @@ class ByCurvature : public ByMeasurement<PowerMethodSGD> {
   }
 
  protected:
-  bool has_measured(Update& update) override {
+  bool note_measured(Update& update) override {
     const double sharpness = optimizer().sharpness();
     if (std::isnan(sharpness)) {
       return false;
@@ -310,7 +311,7 @@ class ByPolicy : public ByMeasurement<AutoSGD> {
   using ByMeasurement::ByMeasurement;
 
  protected:
-  bool has_measured(Update& /*update*/) override {
+  bool note_measured(Update& /*update*/) override {
     return optimizer().policy().rate() > 0;
   }
 

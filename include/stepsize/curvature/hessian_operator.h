@@ -27,6 +27,12 @@ enum class HessianMethod : std::uint8_t {
   kCentralDifference,  ///< two gradients a product, far more precise
 };
 
+/// Whether products are differences of gradients, and no graph is asked for.
+constexpr bool is_difference(HessianMethod method) {
+  return method == HessianMethod::kFiniteDifference ||
+         method == HessianMethod::kCentralDifference;
+}
+
 /// Options of hessian_operator.
 class HessianOptions {
  public:

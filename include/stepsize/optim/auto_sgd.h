@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 namespace stepsize {
@@ -43,8 +44,7 @@ class AutoSGDOptions : public ListedOptions<AutoSGDOptions> {
 };
 
 /// Stochastic gradient descent without a rate to choose: a StepSizePolicy looks
-/// at the batch at hand and says it. EdgePolicy takes two evaluations of the
-/// loss more in each of the first ten updates and in every twentieth later.
+/// at the batch at hand and says it.
 ///
 ///     AutoSGD optimizer(model->parameters(), AutoSGDOptions());
 ///     optimizer.step([&] { return loss_of(model->forward(batch)); });
@@ -53,11 +53,9 @@ class AutoSGDOptions : public ListedOptions<AutoSGDOptions> {
 /// not call backward(): it may be called again in the same update, with the
 /// same random numbers, and for a loss alone with gradients disabled. `grad` of
 /// the parameters is left alone. A gradient more than twice as long as usual is
-/// cut to that length. Steps whose loss or gradient is not finite are left out
-/// and counted.
-///
-/// Memory: one buffer with momentum, and one that the policy may want; a copy
-/// of the parameters while a measurement lasts, when no graph is held.
+/// cut to that length. Steps whose loss or gradient, with coupled decay where
+/// the policy asks for it, is not finite are left out and counted. Its cost,
+/// and when not to use it: docs/optimizers.md.
 class AutoSGD : public MeasuredSGD {
  public:
   /// The policy is copied. Throws c10::Error, naming option, rule and value,
@@ -91,14 +89,14 @@ class AutoSGD : public MeasuredSGD {
 
   void prepare(Update& update) override;
   void check_loss(const at::Tensor& loss) const override;
-  CommonNumbers common_numbers(const Update& update) const override;
+  CommonNumbers common_numbers() const override;
   SGDHyperparameters hyperparameters(std::size_t group) const override;
 
  private:
   class Probe;
 
   const AutoSGDOptions& options_of(std::size_t group) const;
-  double next_rate(Update& update, const LossClosure& closure);
+  std::optional<double> next_rate(Update& update, const LossClosure& closure);
 
   std::unique_ptr<StepSizePolicy> policy_;
   int64_t extra_losses_ = 0;

@@ -47,22 +47,23 @@ class MeasuredSGD : public IndexedOptimizer {
   /// Throws where it can do nothing with such a loss.
   virtual void check_loss(const at::Tensor& loss) const;
   /// What must be the same on all ranks, besides the options.
-  virtual CommonNumbers common_numbers(const Update& update) const = 0;
+  virtual CommonNumbers common_numbers() const = 0;
   /// A group's numbers, its factor `lr` among them.
   virtual SGDHyperparameters hyperparameters(std::size_t group) const = 0;
 
   /// Checks all, computes loss and gradients, the means over ranks, and the
   /// norm. False, and counted, where one is not finite: the step is over then.
+  /// Else finish() or skip() is to follow; what throws before them has made no
+  /// step.
   bool begin(Update& update, const LossClosure& closure);
-  /// Takes back what begin() has said of the norm.
-  void take_back(const Update& update);
   /// Where the gradient is more than twice as long as usual, the update is cut
   /// to that length.
   bool cut_if_long(Update& update) const;
   /// Makes the update at a rate a group, and counts its norm among the usual
   /// ones. Without rates, as nothing is known yet, no parameter moves.
   void finish(const Update& update, const std::vector<double>& rates);
-  void skip() { ++skipped_; }
+  /// Leaves the update out, and counts it.
+  void skip(const Update& update);
 
   /// Running mean of the gradient's norm, in which one that is far off counts
   /// as ten times the usual; 0 before the first that is not zero.

@@ -63,49 +63,17 @@ class PowerMethodSGDOptions : public ListedOptions<PowerMethodSGDOptions> {
 ///
 ///   rate = 2 s / lambda,        lambda = |H v|, v = H v / |H v| of last time
 ///
-/// a share s (the tracker's safety) of the limit below which gradient descent
-/// is stable on a quadratic. The power method runs along with training: one
-/// Hessian-vector product every few updates on the batch at hand, from the
-/// vector of last time; see SharpnessTracker for what becomes of the
-/// measurements. With momentum m the rate is 1 - m times as large, so that the
-/// effective rate, that over 1 - m, is the same; MomentumLimit::kQuadratic asks
-/// for 1 + m times, with Nesterov's (1 + m) / (1 + 2 m): max_stable_lr().
+/// a share s (the tracker's safety) of the limit of stability on a quadratic,
+/// by the power method: a Hessian-vector product every few updates, on the
+/// batch at hand. Momentum changes it as momentum_limit says.
 ///
 ///     PowerMethodSGD optimizer(model->parameters(), PowerMethodSGDOptions());
 ///     optimizer.step([&] { return loss_of(model->forward(batch)); });
 ///
-/// The closure returns the loss with its graph and does not call backward():
-/// the gradient is computed here. `grad` of the parameters is left alone. A
-/// step whose loss or gradient is not finite is left out and counted. Where the
-/// curvature is not finite, three updates in a row go on at the rate that they
-/// have, and those after them are left out until it can be measured again.
-/// Between measurements a gradient more than twice as long as usual is cut to
-/// that length, and the next update is measured: a spike of curvature costs one
-/// bounded step.
-///
-/// As long as the gradient has been zero nothing is done: flat ground says
-/// nothing of the curvature to come. Parameters that join, thaw or get their
-/// first gradient later enter v at random, and start_products products follow
-/// them in.
-///
-/// With other ranks (set_reduction()) gradient and products are the means over
-/// ranks, which are those of the mean loss: all go by its sharpness. They start
-/// from the vector of rank 0, and use differences where one of them must.
-///
-/// Cost: with exact products an update that measures keeps its graph and costs
-/// 1.5 to 2.8 gradients more, with finite differences one more. One buffer for
-/// v, one with momentum. The host waits for the device once a step, for norm
-/// and loss, once more where the closure has written to gradients, and four
-/// times in one that measures.
-///
-/// When not to use it: it is SGD, and for Adam's kin, whose limit is that of
-/// the preconditioned Hessian, there is CurvatureLR. Small batches overrate the
-/// curvature (13 times for single examples of a small network), so that the
-/// rate is low there.
-///
-/// Sources: LeCun, Simard, Pearlmutter, Automatic learning rate maximization by
-/// on-line estimation of the Hessian's eigenvectors, 1993; for the share s,
-/// Roulet et al., Stepping on the edge, 2024.
+/// The closure returns the loss with its graph and does not call backward();
+/// `grad` of the parameters is left alone. Steps whose loss or gradient is not
+/// finite are left out and counted. Cost, ranks, sources, and when not to use
+/// it: docs/optimizers.md.
 class PowerMethodSGD : public MeasuredSGD {
  public:
   /// Throws c10::Error, naming option, rule and value, where an option is out
@@ -141,7 +109,7 @@ class PowerMethodSGD : public MeasuredSGD {
       torch::serialize::InputArchive& archive) override;
 
   void prepare(Update& update) override;
-  CommonNumbers common_numbers(const Update& update) const override;
+  CommonNumbers common_numbers() const override;
   SGDHyperparameters hyperparameters(std::size_t group) const override;
 
  private:
@@ -149,6 +117,8 @@ class PowerMethodSGD : public MeasuredSGD {
   // the others, whose parts of the vector wait for their return.
   using Used = std::vector<std::size_t>;
 
+  std::function<void()> way_back();
+  at::Tensor measured_step(const LossClosure& closure);
   void use_options();
   void fall_back(const std::string& reason);
   LinearOperator over_ranks(const LinearOperator& own) const;

@@ -128,9 +128,9 @@ class OptimizerTraits {
   const OptimizerOptionList& options() const { return options_; }
 
   TORCH_ARG(GradientUse, gradient) = GradientUse::kUnknown;
-  /// Where it scales coordinates: by what, and by what factor the gradient
-  /// comes. Null: unknown; 1.
+  /// Where it scales coordinates: by what. Null: unknown.
   TORCH_ARG(Preconditioner, preconditioner);
+  /// By what factor the gradient comes. Null: 1.
   TORCH_ARG(GradientFactor, gradient_factor);
   /// The gradient enters its momentum m with 1 - m, as Adam's does, and not
   /// whole, as SGD's.

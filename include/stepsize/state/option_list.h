@@ -35,6 +35,7 @@ enum class OptionRole : std::uint8_t {
   kDecoupledWeightDecay,  ///< shrinks the parameters
   kDecouples,  ///< a flag: where set, kWeightDecay shrinks the parameters
   kNonFinite,  ///< a choice: 0 skips a gradient that is not finite
+  kMaximizes,  ///< a flag: where set, it goes up the gradient
 };
 
 /// A double of a kNumber, an integer of all other kinds.
@@ -94,8 +95,8 @@ class FieldList {
   std::string describe(const void* options) const;
   std::vector<std::pair<std::string, double>> numbers(
       const void* options) const;
-  /// Throws c10::Error where there is no such option, or where it is an integer
-  /// and the number is none.
+  /// Throws c10::Error where there is no such option, where it is an integer or
+  /// a flag and the number is none, and where the number is out of its range.
   void set(void* options, const std::string& name, double number) const;
   void write(
       torch::serialize::OutputArchive& archive, const void* options) const;
