@@ -64,8 +64,25 @@ std::vector<double> coupled_decays(
   return decays;
 }
 
-LinearOperator decayed(const LinearOperator& op, std::vector<double> decays) {
-  if (std::all_of(decays.begin(), decays.end(), [](double decay) {
+// What the gradient is multiplied by, as far as it is known.
+double clip_factor(
+    const OptimizerTraits& traits,
+    const torch::optim::Optimizer& optimizer,
+    const TensorVector& gradients) {
+  TensorVector defined;
+  for (const at::Tensor& gradient : gradients) {
+    if (gradient.defined()) defined.push_back(gradient.detach());
+  }
+  return traits.gradient_factor() && !defined.empty()
+             ? traits.gradient_factor()(optimizer, defined)
+             : 1.0;
+}
+
+// factor H + decays.
+LinearOperator decayed(
+    const LinearOperator& op, double factor, std::vector<double> decays) {
+  if (factor == 1 &&
+      std::all_of(decays.begin(), decays.end(), [](double decay) {
         return decay == 0;
       })) {
     return op;
@@ -74,9 +91,10 @@ LinearOperator decayed(const LinearOperator& op, std::vector<double> decays) {
       op,
       op.like(),
       {},
-      [decays = std::move(decays)](
+      [factor, decays = std::move(decays)](
           TensorVector product, const TensorVector& v) {
         for (std::size_t i = 0; i < v.size(); ++i) {
+          if (factor != 1) product[i] = product[i].mul(factor);
           if (decays[i] != 0) product[i] = product[i].add(v[i], decays[i]);
         }
         return product;
@@ -87,10 +105,14 @@ LinearOperator decayed(const LinearOperator& op, std::vector<double> decays) {
 
 bool has_coming_operator(const torch::optim::Optimizer& optimizer) {
   const OptimizerTraits* const traits = find_traits(optimizer);
-  return traits != nullptr &&
-         (traits->gradient() == GradientUse::kDescends ||
-          (traits->gradient() == GradientUse::kScalesCoordinates &&
-           traits->preconditioner() != nullptr));
+  if (traits == nullptr) return false;
+  const bool scales = traits->gradient() == GradientUse::kScalesCoordinates &&
+                      traits->preconditioner() != nullptr;
+  if (!scales && traits->gradient() != GradientUse::kDescends) return false;
+  const auto& groups = optimizer.param_groups();
+  return std::none_of(groups.begin(), groups.end(), [&](const auto& group) {
+    return detail::descent_numbers(*traits, group.options()).maximizes;
+  });
 }
 
 ComingOperator coming_operator(
@@ -102,7 +124,7 @@ ComingOperator coming_operator(
       kComingOperator,
       ": the update of ",
       c10::demangle(typeid(optimizer).name()),
-      " is none that a Hessian and OptimizerTraits tell: it must go along the "
+      " is none that a Hessian and OptimizerTraits tell: it must go down the "
       "gradient, or divide it by a preconditioner that its traits name");
   const OptimizerTraits& traits = *find_traits(optimizer);
   const std::size_t count = detail::trained_parameters(optimizer).size();
@@ -115,7 +137,10 @@ ComingOperator coming_operator(
       count,
       " (one a parameter that requires a gradient)");
   if (traits.gradient() == GradientUse::kDescends) {
-    return {decayed(hessian, coupled_decays(traits, optimizer))};
+    return {decayed(
+        hessian,
+        clip_factor(traits, optimizer, gradients),
+        coupled_decays(traits, optimizer))};
   }
   TORCH_CHECK(
       gradients.size() == count,

@@ -288,14 +288,19 @@ double CurvatureMonitor::overhead() const {
 
 // What the optimizer adds to the Hessian, where that is the same for all
 // parameters and all that it does.
-std::optional<double> CurvatureMonitor::added_to_hessian() const {
+std::optional<double> CurvatureMonitor::added_to_hessian(
+    const TensorVector& gradients) const {
   if (optimizer_ == nullptr) {
     if (options_.preconditioner()) return std::nullopt;
     return 0;
   }
   if (!has_coming_operator(*optimizer_)) return 0;
   const OptimizerTraits& traits = *find_traits(*optimizer_);
-  if (traits.gradient() != GradientUse::kDescends) return std::nullopt;
+  // One that may clip, of which only the gradient tells whether it does.
+  const bool may_clip = traits.gradient_factor() && !gradients.empty();
+  if (traits.gradient() != GradientUse::kDescends || may_clip) {
+    return std::nullopt;
+  }
   std::optional<double> common;
   for (const auto& group : optimizer_->param_groups()) {
     const double own =
@@ -308,7 +313,7 @@ std::optional<double> CurvatureMonitor::added_to_hessian() const {
 
 LinearOperator CurvatureMonitor::changed(
     const LinearOperator& op, const TensorVector& gradients) const {
-  if (added_to_hessian() == 0.0) return op;
+  if (added_to_hessian(gradients) == 0.0) return op;
   if (optimizer_ == nullptr) return options_.preconditioner()(op);
   return coming_operator(op, *optimizer_, gradients).op;
 }
@@ -418,7 +423,7 @@ CurvatureMonitor::Trial CurvatureMonitor::attempt(
   Trial trial{meter_, effective_meter_, {}};
   CurvatureMeasurement& row = trial.row;
   const Rates rates = rates_of(lrs);
-  const std::optional<double> added = added_to_hessian();
+  const std::optional<double> added = added_to_hessian(gradients);
   TORCH_CHECK(
       added || optimizer_ == nullptr || !gradients.empty() ||
           find_traits(*optimizer_)->gradient() == GradientUse::kDescends,

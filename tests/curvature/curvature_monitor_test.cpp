@@ -777,7 +777,7 @@ TEST(ComingOperator, SaysWhatItCannotTell) {
   EXPECT_EQ(
       message_of([&] { coming_operator(hessian, lbfgs); }),
       "coming_operator: the update of torch::optim::LBFGS is none that a "
-      "Hessian and OptimizerTraits tell: it must go along the gradient, or "
+      "Hessian and OptimizerTraits tell: it must go down the gradient, or "
       "divide it by a preconditioner that its traits name");
   EXPECT_EQ(
       message_of([&] { coming_operator(hessian, sgd); }),

@@ -189,8 +189,9 @@ TEST_F(OptimizerRunsTest, EachIsWatchedAndDoesNotNotice) {
       EXPECT_EQ(cells[1], steps[std::stoul(cells[0]) - 1][1]);
       EXPECT_GT(std::stod(cells[2]), 0);
       if (descends) {
-        // |Hv + d v| differs from |Hv| by d at most, the coupled decay.
-        EXPECT_NEAR(std::stod(cells[3]), std::stod(cells[2]), 5e-4);
+        // |s H v + d v| is at most |Hv| + d with the coupled decay d and s <=
+        // 1, what clips the gradient; rounding of float32 comes on top.
+        EXPECT_LE(std::stod(cells[3]), std::stod(cells[2]) + 5.1e-4);
         EXPECT_NE(cells[3], cells[2]);
       } else {
         EXPECT_EQ(cells[3] == cells[2], !has_limit);

@@ -15,21 +15,22 @@ struct ComingOperator {
   int64_t step = 0;
 };
 
-/// Whether coming_operator() knows the optimizer's rule.
+/// Whether coming_operator() knows the optimizer's rule. Not where a group
+/// maximizes.
 bool has_coming_operator(const torch::optim::Optimizer& optimizer);
 
 /// What the coming update of an optimizer makes of the loss's Hessian H, a
-/// symmetric operator whose largest eigenvalue its rate multiplies: H + decay
-/// where it goes along the gradient, P^-1/2 (H + decay) P^-1/2 where it divides
-/// that by P, with the P of coming_preconditioner() and the weight decay that
-/// is coupled.
+/// symmetric operator whose largest eigenvalue its rate multiplies: s H + decay
+/// where it goes down the gradient, P^-1/2 (H + decay) P^-1/2 where it divides
+/// that by P, with the P of coming_preconditioner(), the weight decay that is
+/// coupled, and s, what clips the gradient.
 ///
 /// `hessian` and `gradients`, those of the loss, are over the parameters that
-/// require a gradient, by groups; the latter are looked at where there is a P
-/// (HessianOperator::used_gradient()). Where P has zeros or is not finite the
-/// update comes to no number, and the products are NaN. Throws c10::Error where
-/// has_coming_operator() is false, where gradients are missing and where
-/// parameters differ in number or shape.
+/// require a gradient, by groups; the latter are needed where there is a P
+/// (HessianOperator::used_gradient()), and without them s is 1. Where P has
+/// zeros or is not finite the update comes to no number, and the products are
+/// NaN. Throws c10::Error where has_coming_operator() is false, where gradients
+/// are missing and where parameters differ in number or shape.
 ComingOperator coming_operator(
     const LinearOperator& hessian,
     torch::optim::Optimizer& optimizer,

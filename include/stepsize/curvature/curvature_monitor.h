@@ -81,9 +81,9 @@ class CurvatureMonitorOptions {
 /// the buffers named in meter() notice a measurement.
 ///
 /// Cost of a measurement: what CurvatureMeter's costs; as much again with a
-/// preconditioner, or where groups differ in rate or coupled decay; a product a
-/// sample of the trace. Rows are kept. A value, but for parameters
-/// and optimizer, which copies share.
+/// preconditioner, with an optimizer that clips, or where groups differ in rate
+/// or coupled decay; a product a sample of the trace. Rows are kept. A value,
+/// but for parameters and optimizer, which copies share.
 class CurvatureMonitor {
  public:
   using OperatorClosure = std::function<LinearOperator()>;
@@ -182,7 +182,7 @@ class CurvatureMonitor {
       const std::vector<double>& lrs,
       const LinearOperator& op,
       const TensorVector& gradients) const;
-  std::optional<double> added_to_hessian() const;
+  std::optional<double> added_to_hessian(const TensorVector& gradients) const;
   LinearOperator changed(
       const LinearOperator& op, const TensorVector& gradients) const;
   static void measure_with_decay(
