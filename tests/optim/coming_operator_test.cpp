@@ -51,7 +51,10 @@ TEST(ComingOperator, IsNoneOfWhatClimbsOrTakesSigns) {
 TEST(CurvatureMonitor, SeesWhatIsClipped) {
   const ClippedBowl bowl;
   ClippedSGD sgd({bowl.w}, ClippedSGDOptions(0.1).max_norm(1).weight_decay(3));
-  CurvatureMonitor monitor(sgd);
+  CurvatureMonitor monitor(
+      sgd,
+      CurvatureMonitorOptions().meter(
+          CurvatureMeterOptions().start_products(300)));
   const auto* row = monitor.step(0.1, [&] { return bowl.loss(); });
   EXPECT_NEAR(row->sharpness, 4, 1e-6);
   EXPECT_NEAR(row->effective_sharpness, 4 / std::sqrt(160.0) + 3, 1e-6);
