@@ -1,6 +1,7 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/mv.h>
 #include <ATen/ops/zeros.h>
+#include <c10/core/GradMode.h>
 #include <c10/util/Exception.h>
 #include <stepsize/curvature/linear_operator.h>
 
@@ -138,6 +139,24 @@ const TensorVector& LinearOperator::like() const { return state_->like; }
 int64_t LinearOperator::dimension() const { return state_->dimension; }
 
 int64_t LinearOperator::products() const { return state_->products; }
+
+double inner_product(const TensorVector& a, const TensorVector& b) {
+  TORCH_CHECK(
+      a.size() == b.size(),
+      "inner_product: the vectors must have as many tensors, got ",
+      a.size(),
+      " and ",
+      b.size());
+  const c10::AutoGradMode no_grad(false);
+  TensorVector left;
+  TensorVector right;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    if (!a[i].defined() || !b[i].defined()) continue;
+    left.push_back(detail::plain(a[i].detach()));
+    right.push_back(detail::plain(b[i].detach()));
+  }
+  return left.empty() ? 0.0 : detail::to_host({detail::dot(left, right)})[0];
+}
 
 LinearOperator function_operator(
     const TensorVector& like,

@@ -4,6 +4,7 @@
 #include <ATen/Functions.h>
 #include <c10/core/GradMode.h>
 #include <c10/util/Exception.h>
+#include <stepsize/curvature/linear_operator.h>
 #include <stepsize/distributed/average.h>
 #include <stepsize/distributed/broadcast.h>
 #include <stepsize/distributed/reduction.h>
@@ -37,18 +38,6 @@ constexpr double kDifferenceShare = 2e-4;
 
 // How much of a vector its new parts are.
 constexpr double kNewShare = 0.1;
-
-// The sum of products, in double precision.
-double inner(const TensorVector& a, const TensorVector& b) {
-  std::vector<at::Tensor> sums;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    if (a[i].defined() && b[i].defined()) {
-      const at::Tensor sum = at::sum(a[i].to(at::kDouble) * b[i]);
-      sums.push_back(sums.empty() ? sum : sum.to(sums[0].device()));
-    }
-  }
-  return sums.empty() ? 0.0 : at::stack(sums).sum().item<double>();
-}
 
 double epsilon_of(const at::Tensor& loss) {
   return loss.scalar_type() == at::kDouble
@@ -181,7 +170,8 @@ class AutoSGD::Probe : public StepProbe {
     return *slope_;
   }
   double update_square() override {
-    return checked(optimizer_.over_ranks(inner(direction(), direction())));
+    return checked(
+        optimizer_.over_ranks(inner_product(direction(), direction())));
   }
   ProbedCurvature gradient_curvature(double step) override {
     return curvature_along(gradient(), gradient_square(), step);
@@ -251,7 +241,7 @@ class AutoSGD::Probe : public StepProbe {
       const double decay = coupled_decay(i);
       if (!update_.gradients[i].defined() || decay == 0) continue;
       const at::Tensor parameter = update_.parameters[i].detach();
-      sum += decay / 2 * inner({parameter}, {parameter});
+      sum += decay / 2 * inner_product({parameter}, {parameter});
     }
     return optimizer_.over_ranks(sum);
   }
@@ -315,7 +305,7 @@ class AutoSGD::Probe : public StepProbe {
     for (std::size_t i = 0; i < direction.size(); ++i) {
       own.push_back(decayed(i));
     }
-    return optimizer_.over_ranks(inner(own, direction));
+    return optimizer_.over_ranks(inner_product(own, direction));
   }
 
   ProbedCurvature curvature_along(
@@ -327,8 +317,9 @@ class AutoSGD::Probe : public StepProbe {
       const double decay = coupled_decay(i);
       if (!direction[i].defined() || decay == 0) continue;
       const at::Tensor& d = direction[i];
-      decay_slope += decay * inner({update_.parameters[i].detach()}, {d});
-      decay_bend += decay * inner({d}, {d});
+      decay_slope +=
+          decay * inner_product({update_.parameters[i].detach()}, {d});
+      decay_bend += decay * inner_product({d}, {d});
     }
     if (decays()) {
       decay_slope = optimizer_.over_ranks(decay_slope);

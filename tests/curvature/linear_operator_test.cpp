@@ -2,6 +2,7 @@
 #include <stepsize/curvature/linear_operator.h>
 #include <stepsize/curvature/power_iteration.h>
 
+#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <string>
@@ -368,6 +369,23 @@ TEST(MeanOperator, RefusesBadTerms) {
         sum_operator({{diagonal({1}), 1.0}, {diagonal({1, 2}), 1.0}});
       }),
       "sum_operator: tensor 0 of a term's vector has shape [2], expected [1]");
+}
+
+TEST(InnerProduct, SumsInDoublePrecisionOverAllThatIsThere) {
+  const auto a = torch::tensor({3.0F, 1e-4F});
+  const auto b = torch::tensor({2.0, 5.0}, torch::kDouble);
+  const at::Tensor none;
+  EXPECT_NEAR(
+      inner_product({a, b, none}, {a, 2 * b, b}),
+      9 + std::pow(static_cast<double>(1e-4F), 2) + 58,
+      1e-14);
+  EXPECT_EQ(inner_product({none}, {a}), 0);
+  EXPECT_EQ(inner_product({}, {}), 0);
+  EXPECT_EQ(
+      message_of([&] {
+        inner_product({a}, {a, b});
+      }),
+      "inner_product: the vectors must have as many tensors, got 1 and 2");
 }
 
 }  // namespace

@@ -80,6 +80,10 @@ class LinearOperator {
   std::shared_ptr<State> state_;
 };
 
+/// The inner product of two vectors, terms and sum in float64. Undefined parts
+/// are zeros. Throws c10::Error where the vectors differ in length.
+double inner_product(const TensorVector& a, const TensorVector& b);
+
 /// An operator from any callable: over ranks, a shift of another operator, a
 /// formula. Throws c10::Error where `like` is empty, has a tensor that is
 /// undefined, sparse or not of floating point, or the function is empty. A
