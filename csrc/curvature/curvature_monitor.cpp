@@ -71,10 +71,10 @@ std::vector<std::optional<double>> numbers_of(const CurvatureMeasurement& row) {
 
 CurvatureMeasurement row_of(const std::vector<std::optional<double>>& numbers) {
   CurvatureMeasurement row;
-  row.update = static_cast<int64_t>(*numbers[0]);
-  row.lr = *numbers[1];
-  row.sharpness = *numbers[2];
-  row.effective_sharpness = *numbers[3];
+  row.update = static_cast<int64_t>(numbers[0].value_or(0));
+  row.lr = numbers[1].value_or(0);
+  row.sharpness = numbers[2].value_or(row.sharpness);
+  row.effective_sharpness = numbers[3].value_or(row.effective_sharpness);
   row.lr_sharpness = numbers[4];
   row.limit = numbers[5];
   row.trace = numbers[6];
