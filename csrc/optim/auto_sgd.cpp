@@ -292,8 +292,8 @@ class AutoSGD::Probe : public StepProbe {
     if (options.momentum() > 0) {
       const at::Tensor& buffer =
           optimizer_.group_state(group).slots[kMomentum][position];
-      if (buffer.defined()) whole = part + options.momentum() * buffer;
-      if (options.nesterov()) whole = part + options.momentum() * whole;
+      if (buffer.defined()) whole = part.add(buffer, options.momentum());
+      if (options.nesterov()) whole = part.add(whole, options.momentum());
     }
     const double own = share(group);
     return own == 1 ? whole : whole * own;
@@ -370,7 +370,7 @@ class AutoSGD::Probe : public StepProbe {
     return change;
   }
 
-  const detail::DisplacedLoss& nearby() const {
+  detail::DisplacedLoss& nearby() {
     TORCH_CHECK(
         nearby_.has_value(),
         kAutoSGD,

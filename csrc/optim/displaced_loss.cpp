@@ -11,12 +11,12 @@
 
 namespace stepsize::detail {
 
-// Moves parameters and keeps what an evaluation changes.
+// Moves parameters, and takes back what an evaluation changes.
 class DisplacedLoss::Displacement {
  public:
   // All that is moved has been kept by then: what throws here is undone.
   Displacement(
-      const DisplacedLoss& loss,
+      DisplacedLoss& loss,
       const std::vector<at::Tensor>& direction,
       double step)
       : Displacement(loss, direction) {
@@ -33,34 +33,19 @@ class DisplacedLoss::Displacement {
   ~Displacement() {
     at::autocast::clear_cache();
     random_.restore();
-    for (std::size_t i = 0; i < kept_.size(); ++i) {
-      put_back(kept_[i], copies_[i]);
-    }
+    for (auto& [tensor, copy] : loss_.kept_) put_back(tensor, copy);
   }
   Displacement(const Displacement&) = delete;
   Displacement& operator=(const Displacement&) = delete;
 
  private:
-  Displacement(
-      const DisplacedLoss& loss, const std::vector<at::Tensor>& direction)
-      : random_(generators_of(loss.parameters_)) {
-    keep(loss.buffers_);
-    for (std::size_t i = 0; i < direction.size(); ++i) {
-      if (direction[i].defined()) keep({loss.parameters_[i]});
-    }
+  Displacement(DisplacedLoss& loss, const std::vector<at::Tensor>& direction)
+      : loss_(loss), random_(generators_of(loss.parameters_)) {
+    loss.keep(direction);
   }
 
-  void keep(const std::vector<at::Tensor>& tensors) {
-    for (const at::Tensor& tensor : tensors) {
-      if (!tensor.defined()) continue;
-      kept_.push_back(tensor.variable_data());
-      copies_.push_back(kept_.back().clone());
-    }
-  }
-
+  DisplacedLoss& loss_;
   RandomState random_;
-  std::vector<at::Tensor> kept_;
-  std::vector<at::Tensor> copies_;
 };
 
 DisplacedLoss::DisplacedLoss(
@@ -71,17 +56,36 @@ DisplacedLoss::DisplacedLoss(
     : closure_(std::move(closure)),
       parameters_(std::move(parameters)),
       buffers_(std::move(buffers)),
-      random_(random) {}
+      random_(random),
+      is_kept_(parameters_.size()) {}
+
+// Each evaluation puts back what it was given: one copy serves all of them.
+void DisplacedLoss::keep(const std::vector<at::Tensor>& direction) {
+  const auto keep_one = [this](const at::Tensor& tensor) {
+    kept_.emplace_back(tensor.variable_data(), tensor.detach().clone());
+  };
+  if (!buffers_are_kept_) {
+    for (const at::Tensor& buffer : buffers_) {
+      if (buffer.defined()) keep_one(buffer);
+    }
+    buffers_are_kept_ = true;
+  }
+  for (std::size_t i = 0; i < direction.size(); ++i) {
+    if (!direction[i].defined() || is_kept_[i]) continue;
+    keep_one(parameters_[i]);
+    is_kept_[i] = true;
+  }
+}
 
 double DisplacedLoss::loss(
-    const std::vector<at::Tensor>& direction, double step) const {
+    const std::vector<at::Tensor>& direction, double step) {
   const Displacement here(*this, direction, step);
   const c10::AutoGradMode no_grad(false);
   return closure_().item<double>();
 }
 
 std::vector<at::Tensor> DisplacedLoss::gradients(
-    const std::vector<at::Tensor>& direction, double step) const {
+    const std::vector<at::Tensor>& direction, double step) {
   const Displacement here(*this, direction, step);
   const c10::AutoGradMode with_gradients(true);
   const at::Tensor loss = closure_();
