@@ -47,6 +47,11 @@ ROOMS: Dict[str, Room] = {
         torch=True,
         private_of=("state", "kernels"),  # an optimizer drives its own loop
     ),
+    "adaptive": Room(
+        rooms=("state", "kernels", "curvature", "distributed", "optim"),
+        torch=True,
+        private_of=("state", "kernels", "optim"),
+    ),
     "tune": Room(
         rooms=(
             "schedule",
@@ -332,23 +337,31 @@ class Checker:
 
     def check_optimizers(self) -> None:
         """Every optimizer has a row on its page and a test."""
-        page = self.root / "docs/optimizers.md"
+        for room, docs in (
+            ("optim", "docs/optimizers.md"),
+            ("adaptive", "docs/adaptive.md"),
+        ):
+            self.check_optimizers_of(room, docs)
+
+    def check_optimizers_of(self, room: str, docs: str) -> None:
+        page = self.root / docs
         if not page.is_file():
             return
         rows = page.read_text(encoding="utf-8")
         tests = [
             test.read_text(encoding="utf-8")
-            for test in sorted((self.root / "tests/optim").glob("*_test.cpp"))
+            for test in sorted((self.root / "tests" / room).glob("*_test.cpp"))
         ]
-        for path in sorted((self.root / "include/stepsize/optim").glob("*.h")):
+        headers = self.root / "include/stepsize" / room
+        for path in sorted(headers.glob("*.h")):
             for name in OPTIMIZER.findall(path.read_text(encoding="utf-8")):
                 if name in ("ClippedOptimizer", "MeasuredSGD"):  # bases
                     continue
                 if f"| [`{name}`](" not in rows:
-                    self.report(
-                        path, 1, f"docs/optimizers.md has no row of {name}")
+                    self.report(path, 1, f"{docs} has no row of {name}")
                 if not any(re.search(rf"\b{name}\b", test) for test in tests):
-                    self.report(path, 1, f"no tests/optim/*_test.cpp has {name}")
+                    self.report(
+                        path, 1, f"no tests/{room}/*_test.cpp has {name}")
 
     def is_listed(self, folder: pathlib.Path, file_name: str) -> bool:
         """Whether the nearest CMakeLists.txt names the file."""

@@ -11,7 +11,7 @@
 
 namespace stepsize::detail {
 
-constexpr int kMaxOperands = 5;
+constexpr int kMaxOperands = 6;
 
 /// What messages call a step function and the lists it takes.
 struct Signature {

@@ -65,11 +65,11 @@ struct LionNumbers {
   double lr;
 };
 
-struct LionArrays {
-  void* param;
-  const void* grad;
-  void* mean;
-};
+/// A loop over elements of parameter, gradient and state, in the order of the
+/// optimizer's kinds of state.
+template <typename Numbers>
+using StepLoop = void (*)(
+    void* const* arrays, int64_t begin, int64_t end, const Numbers& numbers);
 
 using SGDLoop = void (*)(
     const SGDArrays& arrays,
@@ -81,17 +81,12 @@ using AdamLoop = void (*)(
     int64_t begin,
     int64_t end,
     const AdamNumbers& numbers);
-using LionLoop = void (*)(
-    const LionArrays& arrays,
-    int64_t begin,
-    int64_t end,
-    const LionNumbers& numbers);
 
 /// The loops of one instruction set.
 struct StepTable {
   SGDLoop sgd[kFormatCount][kMomentumModeCount][2];  ///< [..][coupled decay]
   AdamLoop adam[kFormatCount][2][2];  ///< [..][coupled decay][amsgrad]
-  LionLoop lion[kFormatCount];
+  StepLoop<LionNumbers> lion[kFormatCount];
 };
 
 namespace {
@@ -179,14 +174,14 @@ void adam_loop(
 
 template <typename P, typename S>
 void lion_loop(
-    const LionArrays& arrays,
+    void* const* arrays,
     int64_t begin,
     int64_t end,
     const LionNumbers& numbers) {
   using M = typename Math<P>::Type;
-  P* __restrict params = static_cast<P*>(arrays.param);
-  const P* __restrict grads = static_cast<const P*>(arrays.grad);
-  S* __restrict means = static_cast<S*>(arrays.mean);
+  P* __restrict params = static_cast<P*>(arrays[0]);
+  const P* __restrict grads = static_cast<const P*>(arrays[1]);
+  S* __restrict means = static_cast<S*>(arrays[2]);
   const M beta1 = static_cast<M>(numbers.beta1);
   const M beta2 = static_cast<M>(numbers.beta2);
   const M one_minus_beta1 = static_cast<M>(1.0 - numbers.beta1);

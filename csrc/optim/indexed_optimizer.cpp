@@ -115,6 +115,44 @@ at::Tensor IndexedOptimizer::evaluate(
   return detail::evaluate_gradients(closure, check, *this, reduction_.get());
 }
 
+at::Tensor IndexedOptimizer::evaluate(const LossClosure& closure) {
+  return evaluate(closure, [this] {
+    // A scheduler may have set anything.
+    check_all_options();
+    check_gradients();
+  });
+}
+
+std::vector<ParameterUpdate> IndexedOptimizer::coming_updates() {
+  std::vector<ParameterUpdate> updates;
+  for (std::size_t g = 0; g < param_groups().size(); ++g) {
+    const auto& parameters = param_groups()[g].params();
+    const GroupState& own = group_state(g);
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+      const at::Tensor& gradient = parameters[i].grad();
+      if (!gradient.defined()) continue;
+      auto& update = updates.emplace_back(
+          ParameterUpdate{g, i, parameters[i], gradient, {}, own.steps[i] + 1});
+      update.state.reserve(own.slots.size());
+      for (const auto& slot : own.slots) {
+        update.state.push_back(
+            slot[i].defined() ? slot[i] : new_state(parameters[i]));
+      }
+    }
+  }
+  return updates;
+}
+
+void IndexedOptimizer::take_over(std::vector<ParameterUpdate>&& updates) {
+  for (ParameterUpdate& update : updates) {
+    GroupState& own = group_state(update.group);
+    own.steps[update.index] = update.step;
+    for (std::size_t slot = 0; slot < update.state.size(); ++slot) {
+      own.slots[slot][update.index] = std::move(update.state[slot]);
+    }
+  }
+}
+
 void IndexedOptimizer::add_parameters(
     const std::vector<at::Tensor>& parameters) {
   check_new_parameters(parameters);

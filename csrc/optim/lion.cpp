@@ -7,9 +7,9 @@
 #include <memory>
 #include <utility>
 
-#include "csrc/kernels/cpu_work.h"
 #include "csrc/kernels/dispatch.h"
 #include "csrc/kernels/operands.h"
+#include "csrc/optim/fused_step.h"
 
 namespace stepsize {
 
@@ -27,11 +27,6 @@ detail::LionNumbers numbers_of(const LionOptions& options) {
       1.0 - options.lr() * options.weight_decay(),
       options.lr()};
 }
-
-struct LionSlot {
-  detail::LionLoop loop;
-  detail::LionNumbers numbers;
-};
 
 }  // namespace
 
@@ -93,59 +88,20 @@ void Lion::step_by_operations(
 }
 
 at::Tensor Lion::step(LossClosure closure) {
-  const at::Tensor loss = evaluate(closure, [this] {
-    // A scheduler may have set anything.
-    check_all_options();
-    check_gradients();
-  });
+  const at::Tensor loss = evaluate(closure);
   const c10::AutoGradMode no_grad(false);
-  auto& groups = param_groups();
-  // All is checked before the first parameter moves, and the means are the
-  // optimizer's only then: had the step been refused, there would be none yet.
-  std::vector<std::vector<at::Tensor>> means;
-  std::vector<detail::Operands> operands;
-  std::vector<std::size_t> group_of;
-  for (std::size_t g = 0; g < groups.size(); ++g) {
-    const auto& parameters = groups[g].params();
-    auto& own = means.emplace_back(group_state(g).slots[0]);
-    for (std::size_t i = 0; i < parameters.size(); ++i) {
-      const at::Tensor& gradient = parameters[i].grad();
-      if (!gradient.defined()) continue;
-      if (!own[i].defined()) own[i] = new_state(parameters[i]);
-      operands.push_back({{&parameters[i], &gradient, &own[i]}, 3});
-      group_of.push_back(g);
-      detail::check_operands(
-          kLionSignature, static_cast<int64_t>(i), operands.back());
-    }
-  }
-
-  const detail::LoopTable& table = detail::loops();
-  detail::CpuWork<LionSlot> cpu(operands.size());
-  for (std::size_t k = 0; k < operands.size(); ++k) {
-    const detail::Operands& own = operands[k];
+  auto updates = coming_updates();
+  detail::FusedStep<detail::LionNumbers> fused(kLionSignature, updates);
+  for (std::size_t k = 0; k < updates.size(); ++k) {
+    const ParameterUpdate& own = updates[k];
     const auto& options =
-        static_cast<const LionOptions&>(groups[group_of[k]].options());
-    if (own.param().is_cpu()) {
-      cpu.add(
-          own, k, {table.lion[detail::format_of(own)], numbers_of(options)});
-    } else {
-      step_by_operations(own.param(), own.grad(), *own.tensors[2], options);
+        static_cast<const LionOptions&>(param_groups()[own.group].options());
+    if (!fused.add(k, detail::loops().lion, numbers_of(options))) {
+      step_by_operations(own.parameter, own.gradient, own.state[0], options);
     }
   }
-  if (!cpu.empty()) {
-    cpu.run(
-        [](const LionSlot& slot,
-           void* const* arrays,
-           int64_t begin,
-           int64_t end) {
-          slot.loop(
-              {arrays[0], arrays[1], arrays[2]}, begin, end, slot.numbers);
-        },
-        [&](std::size_t k) { return operands[k]; });
-  }
-  for (std::size_t g = 0; g < groups.size(); ++g) {
-    group_state(g).slots[0] = std::move(means[g]);
-  }
+  fused.run();
+  take_over(std::move(updates));
   return loss;
 }
 

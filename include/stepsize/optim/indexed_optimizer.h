@@ -15,6 +15,16 @@ namespace stepsize {
 
 class Reduction;
 
+/// A parameter that has a gradient, in a step of an IndexedOptimizer.
+struct ParameterUpdate {
+  std::size_t group;
+  std::size_t index;  ///< in its group
+  at::Tensor parameter;
+  at::Tensor gradient;
+  std::vector<at::Tensor> state;  ///< one a kind of state
+  int64_t step;                   ///< the update's number, from 1
+};
+
 /// What our optimizers have in common: state that is kept by group and index,
 /// saved and loaded bit for bit, and parameter groups that keep their options.
 ///
@@ -129,6 +139,16 @@ class IndexedOptimizer : public torch::optim::Optimizer,
   /// means after it.
   at::Tensor evaluate(
       const LossClosure& closure, const std::function<void()>& check);
+  /// The same; refused are options that check_all_options() and gradients that
+  /// check_gradients() refuses.
+  at::Tensor evaluate(const LossClosure& closure);
+
+  /// All parameters that have a gradient, by group and index. State that there
+  /// is none of yet is zeros, which become the optimizer's by take_over(): a
+  /// step that is refused in between leaves none.
+  std::vector<ParameterUpdate> coming_updates();
+  /// Keeps the state of these updates, and counts each.
+  void take_over(std::vector<ParameterUpdate>&& updates);
 
   /// Counters and the like: writes them; reads and checks them, and returns
   /// what takes them over.
