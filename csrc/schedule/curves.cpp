@@ -44,11 +44,12 @@ Schedule build_geometric(const Call& call) {
 
 Schedule build_warmup(const Call& call) {
   const double length = call.duration(0, "length");
-  const WarmupShape shape = call.has_flag("cosine") ? WarmupShape::kCosine
-                            : call.has_flag("exponential")
-                                ? WarmupShape::kExponential
-                            : call.has_flag("sqrt") ? WarmupShape::kSqrt
-                                                    : WarmupShape::kLinear;
+  const WarmupShape shape =
+      call.has_flag("cosine")        ? WarmupShape::kCosine
+      : call.has_flag("exponential") ? WarmupShape::kExponential
+      : call.has_flag("sqrt")        ? WarmupShape::kSqrt
+      : call.has_flag("logarithmic") ? WarmupShape::kLogarithmic
+                                     : WarmupShape::kLinear;
   // No number in a text is NaN.
   const double from = call.value_or("from", kNaN);
   return std::isnan(from) ? warmup(length, shape) : warmup(length, shape, from);
@@ -190,10 +191,10 @@ std::vector<CurveSpec> make_specs() {
        {},
        [](const Call& c) { return ramp(c, RampShape::kLinear); }},
       {"warmup",
-       "warmup LENGTH [linear|cosine|exponential|sqrt] [from A]",
+       "warmup LENGTH [linear|cosine|exponential|sqrt|logarithmic] [from A]",
        1,
        {"from"},
-       {"linear", "cosine", "exponential", "sqrt"},
+       {"linear", "cosine", "exponential", "sqrt", "logarithmic"},
        build_warmup},
       {"cooldown",
        "cooldown [LENGTH] [linear|cosine|sqrt|square|exponential] [from A] "

@@ -75,7 +75,8 @@ class Parser {
     if (peek().kind != TokenKind::kEnd) {
       std::vector<const char*> words = accepted_;
       words.insert(
-          words.end(), {"for", "clamp", "repeat", "stretch_to", "shift"});
+          words.end(),
+          {"for", "clamp", "repeat", "stretch_to", "shift", "stairs"});
       const std::string near =
           peek().kind == TokenKind::kWord ? suggestion(peek().text, words) : "";
       fail(
@@ -160,6 +161,9 @@ class Parser {
       } else if (take_word("shift")) {
         const double delay = duration("shift");
         schedule = at_column(column, [&] { return schedule.shift(delay); });
+      } else if (take_word("stairs")) {
+        const double period = duration("stairs");
+        schedule = at_column(column, [&] { return schedule.stairs(period); });
       } else if (take_word("clamp")) {
         const double low = number("the low bound of clamp");
         const double high = number("the high bound of clamp");

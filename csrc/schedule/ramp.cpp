@@ -30,6 +30,8 @@ RampShape ramp_shape(WarmupShape shape) {
       return RampShape::kGeometric;
     case WarmupShape::kSqrt:
       return RampShape::kSqrtUp;
+    case WarmupShape::kLogarithmic:
+      return RampShape::kLogarithmic;
     case WarmupShape::kLinear:
       break;
   }
@@ -85,6 +87,8 @@ RampName ramp_name(RampShape shape, bool is_warmup) {
       return {"cooldown", " sqrt"};
     case RampShape::kSqrtUp:
       return {"warmup", " sqrt"};
+    case RampShape::kLogarithmic:
+      return {"warmup", " logarithmic"};
     case RampShape::kSquare:
       break;
   }
@@ -181,6 +185,9 @@ double Ramp::remaining(double t) const {
       return 1 - std::sqrt(done);
     case RampShape::kSqrtUp:
       return std::sqrt(left);
+    case RampShape::kLogarithmic:
+      // 1 - ln(1 + t) / ln(1 + length), without the cancellation near the end.
+      return std::log1p((length_ - t) / (1 + t)) / std::log1p(length_);
     case RampShape::kSquare:
       break;
   }

@@ -28,10 +28,11 @@ enum class RampShape : std::uint8_t {
   kGeometric,   // equal ratios
   kPolynomial,  // p1: the k of k-decay; p2: power
   kRex,
-  kTanh,    // p1, p2: lower and upper argument
-  kSqrt,    // share done sqrt(x): fast start
-  kSqrtUp,  // share done 1 - sqrt(1 - x): slow start
-  kSquare,  // share done x^2
+  kTanh,         // p1, p2: lower and upper argument
+  kSqrt,         // share done sqrt(x): fast start
+  kSqrtUp,       // share done 1 - sqrt(1 - x): slow start
+  kSquare,       // share done x^2
+  kLogarithmic,  // share done ln(1 + t) / ln(1 + length)
 };
 
 /// What bends a ramp besides its shape; 0 where the shape has no such number.

@@ -195,6 +195,44 @@ class Limit final : public KeyedNode<Limit> {
   double length_;
 };
 
+class Stairs final : public KeyedNode<Stairs> {
+ public:
+  Stairs(const Schedule& inner, double period)
+      : KeyedNode(depth_above({inner})), inner_(inner), period_(period) {}
+
+  double value(double t) const override {
+    return inner_(std::min(stair_at(t), inner_.length()));
+  }
+  double length() const override {
+    const double end = inner_.length();
+    const double stair = std::isfinite(end) ? stair_at(end) : end;
+    return stair < end ? stair + period_ : stair;
+  }
+  std::string text() const override {
+    return parenthesized(inner_, Binding::kAtom) + " stairs " +
+           number_text(period_);
+  }
+  double floor() const override { return inner_.node().floor(); }
+  std::shared_ptr<const ScheduleNode> calm() const override {
+    return std::make_shared<const Stairs>(detail::calm(inner_), period_);
+  }
+  auto key() const { return std::tie(inner_, period_); }
+
+ private:
+  // The last multiple of the period that is not after t; the quotient may have
+  // been rounded over a whole number.
+  double stair_at(double t) const {
+    const double index = std::floor(t / period_);
+    if (!std::isfinite(index)) return t;  // finer than any t
+    if (index * period_ > t) return (index - 1) * period_;
+    const double next = (index + 1) * period_;
+    return next <= t ? next : index * period_;
+  }
+
+  Schedule inner_;
+  double period_;
+};
+
 void check_not_empty(const Schedule& schedule, const char* who) {
   check_finite(schedule, who);
   check(
@@ -239,6 +277,11 @@ Schedule Schedule::shift(double delay) const {
       "delay must be finite, and a negative one no longer than the schedule",
       delay);
   return detail::make_schedule<detail::Shift>(*this, delay);
+}
+
+Schedule Schedule::stairs(double period) const {
+  detail::check_positive(period, "stairs", "period");
+  return detail::make_schedule<detail::Stairs>(*this, period);
 }
 
 Schedule Schedule::limit(double length) const {

@@ -195,6 +195,9 @@ void add_combinators(OptionTable& table) {
   add(table, "limit", "length", bad, {0, kHuge}, [](double v) {
     return constant().limit(v);
   });
+  add(table, "stairs", "period", kNotPositive, {kSmallest}, [](double v) {
+    return linear(9).stairs(v);
+  });
   add(table, "stretch_to", "length", kNotPositive, {kSmallest}, [](double v) {
     return linear(9).stretch_to(v);
   });

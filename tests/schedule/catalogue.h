@@ -26,6 +26,7 @@ inline std::vector<CatalogueRow> curve_rows() {
       {warmup(100, WarmupShape::kCosine), "warmup 100 cosine"},
       {warmup(100, WarmupShape::kExponential), "warmup 100 exponential"},
       {warmup(100, WarmupShape::kSqrt), "warmup 100 sqrt"},
+      {warmup(100, WarmupShape::kLogarithmic), "warmup 100 logarithmic"},
       {warmup(100, WarmupShape::kLinear, 0.2), "warmup 100 linear from 0.2"},
       {linear(1000), "linear 1000"},
       {linear(1000, 0.8, 0.1), "linear 1000 from 0.8 to 0.1"},
@@ -124,6 +125,7 @@ inline std::vector<CatalogueRow> combination_rows() {
        "rex 100 to 0.1 repeat decay 0.5 above 0.1"},
       {cosine(400).stretch_to(1000), "cosine 400 stretch_to 1000"},
       {cosine(400).shift(300), "cosine 400 shift 300"},
+      {cosine(400).stairs(40), "cosine 400 stairs 40"},
       {cosine(400).shift(-100), "cosine 400 shift -100"}};
 }
 
@@ -198,6 +200,7 @@ inline std::vector<Schedule> every_combination() {
       base.repeat(RepeatOptions().count(3).peak_decay(0.5).floor(0.2)),
       base.stretch_to(37),
       base.shift(20),
+      base.stairs(7),
       base.shift(-20),
       triangular(7).limit(50)};
 }

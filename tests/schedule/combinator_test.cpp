@@ -155,6 +155,38 @@ TEST(Repeat, LowersEachTimeAndEnds) {
   EXPECT_EQ(linear(10).repeat()(1e15 + 5), 0.5);
 }
 
+TEST(Stairs, AreTheCurveSetOnceAnEpoch) {
+  // timm's cosine of 10 epochs, 50 updates each.
+  const Schedule schedule = cosine(500).stairs(50);
+  EXPECT_EQ(schedule.length(), 500);
+  const double pi = std::acos(-1.0);
+  for (int t = 0; t < 500; ++t) {
+    const int epoch = t / 50;
+    EXPECT_NEAR(schedule(t), (1 + std::cos(pi * epoch / 10)) / 2, 1e-15) << t;
+  }
+  EXPECT_EQ(schedule(500), 0);
+}
+
+TEST(Stairs, EndAtTheFirstStairThatIsNotBeforeTheCurves) {
+  const Schedule schedule = linear(10).stairs(4);
+  EXPECT_EQ(schedule.length(), 12);
+  EXPECT_EQ(schedule(3.999), 1);
+  EXPECT_EQ(schedule(4), 0.6);
+  EXPECT_EQ(schedule(11.5), linear(10)(8));
+  EXPECT_EQ(schedule(12), 0);
+  EXPECT_EQ(exponential(0.5).stairs(2).length(), kInf);
+  EXPECT_EQ(constant(3).stairs(2)(1e15), 3);
+}
+
+TEST(Stairs, StandAtTheVeryMultipleOfThePeriod) {
+  // 0.1 and its multiples are rounded: the quotient alone says 2.999...
+  const Schedule base = linear(1, 0, 1);
+  const Schedule schedule = base.stairs(0.1);
+  for (int k = 0; k < 10; ++k) EXPECT_EQ(schedule(k * 0.1), base(k * 0.1)) << k;
+  // Finer than a time can be told: the curve itself.
+  EXPECT_EQ(linear(9).stairs(5e-324)(3), linear(9)(3));
+}
+
 TEST(StretchTo, IsTheSameCurveOverAnotherLength) {
   const Schedule base = warmup(30).then(cosine(70, 0.1));
   const Schedule schedule = base.stretch_to(1000);

@@ -158,6 +158,18 @@ TEST(RandomSchedule, StretchToIsTheCurveAtAScaledTime) {
   }
 }
 
+TEST(RandomSchedule, StairsHoldWhatEachPeriodBeginsWith) {
+  RandomSchedules random(16, Times::kExact);
+  for (int i = 0; i < 4000; ++i) {
+    const Schedule a = random.any(i % 4);
+    const double period = random.time();
+    expect_pointwise(random, a.stairs(period), {a}, [&](double t) {
+      // Times and periods are eighths: the quotient is exact enough.
+      return factor(a, std::floor(t / period) * period);
+    });
+  }
+}
+
 TEST(RandomSchedule, RepeatIsTheCurveAgainLongerAndLower) {
   RandomSchedules random(7, Times::kExact);
   for (int i = 0; i < 4000; ++i) {

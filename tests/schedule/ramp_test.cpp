@@ -38,6 +38,7 @@ const WarmupShape kUpLinear = WarmupShape::kLinear;
 const WarmupShape kUpCosine = WarmupShape::kCosine;
 const WarmupShape kUpExponential = WarmupShape::kExponential;
 const WarmupShape kUpSqrt = WarmupShape::kSqrt;
+const WarmupShape kUpLogarithmic = WarmupShape::kLogarithmic;
 const CooldownShape kDownLinear = CooldownShape::kLinear;
 const CooldownShape kDownCosine = CooldownShape::kCosine;
 const CooldownShape kDownSqrt = CooldownShape::kSqrt;
@@ -219,6 +220,25 @@ TEST(Warmup, ClimbsInEqualIncrementsFromAboveZeroByDefault) {
   EXPECT_EQ(warmup(4, kUpCosine)(0), 0.2);
   EXPECT_EQ(warmup(4, kUpExponential)(0), 0.2);
   EXPECT_EQ(warmup(4, kUpSqrt)(0), 0.2);
+}
+
+// DeepSpeed counts its updates from 0 and has the whole rate from update
+// warmup_num_steps - 1 on.
+TEST(Warmup, ClimbsByTheLogarithmAsDeepSpeedsDoes) {
+  for (const int warmup_num_steps : {2, 3, 10, 1000}) {
+    const Schedule schedule =
+        warmup(warmup_num_steps - 1, kUpLogarithmic, 0.25);
+    for (int t = 0; t < warmup_num_steps; ++t) {
+      const double gamma = std::log(t + 1) / std::log(warmup_num_steps);
+      EXPECT_NEAR(schedule(t), 0.25 + 0.75 * gamma, 1e-15) << t;
+    }
+    EXPECT_EQ(schedule(warmup_num_steps - 1), 1);
+    EXPECT_EQ(schedule(1e9), 1);
+  }
+  EXPECT_EQ(warmup(0, kUpLogarithmic)(0), 1);
+  // Near its end, where 1 - ln(1 + t) / ln(1 + length) cancels.
+  const double left = 1 - warmup(1e9, kUpLogarithmic, 0)(1e9 - 1);
+  EXPECT_NEAR(left, 1e-9 / std::log(1e9), 1e-12);
 }
 
 TEST(PowerCooldown, FallsFromWhereItsScaleSaysToTheBit) {

@@ -32,7 +32,7 @@ class RandomSchedules {
     if (depth == 0 || below(5) == 0) {
       return curve();
     }
-    switch (below(8)) {
+    switch (below(9)) {
       case 0:
         return finite(depth - 1).then(any(depth - 1));
       case 1:
@@ -57,6 +57,8 @@ class RandomSchedules {
       }
       case 6:
         return any(depth - 1).shift(time());
+      case 7:
+        return any(depth - 1).stairs(time());
       default:
         return any(depth - 1).limit(time());
     }

@@ -17,6 +17,9 @@ enum class WarmupShape : std::uint8_t {
   kCosine,       ///< s + (1 - s) (1 - cos(pi x)) / 2
   kExponential,  ///< s^(1 - x): equal ratios, needs s > 0
   kSqrt,         ///< s + (1 - s) (1 - sqrt(1 - x)): slow start, fast finish
+  /// s + (1 - s) ln(1 + t) / ln(1 + length): fast start, slow finish
+  /// (DeepSpeed's, whose warmup_num_steps is length + 1)
+  kLogarithmic,
 };
 
 /// The curve that a cooldown falls along, from 1 at x = 0 to m at x = 1.
@@ -37,7 +40,7 @@ Schedule linear(double length, double from = 1.0, double to = 0.0);
 /// Warm-up over `length` to the factor 1. By default it starts at
 /// 1/(length + 1), which makes a linear warm-up climb in equal increments
 /// (1, 2, 3, ...)/(length + 1) and wastes no update at a rate of zero.
-/// Text: `warmup LENGTH [linear|cosine|exponential|sqrt]`.
+/// Text: `warmup LENGTH [linear|cosine|exponential|sqrt|logarithmic]`.
 Schedule warmup(double length, WarmupShape shape = WarmupShape::kLinear);
 
 /// Warm-up from the factor `from` in [0, 1] (in (0, 1] for kExponential).

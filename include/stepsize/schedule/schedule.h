@@ -90,6 +90,11 @@ class Schedule {
   /// Text: `A for LENGTH`.
   Schedule limit(double length) const;
 
+  /// The curve in steps: within each `period` > 0 the factor that it began
+  /// with, as where a rate is set once an epoch. The end is at the first stair
+  /// that is not before the curve's. Text: `A stairs PERIOD`.
+  Schedule stairs(double period) const;
+
   /// repeat(kForever) repeats without end.
   static constexpr int64_t kForever = -1;
 
