@@ -244,6 +244,7 @@ void CurvatureLR::set_base_lrs(const PerGroup& base_lrs) {
 }
 
 std::vector<double> CurvatureLR::get_lrs() {
+  if (follows_a_skipped_step()) return lrs_in_force();
   const int64_t epoch = next_epoch();
   SharpnessTracker tracker = tracker_;
   auto lrs =

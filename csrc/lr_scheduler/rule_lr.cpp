@@ -161,6 +161,7 @@ void RuleLR::set_base_lrs(const PerGroup& base_lrs) {
 }
 
 std::vector<double> RuleLR::get_lrs() {
+  if (follows_a_skipped_step()) return lrs_in_force();
   const int64_t t = next_epoch();
   Plan next = plan(t, Purpose::kStep);
   // Where the rates at the first step become the base, they are anyone's.

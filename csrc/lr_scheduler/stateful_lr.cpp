@@ -1,5 +1,7 @@
 #include <stepsize/lr_scheduler/stateful_lr.h>
 
+#include <c10/util/Exception.h>
+#include <stepsize/state/optimizer_traits.h>
 #include <torch/serialize/archive.h>
 
 #include <algorithm>
@@ -17,6 +19,7 @@ namespace {
 constexpr int64_t kFormat = 1;
 constexpr char kSchedulerFormatKey[] = "stepsize_lr_format";
 constexpr char kOptionsKey[] = "option_list";
+constexpr char kSkippedKey[] = "skipped_steps";
 
 }  // namespace
 
@@ -96,6 +99,37 @@ void StatefulLR::set_base_lrs(const PerGroup& base_lrs) {
   last_lrs_ = std::move(lrs);
 }
 
+namespace {
+
+// Null where nothing tells.
+const OptimizerTraits::Count* skipped_count(
+    const torch::optim::Optimizer& optimizer) {
+  const OptimizerTraits* const traits = find_traits(optimizer);
+  return traits != nullptr && traits->skipped_steps() ? &traits->skipped_steps()
+                                                      : nullptr;
+}
+
+}  // namespace
+
+void StatefulLR::follow_skipped_steps(bool on) {
+  const auto* const count = skipped_count(*optimizer_);
+  TORCH_CHECK(
+      !on || count != nullptr,
+      kind_,
+      ": follow_skipped_steps: nothing tells how many steps this optimizer "
+      "leaves out; its OptimizerTraits may, by skipped_steps");
+  follows_skipped_ = on;
+  skipped_ = on ? std::optional<int64_t>((*count)(*optimizer_)) : std::nullopt;
+}
+
+bool StatefulLR::follows_a_skipped_step() {
+  if (!follows_skipped_) return false;
+  const int64_t count = (*skipped_count(*optimizer_))(*optimizer_);
+  const bool skipped = skipped_ && count > *skipped_;
+  skipped_ = count;
+  return skipped;
+}
+
 void StatefulLR::commit(int64_t last_epoch, std::vector<double> lrs) {
   last_epoch_ = last_epoch;
   last_lrs_ = std::move(lrs);
@@ -118,6 +152,9 @@ torch::serialize::OutputArchive& operator<<(
   detail::write_int(archive, "last_epoch", scheduler.last_epoch_);
   detail::write_string(archive, "state_class", scheduler.state_class());
   detail::write_doubles(archive, "lrs", scheduler.lrs_in_force());
+  if (scheduler.skipped_) {
+    detail::write_int(archive, kSkippedKey, *scheduler.skipped_);
+  }
   scheduler.save_state(archive);
   return archive;
 }
@@ -188,6 +225,13 @@ std::vector<std::string> StatefulLR::load(
       std::to_string(lrs.size()),
       " parameter groups, the optimizer ",
       std::to_string(groups));
+  // Optimizer and scheduler may be loaded in any order: what was known of the
+  // one's count goes with the other. Without it the next step finds it anew.
+  std::optional<int64_t> skipped;
+  c10::IValue skipped_there;
+  if (follows_skipped_ && archive.try_read(kSkippedKey, skipped_there)) {
+    skipped = detail::read_int(archive, kind_, kSkippedKey);
+  }
   if (differences.empty()) {
     load_state(archive, lrs);
     commit(epoch, std::move(lrs));
@@ -205,6 +249,7 @@ std::vector<std::string> StatefulLR::load(
     }
     commit(epoch, std::move(lrs));
   }
+  skipped_ = skipped;
   std::vector<std::string> texts;
   for (const auto& difference : differences) texts.push_back(difference.text);
   return texts;

@@ -63,6 +63,7 @@
 #include <stepsize/lr_scheduler/multi_step_lr.h>
 #include <stepsize/lr_scheduler/multiplicative_lr.h>
 #include <stepsize/lr_scheduler/one_cycle_lr.h>
+#include <stepsize/lr_scheduler/option_schedule.h>
 #include <stepsize/lr_scheduler/per_group.h>
 #include <stepsize/lr_scheduler/polynomial_lr.h>
 #include <stepsize/lr_scheduler/reduce_lr_on_plateau.h>

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -55,6 +56,17 @@ class StatefulLR : public torch::optim::LRScheduler {
   /// are options, and CurvatureLR, once it has measured. ReduceLROnPlateau,
   /// which goes on from the rates in force, just sets these.
   virtual void set_base_lrs(const PerGroup& base_lrs);
+
+  /// From now on step() does nothing, the clock included, after a step that the
+  /// optimizer has left out, as clipped ones do for a gradient that is not
+  /// finite. For schedulers that step once an update; a ReduceLROnPlateau goes
+  /// by its metrics alone. A save carries how many
+  /// were left out, and not whether this is on.
+  ///
+  /// Cost: an accelerator is waited for in each step. Throws c10::Error where
+  /// nothing tells how many steps the optimizer leaves out, as of LibTorch's
+  /// classes, which leave out none: see OptimizerTraits::skipped_steps.
+  void follow_skipped_steps(bool on = true);
 
   /// Loads what `torch::save` has written, as `torch::load` does, where the
   /// options differ. Returns how they do, a sentence each.
@@ -133,6 +145,9 @@ class StatefulLR : public torch::optim::LRScheduler {
   /// a rate that is none.
   std::vector<double> checked_base_lrs(const PerGroup& base_lrs) const;
 
+  /// To be asked once in each step: whether it is to do nothing.
+  bool follows_a_skipped_step();
+
   /// The latest time: whole numbers are exact up to there.
   static constexpr int64_t kLastTime = int64_t{1} << 53;
 
@@ -149,6 +164,9 @@ class StatefulLR : public torch::optim::LRScheduler {
   std::string fingerprint_;
   int64_t last_epoch_ = 0;
   std::vector<double> last_lrs_;
+  bool follows_skipped_ = false;
+  // The optimizer's count at the last step; none where it is not known.
+  std::optional<int64_t> skipped_;
 };
 
 }  // namespace stepsize
