@@ -15,6 +15,7 @@ folder of its name; nothing of them is needed to build or to test:
     Liuhong99/Sophia                      a7e157229b71
     kozistr/pytorch_optimizer             7a076d2f8f09
     davda54/sam                           3c3afdbd71cf
+    bluorion-com/ZClip                    584ce4f5a4aa
     gbaydin/hypergradient-descent         020d6080c4ce
 
 The problem is tests/adaptive/optimizer_golden.h's: a quadratic whose lowest
@@ -32,6 +33,7 @@ of the optimizer as
 import math
 import os
 import sys
+import types
 
 import torch
 
@@ -104,6 +106,91 @@ def case(source, name=None):
 def plain_step(problem, optimizer):
     problem.set_gradients()
     optimizer.step()
+
+
+# Clip rules, before a step of SGD.
+
+
+def clipped_sgd(clip):
+    def make(parameters):
+        sgd = torch.optim.SGD(parameters, lr=0.1, momentum=0.9)
+
+        def step(problem, optimizer):
+            problem.set_gradients()
+            clip(parameters)
+            optimizer.step()
+
+        return sgd, step, {}
+
+    return make
+
+
+@case("pytorch torch.nn.utils.clip_grad_value_")
+def value_clip(parameters):
+    return clipped_sgd(lambda own: torch.nn.utils.clip_grad_value_(own, 0.2))(
+        parameters
+    )
+
+
+@case("Brock et al. 2021, adaptive gradient clipping, equation 3")
+def agc(parameters):
+    def norms(t):
+        units = t.reshape(t.shape[0], -1) if t.dim() > 1 else t.reshape(1, -1)
+        shape = (t.shape[0],) + (1,) * (t.dim() - 1) if t.dim() > 1 else (1,)
+        return (units * units).sum(1).sqrt().reshape(shape)
+
+    def clip(own):
+        for p in own:
+            most = 0.3 * torch.clamp(norms(p.detach()), min=1e-3)
+            norm = norms(p.grad)
+            p.grad = torch.where(norm > most, p.grad * (most / norm), p.grad)
+
+    return clipped_sgd(clip)(parameters)
+
+
+@case("bluorion-com/ZClip ZClip")
+def z_clip(parameters):
+    # torch 1.13.1's own does not load with Python 3.11, and is not needed.
+    fsdp = types.ModuleType("torch.distributed.fsdp")
+    fsdp.FullyShardedDataParallel = type("FullyShardedDataParallel", (), {})
+    sys.modules.setdefault("torch.distributed.fsdp", fsdp)
+    from zclip.zclip import ZClip
+
+    class Module(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.own = torch.nn.ParameterList(parameters)
+
+    rule = ZClip(alpha=0.9, z_thresh=0.5, max_grad_norm=None, warmup_steps=5)
+    # The reference divides by norm + 1e-6 where it clips.
+    rule.apply_in_place_clipping = lambda module, norm, most: [
+        p.grad.mul_(min(1.0, most / norm)) for p in parameters
+    ]
+    module = Module()
+    return clipped_sgd(lambda own: rule.step(module))(parameters)
+
+
+@case("Wang et al. 2025, AdaGC, algorithm 1")
+def ada_gc(parameters):
+    usual = {}
+    counter = [0]
+
+    def clip(own):
+        counter[0] += 1
+        total = math.sqrt(sum(float(p.grad.double().norm()) ** 2 for p in own))
+        for p in own:
+            norm = float(p.grad.double().norm())
+            if counter[0] < 10:
+                factor = min(1.0, 1.0 / total)
+                left = factor * norm
+                usual[p] = min(usual.get(p, math.inf), left)
+            else:
+                factor = min(1.0, 1.05 * usual[p] / norm)
+                usual[p] = 0.98 * usual[p] + 0.02 * factor * norm
+            if factor < 1:
+                p.grad.mul_(factor)
+
+    return clipped_sgd(clip)(parameters)
 
 
 def run(name, folder):

@@ -15,7 +15,6 @@
 #include <cmath>
 #include <limits>
 #include <optional>
-#include <sstream>
 #include <string>
 #include <utility>
 
@@ -23,6 +22,7 @@
 #include "csrc/optim/common_options.h"
 #include "csrc/optim/displaced_loss.h"
 #include "csrc/optim/measured_sgd_update.h"
+#include "csrc/optim/value_archive.h"
 
 namespace stepsize {
 namespace {
@@ -47,32 +47,6 @@ double epsilon_of(const at::Tensor& loss) {
 
 bool is_single_or_double(at::ScalarType type) {
   return type == at::kFloat || type == at::kDouble;
-}
-
-// None where the archive is of before they were kept: those here stay then.
-std::vector<std::pair<std::string, double>> policy_options(
-    torch::serialize::InputArchive& archive) {
-  c10::IValue there;
-  if (!archive.try_read("policy_options", there)) return {};
-  const auto values =
-      detail::read_doubles(archive, kAutoSGD, "policy_option_values");
-  std::istringstream text(
-      detail::read_string(archive, kAutoSGD, "policy_options"));
-  std::vector<std::string> names;
-  for (std::string name; std::getline(text, name);) names.push_back(name);
-  TORCH_CHECK(
-      values.size() == names.size(),
-      kAutoSGD,
-      ": the archive has ",
-      values.size(),
-      " values of ",
-      names.size(),
-      " options of the policy");
-  std::vector<std::pair<std::string, double>> options;
-  for (std::size_t i = 0; i < names.size(); ++i) {
-    options.emplace_back(names[i], values[i]);
-  }
-  return options;
 }
 
 }  // namespace
@@ -558,16 +532,7 @@ at::Tensor AutoSGD::step(LossClosure closure) {
 }
 
 void AutoSGD::save_counters(torch::serialize::OutputArchive& archive) const {
-  detail::write_string(archive, "policy", policy_->name());
-  std::string names;
-  std::vector<double> values;
-  for (const auto& [name, value] : policy_->numbers()) {
-    names += name + '\n';
-    values.push_back(value);
-  }
-  detail::write_string(archive, "policy_options", names);
-  detail::write_doubles(archive, "policy_option_values", values);
-  detail::write_doubles(archive, "policy_state", policy_->state());
+  detail::write_value(archive, "policy", *policy_);
   detail::write_int(archive, "extra_losses", extra_losses_);
   detail::write_int(archive, "extra_gradients", extra_gradients_);
   detail::write_int(archive, "cut_steps", cut_);
@@ -576,17 +541,8 @@ void AutoSGD::save_counters(torch::serialize::OutputArchive& archive) const {
 
 std::function<void()> AutoSGD::read_counters(
     torch::serialize::InputArchive& archive) {
-  const auto name = detail::read_string(archive, kAutoSGD, "policy");
-  TORCH_CHECK(
-      name == policy_->name(),
-      kAutoSGD,
-      ": the archive was written with ",
-      name,
-      ", and the policy here is ",
-      policy_->name());
-  std::shared_ptr<StepSizePolicy> policy = policy_->clone();
-  policy->set_numbers(policy_options(archive));
-  policy->restore(detail::read_doubles(archive, kAutoSGD, "policy_state"));
+  const auto policy =
+      detail::read_value(archive, kAutoSGD, "policy", "policy", *policy_);
   const auto losses = detail::read_int(archive, kAutoSGD, "extra_losses");
   const auto extra = detail::read_int(archive, kAutoSGD, "extra_gradients");
   const auto cut = detail::read_int(archive, kAutoSGD, "cut_steps");

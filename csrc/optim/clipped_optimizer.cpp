@@ -2,19 +2,24 @@
 
 #include <ATen/Functions.h>
 #include <c10/core/GradMode.h>
+#include <stepsize/distributed/average.h>
 #include <stepsize/distributed/reduction.h>
 #include <torch/serialize/archive.h>
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <memory>
 #include <utility>
 
 #include "csrc/core/archive.h"
+#include "csrc/optim/value_archive.h"
 #include "csrc/text/number.h"
 
 namespace stepsize {
 namespace {
+
+constexpr char kClipRule[] = "clip_rule";
 
 int64_t with_unread(int64_t count, const at::Tensor& unread) {
   return unread.defined() ? count + unread.item<int64_t>() : count;
@@ -64,8 +69,8 @@ bool ClippedOptimizer::measure(
   // Of other types the norm is a number of float64 in any case.
   at::Tensor norm = is_wide ? norm_in_parts(gradients, clip.norm_type)
                             : global_norm(gradients, clip.norm_type);
-  const bool on_host =
-      norm.is_cpu() || clip.non_finite == NonFiniteGradient::kThrow;
+  const bool on_host = norm.is_cpu() || rule_ != nullptr ||
+                       clip.non_finite == NonFiniteGradient::kThrow;
   if (on_host) {
     const at::Tensor here = norm.to(at::kCPU, at::kDouble);
     double fraction = (is_wide ? here[0] : here).item<double>();
@@ -114,13 +119,57 @@ bool ClippedOptimizer::measure(
   return true;
 }
 
+void ClippedOptimizer::set_clip_rule(const ClipRule& rule) {
+  rule_ = rule.clone();
+}
+
+std::vector<std::vector<at::Tensor>> ClippedOptimizer::clipped_by_rule(
+    const std::vector<std::vector<at::Tensor>>& gradients, ClipRule& rule) {
+  ClipInput input;
+  input.norm = last_grad_norm();
+  input.over_ranks = [this](const std::vector<double>& numbers) {
+    if (reduction() == nullptr) return numbers;
+    RankShare share;
+    share.numbers = numbers;
+    return average({}, share, *reduction()).numbers;
+  };
+  std::size_t position = 0;
+  for (std::size_t g = 0; g < gradients.size(); ++g) {
+    for (std::size_t i = 0; i < gradients[g].size(); ++i, ++position) {
+      if (!gradients[g][i].defined()) continue;
+      input.parameters.push_back(param_groups()[g].params()[i]);
+      input.gradients.push_back(gradients[g][i]);
+      input.positions.push_back(position);
+      input.groups.push_back(g);
+    }
+  }
+  const auto clipped = rule.clip(input);
+  TORCH_CHECK(
+      clipped.size() == input.gradients.size(),
+      kind(),
+      ": ",
+      rule.name(),
+      " must return a gradient for each of ",
+      input.gradients.size(),
+      ", got ",
+      clipped.size());
+  bool changed = false;
+  auto all = gradients;
+  std::size_t next = 0;
+  for (auto& group : all) {
+    for (at::Tensor& gradient : group) {
+      if (!gradient.defined()) continue;
+      changed = changed || !gradient.is_same(clipped[next]);
+      gradient = clipped[next++];
+    }
+  }
+  if (changed) ++clipped_;
+  return all;
+}
+
 at::Tensor ClippedOptimizer::step(LossClosure closure) {
-  const at::Tensor loss = evaluate(closure, [this] {
-    // A scheduler may have set anything; no group is stepped where one is
-    // wrong.
-    check_all_options();
-    check_gradients();
-  });
+  // No group is stepped where one is wrong.
+  const at::Tensor loss = evaluate(closure);
   const c10::AutoGradMode no_grad(false);
   std::vector<std::vector<at::Tensor>> gradients;
   std::vector<at::Tensor> all;
@@ -137,10 +186,16 @@ at::Tensor ClippedOptimizer::step(LossClosure closure) {
     }
   }
   at::Tensor grad_scale;
-  if (all.empty() ||
-      !measure(
-          all, clip_options(param_groups().front().options()), grad_scale)) {
-    return loss;
+  ClipOptions clip = clip_options(param_groups().front().options());
+  if (rule_ != nullptr) {
+    clip.max_norm = std::numeric_limits<double>::infinity();
+    clip.norm_type = NormType::kTwo;
+  }
+  if (all.empty() || !measure(all, clip, grad_scale)) return loss;
+  if (rule_ != nullptr) {
+    const std::shared_ptr<ClipRule> rule = rule_->clone();
+    gradients = clipped_by_rule(gradients, *rule);
+    rule_ = rule;
   }
   for (std::size_t i = 0; i < gradients.size(); ++i) {
     update_group(i, param_groups()[i].params(), gradients[i], grad_scale);
@@ -166,6 +221,7 @@ void ClippedOptimizer::save_counters(
   detail::write_int(archive, "clipped_steps", clipped_steps());
   detail::write_int(archive, "skipped_steps", skipped_steps());
   detail::write_double(archive, "last_grad_norm", last_grad_norm());
+  if (rule_ != nullptr) detail::write_value(archive, kClipRule, *rule_);
 }
 
 std::function<void()> ClippedOptimizer::read_counters(
@@ -173,7 +229,19 @@ std::function<void()> ClippedOptimizer::read_counters(
   const auto clipped = detail::read_int(archive, kind(), "clipped_steps");
   const auto skipped = detail::read_int(archive, kind(), "skipped_steps");
   const auto norm = detail::read_double(archive, kind(), "last_grad_norm");
-  return [this, clipped, skipped, norm] {
+  std::shared_ptr<const ClipRule> rule;
+  c10::IValue there;
+  if (rule_ != nullptr) {
+    rule = detail::read_value(archive, kind(), kClipRule, "clip rule", *rule_);
+  } else {
+    TORCH_CHECK(
+        !archive.try_read(kClipRule, there),
+        kind(),
+        ": the archive was written with a clip rule, and here is none: call "
+        "set_clip_rule() before");
+  }
+  return [this, clipped, skipped, norm, rule] {
+    rule_ = rule;
     clipped_ = clipped;
     skipped_ = skipped;
     clipped_there_.reset();

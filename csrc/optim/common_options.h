@@ -141,6 +141,12 @@ double clip_factor(
     const std::vector<at::Tensor>& gradients) {
   const auto& own =
       static_cast<const Options&>(optimizer.param_groups().front().options());
+  const auto* const clipped = dynamic_cast<const ClippedOptimizer*>(&optimizer);
+  TORCH_CHECK(
+      clipped == nullptr || clipped->clip_rule() == nullptr,
+      Options::option_list().kind(),
+      ": what a clip rule will make of a gradient is not known before its "
+      "step");
   const at::Tensor factors = clip_coefficient(
       norm_in_parts(gradients, own.norm_type()), own.max_norm());
   return factors.prod().item<double>();

@@ -76,7 +76,10 @@
 #include <stepsize/lr_scheduler/usage_check.h>
 #include <stepsize/lr_scheduler/warmup_cosine_lr.h>
 #include <stepsize/lr_scheduler/warmup_stable_decay_lr.h>
+#include <stepsize/optim/ada_gc.h>
+#include <stepsize/optim/agc.h>
 #include <stepsize/optim/auto_sgd.h>
+#include <stepsize/optim/clip_rule.h>
 #include <stepsize/optim/clipped_adamw.h>
 #include <stepsize/optim/clipped_optimizer.h>
 #include <stepsize/optim/clipped_sgd.h>
@@ -92,6 +95,8 @@
 #include <stepsize/optim/rollback_options.h>
 #include <stepsize/optim/rollback_rule.h>
 #include <stepsize/optim/rollback_sgd.h>
+#include <stepsize/optim/value_clip.h>
+#include <stepsize/optim/z_clip.h>
 #include <stepsize/report/csv_cell.h>
 #include <stepsize/report/csv_writer.h>
 #include <stepsize/report/line_plot.h>
@@ -104,6 +109,7 @@
 #include <stepsize/schedule/ramp.h>
 #include <stepsize/schedule/recipe.h>
 #include <stepsize/schedule/schedule.h>
+#include <stepsize/state/listed.h>
 #include <stepsize/state/metric_mode.h>
 #include <stepsize/state/optimizer_state.h>
 #include <stepsize/state/optimizer_traits.h>

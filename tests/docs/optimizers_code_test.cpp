@@ -15,6 +15,7 @@
 #include <stepsize/optim/param_groups.h>
 #include <stepsize/optim/power_method_sgd.h>
 #include <stepsize/optim/rollback_sgd.h>
+#include <stepsize/optim/z_clip.h>
 #include <torch/torch.h>
 
 #include <cmath>
@@ -242,6 +243,17 @@ TEST(ParamGroupsPage, LowersTheRatesOfATransformer) {
   EXPECT_DOUBLE_EQ(
       optimizer.param_groups().front().options().get_lr(),
       5e-4 * std::pow(0.75, 13));
+}
+
+TEST(ClipRulePage, ClipsByZScore) {
+  torch::nn::Linear model(2, 1);
+  stepsize::ClippedAdamW adamw(model->parameters());
+  adamw.set_clip_rule(stepsize::ZClip());
+  torch::mse_loss(model->forward(torch::ones({4, 2})), torch::ones({4, 1}))
+      .backward();
+  adamw.step();
+  EXPECT_EQ(adamw.clip_rule()->name(), "ZClip");
+  EXPECT_GT(adamw.last_grad_norm(), 0);
 }
 
 TEST(FreezePage, FreezesAndThaws) {

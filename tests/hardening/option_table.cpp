@@ -77,6 +77,7 @@ OptionTable whole_table() {
         schedulers_table,
         cycling_schedulers_table,
         other_schedulers_table,
+        clip_table,
         curvature_table,
         tune_table,
         batch_table,

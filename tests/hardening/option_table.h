@@ -115,6 +115,7 @@ OptionTable rollback_table();
 OptionTable schedulers_table();
 OptionTable cycling_schedulers_table();
 OptionTable other_schedulers_table();
+OptionTable clip_table();
 OptionTable curvature_table();
 OptionTable tune_table();
 OptionTable batch_table();

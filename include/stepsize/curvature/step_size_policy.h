@@ -1,6 +1,6 @@
 #pragma once
 
-#include <stepsize/state/option_list.h>
+#include <stepsize/state/listed.h>
 
 #include <memory>
 #include <string>
@@ -100,33 +100,11 @@ class StepSizePolicy {
 ///     class MyPolicy : public ListedPolicy<MyPolicy, MyPolicyOptions> {
 ///       using ListedPolicy::ListedPolicy;
 ///
-/// name, numbers and description come from the list. Its constructor throws
-/// c10::Error where an option is out of its range. One that keeps what it has
-/// made of its options overrides set_numbers() too.
+/// See Listed.
 template <typename Derived, typename Options>
-class ListedPolicy : public StepSizePolicy {
+class ListedPolicy : public Listed<Derived, StepSizePolicy, Options> {
  public:
-  explicit ListedPolicy(const Options& options = {}) : options_(options) {
-    Options::option_list().check(options_);
-  }
-  std::unique_ptr<StepSizePolicy> clone() const override {
-    return std::make_unique<Derived>(static_cast<const Derived&>(*this));
-  }
-  std::string name() const override { return Options::option_list().kind(); }
-  std::vector<std::pair<std::string, double>> numbers() const override {
-    return Options::option_list().numbers(options_);
-  }
-  void set_numbers(
-      const std::vector<std::pair<std::string, double>>& numbers) override {
-    Options::option_list().set_numbers(options_, numbers);
-  }
-  std::string describe() const override {
-    return Options::option_list().describe(options_);
-  }
-  const Options& options() const { return options_; }
-
- private:
-  Options options_;
+  using Listed<Derived, StepSizePolicy, Options>::Listed;
 };
 
 }  // namespace stepsize

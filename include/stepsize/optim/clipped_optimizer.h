@@ -1,6 +1,7 @@
 #pragma once
 
 #include <stepsize/kernels/grad_norm.h>
+#include <stepsize/optim/clip_rule.h>
 #include <stepsize/optim/indexed_optimizer.h>
 
 #include <cstdint>
@@ -44,10 +45,19 @@ class ClippedOptimizer : public IndexedOptimizer {
   /// parameter or is sparse; nothing has been changed then.
   at::Tensor step(LossClosure closure = nullptr) override;
 
+  /// From the next step on clips by a copy of this rule, and no longer by
+  /// max_norm; its state begins anew. A save carries its name, options and
+  /// state, and a load wants the same rule here. On an accelerator each step
+  /// waits for the norm. Other ranks must be given the same.
+  void set_clip_rule(const ClipRule& rule);
+  /// The rule with its state; null where max_norm clips.
+  const ClipRule* clip_rule() const { return rule_.get(); }
+
   /// Norm of the gradient in the last step, before clipping; NaN before the
   /// first. It is kept by a save.
   double last_grad_norm() const;
-  /// Steps so far whose gradient was longer than max_norm.
+  /// Steps so far whose gradient was longer than max_norm, or changed by the
+  /// rule.
   int64_t clipped_steps() const;
   /// Steps so far that were left out, since their gradient was not finite.
   int64_t skipped_steps() const;
@@ -83,6 +93,11 @@ class ClippedOptimizer : public IndexedOptimizer {
       const ClipOptions& clip,
       at::Tensor& grad_scale);
 
+  /// What the rule makes of the gradients; `rule` is its state after it.
+  std::vector<std::vector<at::Tensor>> clipped_by_rule(
+      const std::vector<std::vector<at::Tensor>>& gradients, ClipRule& rule);
+
+  std::shared_ptr<const ClipRule> rule_;
   at::Tensor last_norm_;
   int64_t clipped_ = 0;
   int64_t skipped_ = 0;
