@@ -193,6 +193,47 @@ def ada_gc(parameters):
     return clipped_sgd(clip)(parameters)
 
 
+def adamw_of(parameters, update):
+    """AdamW, whose update of a parameter is passed through `update`, with a rate
+    that falls along a cosine."""
+    state = {}
+
+    def step(problem, optimizer):
+        problem.set_gradients()
+        t = problem.step
+        lr = 0.02 * (1 + math.cos(math.pi * (t - 1) / STEPS)) / 2
+        for p in parameters:
+            m, v = state.setdefault(p, (torch.zeros_like(p), torch.zeros_like(p)))
+            g = p.grad
+            with torch.no_grad():
+                m.mul_(0.9).add_(g, alpha=0.1)
+                v.mul_(0.99).addcmul_(g, g, value=0.01)
+                root = (v / (1 - 0.99**t)).sqrt() + 1e-8
+                update(p, m / (1 - 0.9**t) / root, m, g, lr)
+
+    return None, step, {}
+
+
+@case("Liang et al. 2024, Cautious Optimizers, algorithm 1")
+def cautious_adamw(parameters):
+    def update(p, step, m, g, lr):
+        mask = (m * g > 0).to(p.dtype)
+        mask = mask / mask.mean().clamp(min=1e-3)
+        p.mul_(1 - lr * 0.1)
+        p.sub_(step * mask, alpha=lr)
+
+    return adamw_of(parameters, update)
+
+
+@case("Defazio 2025, AdamC, algorithm 1")
+def adamc(parameters):
+    def update(p, step, m, g, lr):
+        p.mul_(1 - lr * 0.1 * lr / 0.02)
+        p.sub_(step, alpha=lr)
+
+    return adamw_of(parameters, update)
+
+
 def run(name, folder):
     source, make = CASES[name]
     lines = ["source " + source]

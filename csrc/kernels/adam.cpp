@@ -3,7 +3,10 @@
 #include <ATen/core/grad_mode.h>
 #include <c10/util/Exception.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
 #include "csrc/kernels/aten_adam.h"
@@ -82,6 +85,7 @@ class NumbersByStep {
     numbers.keep = decoupled ? 1.0 - h_.lr * h_.weight_decay : 1.0;
     numbers.coarse = 1.0;
     numbers.scale = 1.0;
+    numbers.mask = 1.0;
     numbers.step_size = correction.step_size;
     numbers.inverse_root = correction.inverse_root;
     return numbers;
@@ -94,8 +98,23 @@ class NumbersByStep {
 
 struct AdamSlot {
   detail::AdamLoop loop;
+  detail::AdamCountLoop count;
   size_t numbers;
+  size_t index;
 };
+
+detail::AdamArrays arrays_of(void* const* arrays) {
+  return {arrays[0], arrays[1], arrays[2], arrays[3], arrays[4]};
+}
+
+// The factor of a parameter of whose elements so many are moved.
+double mask_factor(int64_t moved, int64_t elements) {
+  // The authors' own bound.
+  constexpr double kLeastShare = 1e-3;
+  const double share =
+      static_cast<double>(moved) / static_cast<double>(elements);
+  return 1.0 / std::max(share, kLeastShare);
+}
 
 }  // namespace
 
@@ -109,6 +128,7 @@ void adam_step(
     const AdamHyperparameters& hyperparameters,
     const at::Tensor& grad_scale) {
   const bool amsgrad = hyperparameters.amsgrad;
+  const bool cautious = hyperparameters.cautious;
   check_adam_numbers(hyperparameters);
   detail::check_length("adam_step", "grads", grads.size(), params.size());
   detail::check_length("adam_step", "exp_avgs", exp_avgs.size(), params.size());
@@ -153,11 +173,14 @@ void adam_step(
       elsewhere.add(operands, steps[i]);
       continue;
     }
+    const detail::Format format = detail::format_of(operands);
     cpu.add(
         operands,
         i,
-        {table.adam[detail::format_of(operands)][coupled][amsgrad],
-         numbers.index_of(steps[i], params[i].scalar_type() == at::kDouble)});
+        {table.adam[format][coupled][amsgrad][cautious],
+         table.adam_count[format][coupled],
+         numbers.index_of(steps[i], params[i].scalar_type() == at::kDouble),
+         i});
   }
 
   for (const detail::DeviceList& list : elsewhere.lists()) {
@@ -166,22 +189,32 @@ void adam_step(
         list.tag,
         hyperparameters,
         grad_scale,
-        detail::fused_route_of(list));
+        cautious ? detail::Route::kForeach : detail::fused_route_of(list));
   }
   if (cpu.empty()) return;
   const detail::Scale scale = detail::read_scale(grad_scale);
   if (!scale.is_usable()) return;
   numbers.set_scale(scale);
+  std::vector<std::atomic<int64_t>> moved(cautious ? params.size() : 0);
+  if (cautious) {
+    cpu.read([&](const AdamSlot& slot,
+                 void* const* arrays,
+                 int64_t begin,
+                 int64_t end) {
+      moved[slot.index] +=
+          slot.count(arrays_of(arrays), begin, end, numbers[slot.numbers]);
+    });
+  }
   cpu.run(
       [&](const AdamSlot& slot,
           void* const* arrays,
           int64_t begin,
           int64_t end) {
-        slot.loop(
-            {arrays[0], arrays[1], arrays[2], arrays[3], arrays[4]},
-            begin,
-            end,
-            numbers[slot.numbers]);
+        detail::AdamNumbers own = numbers[slot.numbers];
+        if (cautious) {
+          own.mask = mask_factor(moved[slot.index], params[slot.index].numel());
+        }
+        slot.loop(arrays_of(arrays), begin, end, own);
       },
       operands_at);
 }

@@ -7,8 +7,11 @@
 #include <ATen/ops/_foreach_mul.h>
 #include <ATen/ops/_foreach_sqrt.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/where.h>
+#include <ATen/ops/zeros.h>
 
 #include <cmath>
+#include <cstddef>
 
 #include "csrc/kernels/aten_ops.h"
 #include "csrc/kernels/scale_gate.h"
@@ -45,6 +48,17 @@ void foreach_step(
   at::_foreach_mul_(denominators, correction.inverse_root);
   gate.add(denominators, h.eps, 1.0);
   const Tensors updates = at::_foreach_div(means, denominators);
+  if (h.cautious) {
+    constexpr double kLeastShare = 1e-3;
+    for (std::size_t i = 0; i < updates.size(); ++i) {
+      if (updates[i].numel() == 0) continue;
+      // Not "> 0", so that a NaN gets on.
+      const at::Tensor mask = means[i].mul(grads[i]).le(0).logical_not();
+      const at::Tensor share = mask.to(type).mean().clamp_min(kLeastShare);
+      updates[i].copy_(at::where(
+          mask, updates[i].div(share), at::zeros({}, updates[i].options())));
+    }
+  }
   gate.multiply(updates, correction.step_size, 0.0);
   at::_foreach_add_(params, updates, -1.0);
   return_from_type(list.params, params);

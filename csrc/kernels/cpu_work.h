@@ -31,6 +31,19 @@ class CpuWork {
 
   bool empty() const { return entries_.empty(); }
 
+  /// Calls `look(slot, arrays, begin, end)` likewise, in any order, for what
+  /// only reads.
+  template <typename Look>
+  void read(const Look& look) const {
+    parallel_run(ranges_.block_count(), [&](int64_t block) {
+      ranges_.for_each_in_block(
+          block, [&](ptrdiff_t position, int64_t begin, int64_t end) {
+            const Entry& entry = entries_[static_cast<size_t>(position)];
+            look(entry.slot, entry.arrays, begin, end);
+          });
+    });
+  }
+
   /// Steps all elements of all parameters, in parallel, by calls of
   /// `step(slot, arrays, begin, end)`; `operands_at(index)` gives the operands
   /// again.

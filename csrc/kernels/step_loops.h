@@ -47,6 +47,7 @@ struct AdamNumbers {
   double scale;
   double step_size;     ///< lr / (1 - beta1^t)
   double inverse_root;  ///< 1 / sqrt(1 - beta2^t)
+  double mask;          ///< factor of a cautious update that is not left out
 };
 
 struct AdamArrays {
@@ -81,11 +82,18 @@ using AdamLoop = void (*)(
     int64_t begin,
     int64_t end,
     const AdamNumbers& numbers);
+/// How many elements a cautious step moves.
+using AdamCountLoop = int64_t (*)(
+    const AdamArrays& arrays,
+    int64_t begin,
+    int64_t end,
+    const AdamNumbers& numbers);
 
 /// The loops of one instruction set.
 struct StepTable {
   SGDLoop sgd[kFormatCount][kMomentumModeCount][2];  ///< [..][coupled decay]
-  AdamLoop adam[kFormatCount][2][2];  ///< [..][coupled decay][amsgrad]
+  AdamLoop adam[kFormatCount][2][2][2];  ///< [..][coupled][amsgrad][cautious]
+  AdamCountLoop adam_count[kFormatCount][2];  ///< [..][coupled decay]
   StepLoop<LionNumbers> lion[kFormatCount];
 };
 
@@ -130,7 +138,32 @@ void sgd_loop(
   }
 }
 
-template <typename P, typename S, bool kCoupled, bool kAmsgrad>
+template <typename P, typename S, bool kCoupled>
+int64_t adam_count_loop(
+    const AdamArrays& arrays,
+    int64_t begin,
+    int64_t end,
+    const AdamNumbers& numbers) {
+  using M = typename Math<P>::Type;
+  const P* params = static_cast<const P*>(arrays.param);
+  const P* grads = static_cast<const P*>(arrays.grad);
+  const S* means = static_cast<const S*>(arrays.mean);
+  const M beta1 = static_cast<M>(numbers.beta1);
+  const M one_minus_beta1 = static_cast<M>(1.0 - numbers.beta1);
+  const M decay = static_cast<M>(numbers.decay);
+  const M coarse = static_cast<M>(numbers.coarse);
+  const M scale = static_cast<M>(numbers.scale);
+  int64_t count = 0;
+  for (int64_t i = begin; i < end; ++i) {
+    M grad = load(grads[i]) * coarse * scale;
+    if (kCoupled) grad = grad + decay * load(params[i]);
+    const M mean = beta1 * load(means[i]) + one_minus_beta1 * grad;
+    count += mean * grad > M(0) ? 1 : 0;
+  }
+  return count;
+}
+
+template <typename P, typename S, bool kCoupled, bool kAmsgrad, bool kCautious>
 void adam_loop(
     const AdamArrays& arrays,
     int64_t begin,
@@ -153,6 +186,7 @@ void adam_loop(
   const M scale = static_cast<M>(numbers.scale);
   const M step_size = static_cast<M>(numbers.step_size);
   const M inverse_root = static_cast<M>(numbers.inverse_root);
+  const M mask = static_cast<M>(numbers.mask);
   for (int64_t i = begin; i < end; ++i) {
     const M param = load(params[i]);
     M grad = load(grads[i]) * coarse * scale;
@@ -168,7 +202,12 @@ void adam_loop(
       store(max_squares[i], square);
     }
     const M denominator = square_root(square) * inverse_root + eps;
-    store(params[i], param * keep - step_size * mean / denominator);
+    M step = step_size * mean / denominator;
+    if (kCautious) {
+      // False only of those that are left out, so that a NaN gets on.
+      step = mean * grad <= M(0) ? M(0) : step * mask;
+    }
+    store(params[i], param * keep - step);
   }
 }
 
@@ -214,10 +253,16 @@ constexpr void set_steps(StepTable& table, Format format) {
   sgd[kNextNesterov][0] = sgd_loop<P, S, kNextNesterov, false>;
   sgd[kNextNesterov][1] = sgd_loop<P, S, kNextNesterov, true>;
   auto& adam = table.adam[format];
-  adam[0][0] = adam_loop<P, S, false, false>;
-  adam[0][1] = adam_loop<P, S, false, true>;
-  adam[1][0] = adam_loop<P, S, true, false>;
-  adam[1][1] = adam_loop<P, S, true, true>;
+  adam[0][0][0] = adam_loop<P, S, false, false, false>;
+  adam[0][0][1] = adam_loop<P, S, false, false, true>;
+  adam[0][1][0] = adam_loop<P, S, false, true, false>;
+  adam[0][1][1] = adam_loop<P, S, false, true, true>;
+  adam[1][0][0] = adam_loop<P, S, true, false, false>;
+  adam[1][0][1] = adam_loop<P, S, true, false, true>;
+  adam[1][1][0] = adam_loop<P, S, true, true, false>;
+  adam[1][1][1] = adam_loop<P, S, true, true, true>;
+  table.adam_count[format][0] = adam_count_loop<P, S, false>;
+  table.adam_count[format][1] = adam_count_loop<P, S, true>;
   table.lion[format] = lion_loop<P, S>;
 }
 

@@ -35,16 +35,34 @@ const OptionList<ClippedAdamWOptions>& ClippedAdamWOptions::option_list() {
         .option(STEPSIZE_OPTION(amsgrad));
     detail::add_maximize(own);
     detail::add_clip_options(own);
+    own.option(STEPSIZE_OPTION(cautious))
+        .may_be_missing()
+        .option(STEPSIZE_OPTION(peak_lr))
+        .not_negative()
+        .may_be_missing();
     return own;
   }();
   return list;
 }
 
+namespace {
+
+at::Tensor clipped_adamw_preconditioner(const ComingUpdate& update) {
+  const auto& own = static_cast<const ClippedAdamWOptions&>(update.options);
+  TORCH_CHECK(
+      !own.cautious(),
+      "ClippedAdamW: which coordinates a cautious update leaves out changes "
+      "from step to step, so that no preconditioner tells its largest rate");
+  return detail::adam_preconditioner<ClippedAdamWOptions>(update);
+}
+
+}  // namespace
+
 const OptimizerTraits& ClippedAdamWOptions::optimizer_traits() {
   static const OptimizerTraits traits =
       OptimizerTraits::of<ClippedAdamW>(option_list())
           .gradient(GradientUse::kScalesCoordinates)
-          .preconditioner(detail::adam_preconditioner<ClippedAdamWOptions>)
+          .preconditioner(clipped_adamw_preconditioner)
           .gradient_factor(detail::clip_factor<ClippedAdamWOptions>)
           .momentum_is_mean(true)
           .state({"exp_avg", "exp_avg_sq", "max_exp_avg_sq"})
@@ -84,9 +102,13 @@ void ClippedAdamW::update_group(
   std::tie(numbers.beta1, numbers.beta2) = options.betas();
   numbers.eps = options.eps();
   numbers.weight_decay = options.weight_decay();
+  if (options.peak_lr() > 0) {
+    numbers.weight_decay *= options.lr() / options.peak_lr();
+  }
   numbers.amsgrad = options.amsgrad();
   numbers.maximize = options.maximize();
   numbers.decoupled_weight_decay = true;
+  numbers.cautious = options.cautious();
 
   auto& state = group_state(group);
   auto slots = state.slots;

@@ -79,6 +79,49 @@ TEST(AdamStep, CoupledDecayEntersTheMeans) {
   EXPECT_DOUBLE_EQ(run.means[0].item<double>(), 0.5 * 0.25 * 4);
 }
 
+TEST(AdamStep, CautiousLeavesOutWhatGoesAgainstItsGradient) {
+  AdamHyperparameters h;
+  h.lr = 0.5;
+  h.beta1 = 0.5;
+  h.beta2 = 0.75;
+  h.eps = 1.0;
+  h.cautious = true;
+  const auto pair = [](double a, double b) {
+    return torch::tensor(std::vector<double>{a, b}, torch::kDouble);
+  };
+  AdamRun run({pair(4, 4)}, h);
+  run.step({pair(4, 4)});
+  // As without: all of them agree.
+  EXPECT_DOUBLE_EQ(run.params[0][0].item<double>(), 3.6);
+  // Means of .5 and 2; the first gradient points the other way. One of two is
+  // moved, twice as far.
+  run.step({pair(-1, 2)});
+  EXPECT_DOUBLE_EQ(run.params[0][0].item<double>(), 3.6);
+  const double square = (0.75 * 4 + 0.25 * 4) / 0.4375;
+  const double update = 0.5 * (2 / 0.75) / (std::sqrt(square) + 1);
+  EXPECT_DOUBLE_EQ(run.params[0][1].item<double>(), 3.6 - 2 * update);
+}
+
+TEST(AdamStep, CautiousMultipliesNoUpdateByMoreThanAThousand) {
+  AdamHyperparameters h;
+  h.lr = 0.5;
+  h.beta1 = 0.5;
+  h.beta2 = 0.75;
+  h.eps = 1.0;
+  h.cautious = true;
+  const int64_t count = 4000;
+  AdamRun run({torch::zeros({count}, torch::kDouble)}, h);
+  run.step({torch::ones({count}, torch::kDouble)});
+  const auto before = run.params[0].clone();
+  auto grad = torch::full({count}, -0.5, torch::kDouble);
+  grad[7] = 1;
+  run.step({grad});
+  const auto moved = before - run.params[0];
+  const double update = 0.5 * (0.75 / 0.75) / (1.0 + 1);
+  EXPECT_NEAR(moved[7].item<double>(), 1000 * update, 1e-9);
+  EXPECT_EQ(moved.ne(0).sum().item<int64_t>(), 1);
+}
+
 TEST(AdamStep, ScaleIsAppliedToTheGradient) {
   AdamRun run({scalar(4)}, {});
   run.step({scalar(8)}, torch::tensor(0.25, torch::kDouble));

@@ -192,6 +192,24 @@ TEST(AtenRoute, AdamSkipsWithoutAFiniteScale) {
   expect_skips<AdamRun>(all);
 }
 
+// In float64 alone: a rounding may turn the sign of a product near 0, and with
+// it a whole update.
+TEST(AtenRoute, CautiousAdamAgreesWithTheLoops) {
+  for (const AdamHyperparameters& h : all_cautious_hyperparameters()) {
+    SCOPED_TRACE(to_text(h));
+    torch::manual_seed(9);
+    const auto scale = torch::tensor(0.3, torch::kDouble);
+    AdamRun loops(start_params(torch::kDouble), h);
+    AdamRun operators(loops.params, h);
+    for (int i = 0; i < 10; ++i) {
+      const Tensors grads = random_grads(loops.params);
+      loops.step(grads, scale);
+      step_aten(operators, grads, scale, Route::kForeach);
+    }
+    expect_close(written(operators), written(loops), 1e-13);
+  }
+}
+
 TEST(AtenRoute, WideStateOfHalfTypes) {
   for (const torch::Dtype type : {torch::kBFloat16, torch::kHalf}) {
     torch::manual_seed(9);

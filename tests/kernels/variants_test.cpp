@@ -90,7 +90,10 @@ TEST_F(Variants, GiveTheSameSGD) {
 
 TEST_F(Variants, GiveTheSameAdam) {
   for (const torch::Dtype type : kTypes) {
-    for (const AdamHyperparameters& h : all_adam_hyperparameters()) {
+    auto all = all_adam_hyperparameters();
+    const auto cautious = all_cautious_hyperparameters();
+    all.insert(all.end(), cautious.begin(), cautious.end());
+    for (const AdamHyperparameters& h : all) {
       SCOPED_TRACE(to_text(h));
       expect_no_difference([&] {
         torch::manual_seed(4);

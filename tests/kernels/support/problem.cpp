@@ -135,6 +135,12 @@ std::vector<AdamHyperparameters> all_adam_hyperparameters() {
   return all;
 }
 
+std::vector<AdamHyperparameters> all_cautious_hyperparameters() {
+  std::vector<AdamHyperparameters> all = all_adam_hyperparameters();
+  for (AdamHyperparameters& h : all) h.cautious = true;
+  return all;
+}
+
 std::string to_text(const SGDHyperparameters& h) {
   std::ostringstream text;
   text << "momentum " << h.momentum << " dampening " << h.dampening
@@ -148,7 +154,7 @@ std::string to_text(const AdamHyperparameters& h) {
   std::ostringstream text;
   text << "weight_decay " << h.weight_decay << " amsgrad " << h.amsgrad
        << " maximize " << h.maximize << " decoupled "
-       << h.decoupled_weight_decay;
+       << h.decoupled_weight_decay << " cautious " << h.cautious;
   return text.str();
 }
 

@@ -40,6 +40,8 @@ void expect_same(const Tensors& actual, const Tensors& expected);
 /// Every sensible combination of options.
 std::vector<SGDHyperparameters> all_sgd_hyperparameters();
 std::vector<AdamHyperparameters> all_adam_hyperparameters();
+/// The same with cautious updates.
+std::vector<AdamHyperparameters> all_cautious_hyperparameters();
 
 std::string to_text(const SGDHyperparameters& h);
 std::string to_text(const AdamHyperparameters& h);
