@@ -135,6 +135,54 @@ def run(name, folder):
         file.write("\n".join(lines) + "\n")
 
 
+def of_average(problem, optimizer):
+    """A step, after which the norms of the parameters at x are noted."""
+    plain_step(problem, optimizer)
+    optimizer.eval()
+    optimizer.norms = [float(p.double().norm()) for p in problem.parameters]
+    optimizer.train()
+
+
+def norms_of_average():
+    return {
+        "norm%d" % k: lambda own, k=k: own.norms[k] for k in range(len(SHAPES))
+    }
+
+
+@case("facebookresearch/schedule_free AdamWScheduleFree")
+def schedule_free_adamw(parameters):
+    from schedulefree import AdamWScheduleFree
+
+    optimizer = AdamWScheduleFree(
+        parameters,
+        lr=0.02,
+        betas=(0.9, 0.99),
+        weight_decay=0.1,
+        warmup_steps=20,
+        r=1.5,
+        weight_lr_power=1.0,
+        foreach=False,
+    )
+    optimizer.train()
+    return optimizer, of_average, norms_of_average()
+
+
+@case("facebookresearch/schedule_free SGDScheduleFree")
+def schedule_free_sgd(parameters):
+    from schedulefree import SGDScheduleFree
+
+    optimizer = SGDScheduleFree(
+        parameters,
+        lr=0.5,
+        momentum=0.85,
+        weight_decay=0.02,
+        warmup_steps=15,
+        foreach=False,
+    )
+    optimizer.train()
+    return optimizer, of_average, norms_of_average()
+
+
 def main():
     if len(sys.argv) < 2:
         sys.exit(__doc__)

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "csrc/kernels/loop_types.h"
+#include "csrc/kernels/schedule_free_loop.h"
 
 namespace stepsize::detail {
 
@@ -87,6 +88,8 @@ struct StepTable {
   SGDLoop sgd[kFormatCount][kMomentumModeCount][2];  ///< [..][coupled decay]
   AdamLoop adam[kFormatCount][2][2];  ///< [..][coupled decay][amsgrad]
   StepLoop<LionNumbers> lion[kFormatCount];
+  StepLoop<ScheduleFreeSGDNumbers> schedule_free_sgd[kFormatCount];
+  StepLoop<ScheduleFreeAdamNumbers> schedule_free_adam[kFormatCount];
 };
 
 namespace {
@@ -219,6 +222,8 @@ constexpr void set_steps(StepTable& table, Format format) {
   adam[1][0] = adam_loop<P, S, true, false>;
   adam[1][1] = adam_loop<P, S, true, true>;
   table.lion[format] = lion_loop<P, S>;
+  table.schedule_free_sgd[format] = schedule_free_sgd_loop<P, S>;
+  table.schedule_free_adam[format] = schedule_free_adam_loop<P, S>;
 }
 
 }  // namespace
