@@ -51,6 +51,7 @@ ROOMS: Dict[str, Room] = {
         rooms=("state", "kernels", "curvature", "distributed", "optim"),
         torch=True,
         private_of=("state", "kernels", "optim"),
+        tests=("checkpoint", "lr_scheduler", "schedule"),
     ),
     "tune": Room(
         rooms=(
