@@ -10,6 +10,7 @@
 #include <stepsize/adaptive/schedule_free_evaluation.h>
 #include <stepsize/adaptive/schedule_free_optimizer.h>
 #include <stepsize/adaptive/schedule_free_sgd.h>
+#include <stepsize/adaptive/snapshot_ensemble.h>
 #include <stepsize/checkpoint/checkpoint.h>
 #include <stepsize/checkpoint/checkpoint_counter.h>
 #include <stepsize/checkpoint/checkpoint_folder.h>

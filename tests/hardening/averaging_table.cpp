@@ -1,6 +1,8 @@
 // Averages of weights.
 
 #include <stepsize/adaptive/averaged_model.h>
+#include <stepsize/adaptive/snapshot_ensemble.h>
+#include <torch/nn/modules/linear.h>
 
 #include <vector>
 
@@ -45,6 +47,14 @@ OptionTable averaging_table() {
           })
       .count("update_every", kNotCount, {1, kMostCount}, [use](int64_t v) {
         use(Options().update_every(v));
+      });
+  OptionCases(table, "SnapshotEnsembleOptions", "SnapshotEnsemble")
+      .count("max_snapshots", kNotCount, {1, kMostCount}, [](int64_t v) {
+        const torch::nn::Linear module(1, 1);
+        SnapshotEnsemble ensemble(
+            *module, SnapshotEnsembleOptions().max_snapshots(v));
+        ensemble.add();
+        ensemble.add();
       });
   return table;
 }
