@@ -3,6 +3,7 @@
 #include <stepsize/adaptive/schedule_free_adamw.h>
 #include <stepsize/adaptive/schedule_free_evaluation.h>
 #include <stepsize/adaptive/schedule_free_sgd.h>
+#include <stepsize/optim/optimizer_snapshot.h>
 #include <torch/torch.h>
 
 #include <algorithm>
@@ -18,6 +19,7 @@
 #include <vector>
 
 #include "csrc/kernels/dispatch.h"
+#include "csrc/optim/rollback_point.h"
 #include "tests/adaptive/optimizer_golden.h"
 #include "tests/support/error_text.h"
 #include "tests/support/leaf.h"
@@ -656,6 +658,37 @@ TEST(ScheduleFreeOptimizer, FollowsASchedulerOfRateAndMomentum) {
   optimizer.train();
   const auto z = free_state(optimizer).tensors[0];
   EXPECT_LT(free_difference(parameter, 0.5 * (x + z)), 1e-15);
+}
+
+TEST(ScheduleFreeOptimizer, ARollbackTakesTheMeanAlong) {
+  FreeRun run;
+  FreeRun straight;
+  run.step(6);
+  detail::RollbackPoint point(*run.optimizer, run.optimizer->state_access());
+  point.keep({}, /*with_gradients=*/false);
+  const int clock = run.clock;
+  run.step(3);
+  run.optimizer->eval();
+  ASSERT_TRUE(point.fits());
+  {
+    const torch::NoGradGuard no_grad;
+    point.restore_parameters();
+    point.restore_state();
+  }
+  EXPECT_TRUE(run.optimizer->is_training());
+  run.clock = clock;
+  run.step(6);
+  straight.step(12);
+  run.expect_values(straight.values());
+  // A snapshot, likewise.
+  OptimizerSnapshot snapshot(*run.optimizer);
+  run.step(4);
+  run.optimizer->eval();
+  snapshot.restore();
+  run.clock = 12;
+  run.step(4);
+  straight.step(4);
+  run.expect_values(straight.values());
 }
 
 TEST(ScheduleFreeOptimizer, ARefusedCallChangesNothing) {

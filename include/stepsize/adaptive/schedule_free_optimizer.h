@@ -41,6 +41,8 @@ class ScheduleFreeOptimizer : public IndexedOptimizer {
   void eval();
   bool is_training() const { return training_; }
 
+  std::unique_ptr<OptimizerState> state_access() override;
+
  protected:
   /// What the mean goes by.
   struct Averaging {
