@@ -51,6 +51,7 @@ ROOMS: Dict[str, Room] = {
         rooms=("state", "kernels", "curvature", "distributed", "optim"),
         torch=True,
         private_of=("state", "kernels", "optim"),
+        tests=("checkpoint", "lr_scheduler", "schedule"),
     ),
     "tune": Room(
         rooms=(
@@ -100,9 +101,11 @@ ROOMS: Dict[str, Room] = {
 # A class that steps parameters.
 OPTIMIZER = re.compile(
     r"^class (\w+)\s*: public "
-    r"(?:IndexedOptimizer|ClippedOptimizer|MeasuredSGD)\b",
+    r"(?:IndexedOptimizer|ClippedOptimizer|MeasuredSGD|ScheduleFreeOptimizer)\b",
     re.M,
 )
+
+OPTIMIZER_BASES = ("ClippedOptimizer", "MeasuredSGD", "ScheduleFreeOptimizer")
 
 TORCH_PREFIXES = ("torch", "ATen", "c10", "caffe2")
 
@@ -355,7 +358,7 @@ class Checker:
         headers = self.root / "include/stepsize" / room
         for path in sorted(headers.glob("*.h")):
             for name in OPTIMIZER.findall(path.read_text(encoding="utf-8")):
-                if name in ("ClippedOptimizer", "MeasuredSGD"):  # bases
+                if name in OPTIMIZER_BASES:
                     continue
                 if f"| [`{name}`](" not in rows:
                     self.report(path, 1, f"{docs} has no row of {name}")

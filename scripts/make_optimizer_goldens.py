@@ -263,6 +263,89 @@ def run(name, folder):
         file.write("\n".join(lines) + "\n")
 
 
+def of_average(problem, optimizer):
+    """A step, after which the norms of the parameters at x are noted."""
+    plain_step(problem, optimizer)
+    optimizer.eval()
+    optimizer.norms = [float(p.double().norm()) for p in problem.parameters]
+    optimizer.train()
+
+
+def norms_of_average():
+    return {
+        "norm%d" % k: lambda own, k=k: own.norms[k] for k in range(len(SHAPES))
+    }
+
+
+@case("facebookresearch/schedule_free AdamWScheduleFree")
+def schedule_free_adamw(parameters):
+    from schedulefree import AdamWScheduleFree
+
+    optimizer = AdamWScheduleFree(
+        parameters,
+        lr=0.02,
+        betas=(0.9, 0.99),
+        weight_decay=0.1,
+        warmup_steps=20,
+        r=1.5,
+        weight_lr_power=1.0,
+        foreach=False,
+    )
+    optimizer.train()
+    return optimizer, of_average, norms_of_average()
+
+
+@case("facebookresearch/schedule_free SGDScheduleFree")
+def schedule_free_sgd(parameters):
+    from schedulefree import SGDScheduleFree
+
+    optimizer = SGDScheduleFree(
+        parameters,
+        lr=0.5,
+        momentum=0.85,
+        weight_decay=0.02,
+        warmup_steps=15,
+        foreach=False,
+    )
+    optimizer.train()
+    return optimizer, of_average, norms_of_average()
+
+
+@case("pytorch/pytorch torch.optim.swa_utils.AveragedModel")
+def averaged_model(parameters):
+    """Of points that SGD passes: the mean, and one with a decay of 0.95 that
+    averages a buffer too, the sum of the first parameter."""
+    from torch.optim.swa_utils import AveragedModel
+
+    class Model(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.all = torch.nn.ParameterList(parameters)
+            self.register_buffer("sum", parameters[0].detach().sum())
+
+    model = Model()
+    mean = AveragedModel(model)
+    decayed = AveragedModel(
+        model, avg_fn=lambda a, w, n: 0.95 * a + 0.05 * w, use_buffers=True
+    )
+    optimizer = torch.optim.SGD(parameters, lr=0.4, momentum=0.5)
+
+    def step(problem, optimizer):
+        plain_step(problem, optimizer)
+        model.sum.copy_(parameters[0].detach().sum())
+        mean.update_parameters(model)
+        decayed.update_parameters(model)
+
+    def norm(averaged, k):
+        return lambda _: averaged.module.all[k].detach().double().norm()
+
+    numbers = {"buffer": lambda _: decayed.module.sum}
+    for k in range(len(SHAPES)):
+        numbers["mean%d" % k] = norm(mean, k)
+        numbers["decayed%d" % k] = norm(decayed, k)
+    return optimizer, step, numbers
+
+
 def main():
     if len(sys.argv) < 2:
         sys.exit(__doc__)

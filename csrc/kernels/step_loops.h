@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "csrc/kernels/loop_types.h"
+#include "csrc/kernels/schedule_free_loop.h"
 
 namespace stepsize::detail {
 
@@ -95,6 +96,8 @@ struct StepTable {
   AdamLoop adam[kFormatCount][2][2][2];  ///< [..][coupled][amsgrad][cautious]
   AdamCountLoop adam_count[kFormatCount][2];  ///< [..][coupled decay]
   StepLoop<LionNumbers> lion[kFormatCount];
+  StepLoop<ScheduleFreeSGDNumbers> schedule_free_sgd[kFormatCount];
+  StepLoop<ScheduleFreeAdamNumbers> schedule_free_adam[kFormatCount];
 };
 
 namespace {
@@ -264,6 +267,8 @@ constexpr void set_steps(StepTable& table, Format format) {
   table.adam_count[format][0] = adam_count_loop<P, S, false>;
   table.adam_count[format][1] = adam_count_loop<P, S, true>;
   table.lion[format] = lion_loop<P, S>;
+  table.schedule_free_sgd[format] = schedule_free_sgd_loop<P, S>;
+  table.schedule_free_adam[format] = schedule_free_adam_loop<P, S>;
 }
 
 }  // namespace

@@ -4,6 +4,13 @@
 /// includes the headers it uses instead: those of the rooms `schedule` and
 /// `report` need no LibTorch at all.
 
+#include <stepsize/adaptive/averaged_model.h>
+#include <stepsize/adaptive/renew_batch_norm.h>
+#include <stepsize/adaptive/schedule_free_adamw.h>
+#include <stepsize/adaptive/schedule_free_evaluation.h>
+#include <stepsize/adaptive/schedule_free_optimizer.h>
+#include <stepsize/adaptive/schedule_free_sgd.h>
+#include <stepsize/adaptive/snapshot_ensemble.h>
 #include <stepsize/checkpoint/checkpoint.h>
 #include <stepsize/checkpoint/checkpoint_counter.h>
 #include <stepsize/checkpoint/checkpoint_folder.h>

@@ -72,6 +72,7 @@ const Values* values_of(const std::string& rule) {
   static const std::map<std::string, Values> all = {
       {"finite and >= 0", {kNegative, {0, kSmallest, kHuge}}},
       {"in [0, 1)", {kNotBelowOne, {0, kBelowOne}}},
+      {"in (0, 1)", {kNotInside, {kSmallest, kBelowOne}}},
       {"finite", {kNotFinite, {-kHuge, 0, kHuge}}},
       {"> 0", {{0, -1, kNaN, -kInfinity}, {kSmallest, kHuge, kInfinity}}}};
   const auto found = all.find(rule);
@@ -154,6 +155,14 @@ void add_auto_sgd(OptionTable& table) {
       });
 }
 
+template <typename Optimizer, typename Options>
+void add_warmup_steps(OptionTable& table, const std::string& name) {
+  OptionCases(table, name + "Options", name)
+      .count("warmup_steps", kNegativeCount, {0, INT64_MAX}, [](int64_t v) {
+        step_with<Optimizer>(Options(0.1).warmup_steps(v));
+      });
+}
+
 void add_param_groups(OptionTable& table) {
   const auto build_with = [](const ParamGroupOptions& own) {
     const torch::nn::Linear module(1, 1);
@@ -196,6 +205,10 @@ OptionTable optim_table() {
   });
   add_nesterov<ClippedSGD, ClippedSGDOptions>(table, "ClippedSGD");
   add_nesterov<RollbackSGD, RollbackSGDOptions>(table, "RollbackSGD");
+  add_warmup_steps<ScheduleFreeAdamW, ScheduleFreeAdamWOptions>(
+      table, "ScheduleFreeAdamW");
+  add_warmup_steps<ScheduleFreeSGD, ScheduleFreeSGDOptions>(
+      table, "ScheduleFreeSGD");
   add_param_groups(table);
   add_power_method(table);
   add_auto_sgd(table);

@@ -86,7 +86,8 @@ OptionTable whole_table() {
         kernels_table,
         ranks_table,
         report_table,
-        data_table}) {
+        data_table,
+        averaging_table}) {
     OptionTable part = table();
     std::move(part.begin(), part.end(), std::back_inserter(whole));
   }

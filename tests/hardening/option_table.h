@@ -125,6 +125,7 @@ OptionTable kernels_table();
 OptionTable ranks_table();
 OptionTable report_table();
 OptionTable data_table();
+OptionTable averaging_table();
 
 /// All of them.
 OptionTable whole_table();

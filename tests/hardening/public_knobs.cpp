@@ -30,6 +30,7 @@ const Reasons& free_types() {
       {"AnnealStrategy", kEnum},
       {"at::Device", kData},
       {"std::shared_ptr<Reduction>", kData},
+      {"AveragingMode", kEnum},
       {"BatchExchange", kEnum},
       {"ClosureCalls", kEnum},
       {"CooldownShape", kEnum},

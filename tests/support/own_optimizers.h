@@ -1,5 +1,7 @@
 #pragma once
 
+#include <stepsize/adaptive/schedule_free_adamw.h>
+#include <stepsize/adaptive/schedule_free_sgd.h>
 #include <stepsize/optim/auto_sgd.h>
 #include <stepsize/optim/clipped_adamw.h>
 #include <stepsize/optim/clipped_sgd.h>
@@ -23,6 +25,9 @@ struct OwnOptimizer {
   /// valley, at a rate of 0.02.
   int quadratic_steps = 0;
   int rosenbrock_steps = 0;
+  /// What the latter begins with: one that neither clips nor normalises needs a
+  /// rate that the curvature at the start, 1330, allows.
+  double rosenbrock_rate = 0.02;
 };
 
 /// Calls visit(OwnOptimizer) for every class, in one form at least: what all
@@ -50,6 +55,12 @@ void for_each_own_optimizer(const Visit& visit) {
       4000,
       5000});
   visit(OwnOptimizer<Lion, LionOptions>{"Lion", LionOptions(0.02), 4000, 5000});
+  // With late updates weighed more, or the start would stay in the mean for as
+  // long as the run takes.
+  visit(OwnOptimizer<ScheduleFreeAdamW, ScheduleFreeAdamWOptions>{
+      "ScheduleFreeAdamW", ScheduleFreeAdamWOptions(0.02).r(3), 4000, 5000});
+  visit(OwnOptimizer<ScheduleFreeSGD, ScheduleFreeSGDOptions>{
+      "ScheduleFreeSGD", ScheduleFreeSGDOptions(0.02).r(3), 4000, 5000, 1e-3});
   visit(OwnOptimizer<RollbackSGD, RollbackSGDOptions>{
       "RollbackSGD", RollbackSGDOptions(0.02).momentum(0.9), 2000, 5000});
   visit(OwnOptimizer<PowerMethodSGD, PowerMethodSGDOptions>{

@@ -1,0 +1,157 @@
+#pragma once
+
+#include <torch/arg.h>
+#include <torch/optim/optimizer.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+namespace torch::nn {
+class Module;
+template <typename Contained>
+class ModuleHolder;
+}  // namespace torch::nn
+
+namespace stepsize {
+namespace detail {
+class HeldWeights;
+struct Weights;
+}  // namespace detail
+
+/// Options of SnapshotEnsemble.
+class SnapshotEnsembleOptions {
+ public:
+  /// Snapshots that are kept; the oldest one goes when another comes; >= 1.
+  TORCH_ARG(int64_t, max_snapshots) = 5;
+};
+
+/// Several models from one run (Huang et al., Snapshot Ensembles: Train 1, Get
+/// M for Free, 2017): the weights at the end of each cycle of the rate, where
+/// it is lowest, whose predictions are averaged.
+///
+///     SnapshotEnsemble ensemble(*model);
+///     ScheduleLR scheduler(optimizer, "cosine_restarts 2000");
+///     for (...) {
+///       optimizer.step();
+///       scheduler.step();
+///       ensemble.step(optimizer.param_groups()[0].options().get_lr());
+///     }
+///     ensemble.add();  // the last cycle, after which the rate does not rise
+///     auto p = ensemble.predict([&] { return model->forward(inputs); });
+///
+/// Cost: one copy of parameters and buffers a snapshot, on their devices, and
+/// one more while one is in the module; a pass forward a snapshot in predict().
+/// `torch::save` and `torch::load` carry the snapshots and step()'s memory.
+class SnapshotEnsemble {
+ public:
+  /// Of the parameters and buffers that the module has now, which must keep
+  /// shape, type and device. Throws c10::Error where an option is out of range.
+  explicit SnapshotEnsemble(
+      const torch::nn::Module& module,
+      const SnapshotEnsembleOptions& options = {});
+  /// The same for a module that is held: `torch::nn::Linear model(...)`, or
+  /// `auto model = std::make_shared<Net>()`.
+  template <typename Contained>
+  explicit SnapshotEnsemble(
+      torch::nn::ModuleHolder<Contained> module,
+      const SnapshotEnsembleOptions& options = {})
+      : SnapshotEnsemble(
+            static_cast<const torch::nn::Module&>(*module), options) {}
+  template <typename Contained>
+  explicit SnapshotEnsemble(
+      const std::shared_ptr<Contained>& module,
+      const SnapshotEnsembleOptions& options = {})
+      : SnapshotEnsemble(
+            static_cast<const torch::nn::Module&>(*checked(module)), options) {}
+
+  // A copy would write to the same tensors.
+  SnapshotEnsemble(const SnapshotEnsemble&) = delete;
+  SnapshotEnsemble& operator=(const SnapshotEnsemble&) = delete;
+  SnapshotEnsemble(SnapshotEnsemble&&) = default;
+  SnapshotEnsemble& operator=(SnapshotEnsemble&&) = default;
+  ~SnapshotEnsemble() = default;
+
+  /// To be called after the scheduler's step with the rate of the coming
+  /// update: adds a snapshot, and returns true, where the rate rises after it
+  /// has fallen, which is where a cycle has ended. Throws c10::Error, and
+  /// changes nothing, unless the rate is finite and >= 0.
+  bool step(double lr);
+  /// Adds the weights as they are. Throws c10::Error, and changes nothing,
+  /// where one has changed its shape, type or device, and while a
+  /// SnapshotWeights lives.
+  void add();
+
+  /// Snapshots that are there.
+  std::size_t size() const { return snapshots_.size(); }
+  /// Snapshots that were added so far.
+  int64_t added() const { return added_; }
+
+  /// The mean over all snapshots of softmax(forward(), dim). `forward` returns
+  /// the module's output, in eval mode as a rule; it runs once with each
+  /// snapshot in the module and without gradients. The module's own weights are
+  /// put back bit for bit, also when `forward` throws. Throws c10::Error where
+  /// there is no snapshot.
+  at::Tensor predict(
+      const std::function<at::Tensor()>& forward, int64_t dim = 1);
+  /// The mean of the outputs themselves, for regression.
+  at::Tensor mean_output(const std::function<at::Tensor()>& forward);
+
+  const SnapshotEnsembleOptions& options() const { return options_; }
+
+  /// Loads what `torch::save` has written, the last max_snapshots of it. Throws
+  /// c10::Error, and changes nothing, where it does not fit the weights.
+  void load(torch::serialize::InputArchive& archive);
+
+  friend torch::serialize::OutputArchive& operator<<(
+      torch::serialize::OutputArchive& archive,
+      const SnapshotEnsemble& ensemble);
+  friend torch::serialize::InputArchive& operator>>(
+      torch::serialize::InputArchive& archive, SnapshotEnsemble& ensemble);
+
+ private:
+  friend class SnapshotWeights;
+
+  template <typename Pointer>
+  static const Pointer& checked(const Pointer& module) {
+    check_not_null(module != nullptr);
+    return module;
+  }
+  static void check_not_null(bool there);
+
+  SnapshotEnsemble(
+      const detail::Weights& weights, const SnapshotEnsembleOptions& options);
+
+  void check_weights() const;
+  at::Tensor mean_of(const std::function<at::Tensor()>& output);
+
+  SnapshotEnsembleOptions options_;
+  std::vector<at::Tensor> tensors_;
+  std::vector<at::Tensor> forms_;  ///< their shapes, types and devices
+  std::vector<std::vector<at::Tensor>> snapshots_;  ///< the oldest first
+  int64_t added_ = 0;
+  double last_lr_ = -1;  ///< -1 before there is one
+  bool has_fallen_ = false;
+  bool is_swapped_ = false;
+};
+
+/// Has a module hold one snapshot while it lives, and then puts its own weights
+/// back bit for bit, also when an exception ends it. The ensemble must not be
+/// moved then.
+class SnapshotWeights {
+ public:
+  /// Throws c10::Error, and changes nothing, where there is no such snapshot;
+  /// the oldest is number 0.
+  SnapshotWeights(SnapshotEnsemble& ensemble, std::size_t number);
+  ~SnapshotWeights();
+  SnapshotWeights(const SnapshotWeights&) = delete;
+  SnapshotWeights& operator=(const SnapshotWeights&) = delete;
+
+ private:
+  SnapshotEnsemble& ensemble_;
+  std::unique_ptr<detail::HeldWeights> held_;
+};
+
+}  // namespace stepsize
