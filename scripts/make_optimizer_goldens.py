@@ -106,6 +106,25 @@ def plain_step(problem, optimizer):
     optimizer.step()
 
 
+@case("KellerJordan/Muon SingleDeviceMuonWithAuxAdam, its products in full precision")
+def muon(parameters):
+    import muon as reference
+
+    # It multiplies in bfloat16, whose rounding would hide a wrong step. The
+    # method is back at its own when the process ends.
+    torch.Tensor.bfloat16 = lambda self: self
+    # At a rate at which 200 updates do not reach the lowest point: around it
+    # the path of steps of one length is chaotic, and rounding grows in it.
+    matrices = [p for p in parameters if p.dim() >= 2]
+    others = [p for p in parameters if p.dim() < 2]
+    return reference.SingleDeviceMuonWithAuxAdam(
+        [
+            dict(params=matrices, lr=0.004, momentum=0.95, weight_decay=0.1, use_muon=True),
+            dict(params=others, lr=0.01, weight_decay=0.1, use_muon=False),
+        ]
+    )
+
+
 def run(name, folder):
     source, make = CASES[name]
     lines = ["source " + source]

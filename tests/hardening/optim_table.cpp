@@ -154,6 +154,20 @@ void add_auto_sgd(OptionTable& table) {
       });
 }
 
+void add_muon(OptionTable& table) {
+  OptionCases(table, "MuonOptions", "Muon")
+      .count(
+          "ns_steps",
+          {0, -1, INT64_MIN, 100, kMostCount},
+          {1, 99},
+          [](int64_t v) {
+            const torch::Tensor w = torch::eye(2).requires_grad_();
+            Muon optimizer({w}, MuonOptions().ns_steps(v));
+            w.mutable_grad() = torch::ones_like(w);
+            optimizer.step();
+          });
+}
+
 void add_param_groups(OptionTable& table) {
   const auto build_with = [](const ParamGroupOptions& own) {
     const torch::nn::Linear module(1, 1);
@@ -199,6 +213,7 @@ OptionTable optim_table() {
   add_param_groups(table);
   add_power_method(table);
   add_auto_sgd(table);
+  add_muon(table);
   return table;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <stepsize/adaptive/muon.h>
 #include <stepsize/optim/auto_sgd.h>
 #include <stepsize/optim/clipped_adamw.h>
 #include <stepsize/optim/clipped_sgd.h>
@@ -7,7 +8,10 @@
 #include <stepsize/optim/power_method_sgd.h>
 #include <stepsize/optim/rollback_sgd.h>
 
+#include <torch/types.h>
+
 #include <string>
+#include <vector>
 
 namespace stepsize::test {
 
@@ -23,6 +27,13 @@ struct OwnOptimizer {
   /// valley, at a rate of 0.02.
   int quadratic_steps = 0;
   int rosenbrock_steps = 0;
+  /// Whether it steps matrices alone: vectors of the tests are columns then.
+  bool matrices = false;
+
+  torch::Tensor fitted(const torch::Tensor& vector) const {
+    return matrices ? vector.detach().reshape({-1, 1}).requires_grad_()
+                    : vector;
+  }
 };
 
 /// Calls visit(OwnOptimizer) for every class, in one form at least: what all
@@ -50,6 +61,10 @@ void for_each_own_optimizer(const Visit& visit) {
       4000,
       5000});
   visit(OwnOptimizer<Lion, LionOptions>{"Lion", LionOptions(0.02), 4000, 5000});
+  visit(OwnOptimizer<Muon, MuonOptions>{
+      "Muon", MuonOptions(0.02).use_muon(false), 4000, 5000});
+  visit(OwnOptimizer<Muon, MuonOptions>{
+      "MuonMatrices", MuonOptions(0.02), 4000, 5000, true});
   visit(OwnOptimizer<RollbackSGD, RollbackSGDOptions>{
       "RollbackSGD", RollbackSGDOptions(0.02).momentum(0.9), 2000, 5000});
   visit(OwnOptimizer<PowerMethodSGD, PowerMethodSGDOptions>{
