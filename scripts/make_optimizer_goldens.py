@@ -125,6 +125,32 @@ def muon(parameters):
     )
 
 
+def sam_step(problem, optimizer):
+    problem.set_gradients()
+    optimizer.first_step(zero_grad=True)
+    problem.set_gradients()
+    optimizer.second_step()
+
+
+def make_sam(parameters, **options):
+    import sam as reference
+
+    optimizer = reference.SAM(
+        parameters, torch.optim.SGD, lr=0.05, momentum=0.9, **options
+    )
+    return optimizer, sam_step, {}
+
+
+@case("davda54/sam SAM around SGD")
+def sam(parameters):
+    return make_sam(parameters, rho=0.05)
+
+
+@case("davda54/sam SAM, adaptive, around SGD")
+def asam(parameters):
+    return make_sam(parameters, rho=0.5, adaptive=True)
+
+
 def run(name, folder):
     source, make = CASES[name]
     lines = ["source " + source]

@@ -5,6 +5,7 @@
 /// `report` need no LibTorch at all.
 
 #include <stepsize/adaptive/muon.h>
+#include <stepsize/adaptive/sam.h>
 #include <stepsize/checkpoint/checkpoint.h>
 #include <stepsize/checkpoint/checkpoint_counter.h>
 #include <stepsize/checkpoint/checkpoint_folder.h>

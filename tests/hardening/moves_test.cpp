@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <stepsize/adaptive/sam.h>
 #include <stepsize/lr_scheduler/curvature_lr.h>
 #include <stepsize/lr_scheduler/one_cycle_lr.h>
 #include <stepsize/lr_scheduler/reduce_lr_on_plateau.h>
@@ -38,6 +39,7 @@ constexpr bool kStaysPut =
 // These, or others, hold references to them.
 static_assert(kStaysPut<RollbackSGD>);
 static_assert(kStaysPut<GradientNormRollback>);
+static_assert(kStaysPut<SAM>);
 static_assert(kStaysPut<StepLR>);
 static_assert(kStaysPut<OneCycleLR>);
 static_assert(kStaysPut<ReduceLROnPlateau>);
