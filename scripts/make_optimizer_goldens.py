@@ -232,6 +232,49 @@ def adamc(parameters):
         p.sub_(step, alpha=lr)
 
     return adamw_of(parameters, update)
+@case("KellerJordan/Muon SingleDeviceMuonWithAuxAdam, its products in full precision")
+def muon(parameters):
+    import muon as reference
+
+    # It multiplies in bfloat16, whose rounding would hide a wrong step. The
+    # method is back at its own when the process ends.
+    torch.Tensor.bfloat16 = lambda self: self
+    # At a rate at which 200 updates do not reach the lowest point: around it
+    # the path of steps of one length is chaotic, and rounding grows in it.
+    matrices = [p for p in parameters if p.dim() >= 2]
+    others = [p for p in parameters if p.dim() < 2]
+    return reference.SingleDeviceMuonWithAuxAdam(
+        [
+            dict(params=matrices, lr=0.004, momentum=0.95, weight_decay=0.1, use_muon=True),
+            dict(params=others, lr=0.01, weight_decay=0.1, use_muon=False),
+        ]
+    )
+
+
+def sam_step(problem, optimizer):
+    problem.set_gradients()
+    optimizer.first_step(zero_grad=True)
+    problem.set_gradients()
+    optimizer.second_step()
+
+
+def make_sam(parameters, **options):
+    import sam as reference
+
+    optimizer = reference.SAM(
+        parameters, torch.optim.SGD, lr=0.05, momentum=0.9, **options
+    )
+    return optimizer, sam_step, {}
+
+
+@case("davda54/sam SAM around SGD")
+def sam(parameters):
+    return make_sam(parameters, rho=0.05)
+
+
+@case("davda54/sam SAM, adaptive, around SGD")
+def asam(parameters):
+    return make_sam(parameters, rho=0.5, adaptive=True)
 
 
 def run(name, folder):

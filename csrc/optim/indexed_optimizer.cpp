@@ -123,6 +123,11 @@ at::Tensor IndexedOptimizer::evaluate(const LossClosure& closure) {
   });
 }
 
+bool IndexedOptimizer::has_state(
+    std::size_t /*group*/, std::size_t /*slot*/) const {
+  return true;
+}
+
 std::vector<ParameterUpdate> IndexedOptimizer::coming_updates() {
   std::vector<ParameterUpdate> updates;
   for (std::size_t g = 0; g < param_groups().size(); ++g) {
@@ -134,9 +139,12 @@ std::vector<ParameterUpdate> IndexedOptimizer::coming_updates() {
       auto& update = updates.emplace_back(
           ParameterUpdate{g, i, parameters[i], gradient, {}, own.steps[i] + 1});
       update.state.reserve(own.slots.size());
-      for (const auto& slot : own.slots) {
+      for (std::size_t slot = 0; slot < own.slots.size(); ++slot) {
+        const at::Tensor& kept = own.slots[slot][i];
         update.state.push_back(
-            slot[i].defined() ? slot[i] : new_state(parameters[i]));
+            !has_state(g, slot) ? at::Tensor()
+            : kept.defined()    ? kept
+                                : new_state(parameters[i]));
       }
     }
   }

@@ -231,6 +231,11 @@ const OptimizerTraits& check_follows_curvature(
           "it scales the gradient by layer, and the limit of its rate is not "
           "that of the Hessian";
       break;
+    case GradientUse::kOrthogonalizes:
+      reason =
+          "it orthogonalizes the gradient, and its steps are as long as its "
+          "rate whatever the Hessian is";
+      break;
     case GradientUse::kQuasiNewton:
       reason =
           "it estimates the inverse Hessian itself, and its rate of 1 is a "

@@ -5,7 +5,9 @@
 /// `report` need no LibTorch at all.
 
 #include <stepsize/adaptive/averaged_model.h>
+#include <stepsize/adaptive/muon.h>
 #include <stepsize/adaptive/renew_batch_norm.h>
+#include <stepsize/adaptive/sam.h>
 #include <stepsize/adaptive/schedule_free_adamw.h>
 #include <stepsize/adaptive/schedule_free_evaluation.h>
 #include <stepsize/adaptive/schedule_free_optimizer.h>

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <stepsize/adaptive/sam.h>
 #include <stepsize/lr_scheduler/curvature_lr.h>
 #include <stepsize/lr_scheduler/one_cycle_lr.h>
 #include <stepsize/lr_scheduler/reduce_lr_on_plateau.h>
@@ -38,6 +39,7 @@ constexpr bool kStaysPut =
 // These, or others, hold references to them.
 static_assert(kStaysPut<RollbackSGD>);
 static_assert(kStaysPut<GradientNormRollback>);
+static_assert(kStaysPut<SAM>);
 static_assert(kStaysPut<StepLR>);
 static_assert(kStaysPut<OneCycleLR>);
 static_assert(kStaysPut<ReduceLROnPlateau>);
@@ -53,10 +55,12 @@ void step(Optimizer& optimizer, const torch::Tensor& w) {
   });
 }
 
-template <typename Optimizer, typename Options>
-void expect_goes_on_after_a_move(const Options& options) {
-  const torch::Tensor unmoved_w = leaf({1, -2, 0.5});
-  const torch::Tensor moved_w = leaf({1, -2, 0.5});
+template <typename Own>
+void expect_goes_on_after_a_move(const Own& own) {
+  using Optimizer = typename Own::Optimizer;
+  const auto& options = own.options;
+  const torch::Tensor unmoved_w = own.fitted(leaf({1, -2, 0.5}));
+  const torch::Tensor moved_w = own.fitted(leaf({1, -2, 0.5}));
   Optimizer unmoved({unmoved_w}, options);
   auto before =
       std::make_unique<Optimizer>(std::vector<torch::Tensor>{moved_w}, options);
@@ -71,7 +75,7 @@ void expect_goes_on_after_a_move(const Options& options) {
     step(after, moved_w);
   }
   if constexpr (std::is_move_assignable_v<Optimizer>) {
-    const torch::Tensor other_w = leaf({9});
+    const torch::Tensor other_w = own.fitted(leaf({9}));
     Optimizer another({other_w}, options);
     step(another, other_w);
     another = std::move(after);
@@ -94,7 +98,7 @@ TEST(MovedOptimizer, GoesOnBitForBit) {
     SCOPED_TRACE(own.name);
     if constexpr (!kStaysPut<Optimizer>) {
       static_assert(kMoves<Optimizer>);
-      expect_goes_on_after_a_move<Optimizer>(own.options);
+      expect_goes_on_after_a_move(own);
     }
   });
 }

@@ -1,5 +1,6 @@
 // The optimizers' options, checked when one is made and in every step.
 
+#include <stepsize/adaptive/sam.h>
 #include <stepsize/optim/param_groups.h>
 #include <torch/nn/modules/linear.h>
 
@@ -163,6 +164,43 @@ void add_warmup_steps(OptionTable& table, const std::string& name) {
       });
 }
 
+void add_muon(OptionTable& table) {
+  OptionCases(table, "MuonOptions", "Muon")
+      .count(
+          "ns_steps",
+          {0, -1, INT64_MIN, 100, kMostCount},
+          {1, 99},
+          [](int64_t v) {
+            const torch::Tensor w = torch::eye(2).requires_grad_();
+            Muon optimizer({w}, MuonOptions().ns_steps(v));
+            w.mutable_grad() = torch::ones_like(w);
+            optimizer.step();
+          });
+}
+
+void add_sam(OptionTable& table) {
+  const auto step_with_sam = [](const SAMOptions& options) {
+    const torch::Tensor w = leaf({1, -2});
+    ClippedSGD optimizer({w}, ClippedSGDOptions(0.1));
+    SAM sam(optimizer, options);
+    sam.step([&] {
+      w.mutable_grad() = torch::Tensor();
+      const torch::Tensor loss = w.pow(2).sum();
+      loss.backward();
+      return loss;
+    });
+  };
+  OptionCases(table, "SAMOptions", "SAM")
+      .number(
+          "rho",
+          kNegative,
+          {0, kSmallest, kHuge},
+          [=](double v) { step_with_sam(SAMOptions(v)); })
+      .number("eta", kNegative, {0, kSmallest, kHuge}, [=](double v) {
+        step_with_sam(SAMOptions(0.1).adaptive(true).eta(v));
+      });
+}
+
 void add_param_groups(OptionTable& table) {
   const auto build_with = [](const ParamGroupOptions& own) {
     const torch::nn::Linear module(1, 1);
@@ -212,6 +250,8 @@ OptionTable optim_table() {
   add_param_groups(table);
   add_power_method(table);
   add_auto_sgd(table);
+  add_muon(table);
+  add_sam(table);
   return table;
 }
 

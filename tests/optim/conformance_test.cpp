@@ -34,6 +34,8 @@ struct Row {
   int quadratic_steps = 0;
   int rosenbrock_steps = 0;
   double rosenbrock_rate = 0;
+  // Gives a parameter the shape that the optimizer steps.
+  std::function<torch::Tensor(const torch::Tensor&)> fitted;
 };
 
 // What calls backward itself has a test of its own.
@@ -57,7 +59,8 @@ std::vector<Row> rows() {
          },
          own.quadratic_steps,
          own.rosenbrock_steps,
-         own.rosenbrock_rate});
+         own.rosenbrock_rate,
+         [own](const torch::Tensor& vector) { return own.fitted(vector); }});
   };
   for_each_own_optimizer(add);
   // A user's, as docs/your_own_optimizer.md has it.
@@ -72,17 +75,22 @@ class Conformance : public testing::TestWithParam<Row> {
       const std::vector<torch::Tensor>& parameters) {
     return GetParam().make({OptimizerParamGroup(parameters)});
   }
+
+  static torch::Tensor own_leaf(const std::vector<double>& values) {
+    return GetParam().fitted(leaf(values));
+  }
 };
 
 TEST_P(Conformance, FindsTheMinimumOfAQuadratic) {
-  auto x = leaf({3, -2, 1});
+  auto x = own_leaf({3, -2, 1});
   const auto curvature = torch::tensor({1.0, 10.0, 40.0}, torch::kFloat64);
   const auto optimizer = make({x});
   auto& options = optimizer->param_groups()[0].options();
-  // A step along signs is as long as its rate: it comes to rest with that, here
-  // at 2e-9.
+  // A step along signs, and one of orthogonal columns, is as long as its rate:
+  // it comes to rest with that, here at 2e-9.
+  const GradientUse use = find_traits(*optimizer)->gradient();
   const bool rate_falls =
-      find_traits(*optimizer)->gradient() == GradientUse::kTakesSigns;
+      use == GradientUse::kTakesSigns || use == GradientUse::kOrthogonalizes;
   const int steps = GetParam().quadratic_steps;
   for (int step = 0; step < steps; ++step) {
     if (rate_falls) {
@@ -90,7 +98,7 @@ TEST_P(Conformance, FindsTheMinimumOfAQuadratic) {
     }
     optimizer->step([&] {
       optimizer->zero_grad();
-      const auto loss = (curvature * (x - 1).square()).sum() / 2;
+      const auto loss = (curvature * (x.flatten() - 1).square()).sum() / 2;
       loss.backward();
       return loss;
     });
@@ -99,7 +107,7 @@ TEST_P(Conformance, FindsTheMinimumOfAQuadratic) {
 }
 
 TEST_P(Conformance, DescendsRosenbrocksValley) {
-  auto x = leaf({-1.2, 1});
+  auto x = own_leaf({-1.2, 1});
   const auto optimizer = make({x});
   torch::Tensor loss;
   for (int step = 0; step < GetParam().rosenbrock_steps; ++step) {
@@ -110,8 +118,9 @@ TEST_P(Conformance, DescendsRosenbrocksValley) {
         GetParam().rosenbrock_rate * left);
     loss = optimizer->step([&] {
       optimizer->zero_grad();
+      const auto at = x.flatten();
       const auto value =
-          100 * (x[1] - x[0].square()).square() + (1 - x[0]).square();
+          100 * (at[1] - at[0].square()).square() + (1 - at[0]).square();
       value.backward();
       return value;
     });
@@ -128,7 +137,7 @@ class TwoGroupRun {
     torch::manual_seed(5);
     parameters_ = {
         torch::randn({4, 3}, torch::requires_grad()),
-        torch::randn({2}, torch::requires_grad()),
+        row.fitted(torch::randn({2}, torch::requires_grad())),
         torch::randn({3, 5}).t().requires_grad_(true)};
     std::vector<OptimizerParamGroup> groups;
     groups.emplace_back(
@@ -221,15 +230,15 @@ TEST_P(Conformance, ARefusedLoadChangesNothing) {
   }
   {
     std::stringstream file;
-    auto x = leaf({1});
+    auto x = own_leaf({1});
     torch::save(*make({x}), file);
     expect_refused(file, "1 parameter groups, the optimizer 2");
   }
   {
     std::stringstream file;
     std::vector<OptimizerParamGroup> groups;
-    groups.emplace_back(std::vector<torch::Tensor>{leaf({1})});
-    groups.emplace_back(std::vector<torch::Tensor>{leaf({1})});
+    groups.emplace_back(std::vector<torch::Tensor>{own_leaf({1})});
+    groups.emplace_back(std::vector<torch::Tensor>{own_leaf({1})});
     torch::save(*GetParam().make(groups), file);
     expect_refused(file, "1 parameters in group 0, the optimizer 2");
   }
@@ -237,7 +246,8 @@ TEST_P(Conformance, ARefusedLoadChangesNothing) {
     std::stringstream file;
     TwoGroupRun other(GetParam());
     const torch::NoGradGuard no_grad;
-    other.parameters()[2].set_data(torch::randn({7}));
+    other.parameters()[2].set_data(
+        GetParam().fitted(torch::randn({7})).detach());
     other.step(2);
     torch::save(other.optimizer(), file);
     expect_refused(
@@ -256,27 +266,27 @@ TEST_P(Conformance, LeavesAParameterWithoutAGradientAlone) {
 }
 
 TEST_P(Conformance, StepsEachGroupAtItsOwnRate) {
-  auto x = leaf({0});
-  auto y = leaf({0});
+  auto x = own_leaf({0});
+  auto y = own_leaf({0});
   std::vector<OptimizerParamGroup> groups;
   groups.emplace_back(std::vector<torch::Tensor>{x});
   groups.emplace_back(std::vector<torch::Tensor>{y}, GetParam().options(0.002));
   const auto optimizer = GetParam().make(groups);
-  x.mutable_grad() = torch::full({1}, 0.25, torch::kFloat64);
-  y.mutable_grad() = torch::full({1}, 0.25, torch::kFloat64);
+  x.mutable_grad() = torch::full_like(x, 0.25);
+  y.mutable_grad() = torch::full_like(x, 0.25);
   optimizer->step();
   EXPECT_LT(x.item<double>(), 0);
   EXPECT_NEAR(y.item<double>() / x.item<double>(), 0.1, 1e-12);
 }
 
 TEST_P(Conformance, TakesInParametersThatComeLater) {
-  auto x = leaf({1});
-  auto y = leaf({1});
-  auto z = leaf({1});
+  auto x = own_leaf({1});
+  auto y = own_leaf({1});
+  auto z = own_leaf({1});
   const auto optimizer = make({x});
   const auto step = [&] {
     for (auto* parameter : {&x, &y, &z}) {
-      parameter->mutable_grad() = torch::full({1}, 0.1, torch::kFloat64);
+      parameter->mutable_grad() = torch::full_like(x, 0.1);
     }
     optimizer->step();
   };
@@ -296,7 +306,9 @@ TEST_P(Conformance, TakesInParametersThatComeLater) {
 // is that of a float32 parameter but for the rounding of each update.
 TEST_P(Conformance, StepsAHalfPrecisionParameterAsOneOfFloat32) {
   for (const auto type : {torch::kBFloat16, torch::kHalf}) {
-    auto x = torch::tensor({2.0, -1.5, 1.0}, type).requires_grad_(true);
+    auto x = GetParam().fitted(
+        torch::tensor({2.0, -1.5, 1.0}, type).requires_grad_(true));
+    const auto start = x.detach().to(torch::kFloat32);
     auto wide = x.detach().to(torch::kFloat32).requires_grad_(true);
     const auto optimizer = make({x});
     const auto reference = make({wide});
@@ -306,7 +318,7 @@ TEST_P(Conformance, StepsAHalfPrecisionParameterAsOneOfFloat32) {
       optimizer->step();
       reference->step();
     }
-    const auto moved = (wide - torch::tensor({2.0, -1.5, 1.0})).abs();
+    const auto moved = (wide - start).abs();
     // Moved far, and within 40 halves of a spacing of 1/128.
     EXPECT_GT(moved.min().item<float>(), 0.2F);
     const auto error = (x.to(torch::kFloat32) - wide).abs().max();
@@ -318,17 +330,17 @@ TEST_P(Conformance, StepsAHalfPrecisionParameterAsOneOfFloat32) {
 }
 
 TEST_P(Conformance, RefusesSparseGradientsAndMovesNothing) {
-  auto x = leaf({1, 2});
-  auto y = leaf({1, 2});
+  auto x = own_leaf({1, 2});
+  auto y = own_leaf({1, 2});
   const auto optimizer = make({x, y});
   x.mutable_grad() = torch::ones_like(x);
   y.mutable_grad() = torch::ones_like(y).to_sparse();
   EXPECT_THROW(optimizer->step(), c10::Error);
-  EXPECT_TRUE(torch::equal(x, leaf({1, 2})));
+  EXPECT_TRUE(torch::equal(x, own_leaf({1, 2})));
 }
 
 TEST_P(Conformance, SaysWhatItIs) {
-  auto x = leaf({1, 2});
+  auto x = own_leaf({1, 2});
   const auto optimizer = make({x});
   const OptimizerTraits* const traits = find_traits(*optimizer);
   ASSERT_NE(traits, nullptr);
@@ -361,12 +373,12 @@ TEST_P(Conformance, ItsOptionsGoThroughAnArchive) {
 }
 
 TEST_P(Conformance, FollowsAScheduler) {
-  auto x = leaf({0});
+  auto x = own_leaf({0});
   const auto optimizer = make({x});
   torch::optim::StepLR scheduler(*optimizer, 2, 0.5);
   const double rate = optimizer->param_groups()[0].options().get_lr();
   for (int i = 0; i < 6; ++i) {
-    x.mutable_grad() = torch::full({1}, 0.25, torch::kFloat64);
+    x.mutable_grad() = torch::full_like(x, 0.25);
     optimizer->step();
     scheduler.step();
   }
@@ -374,7 +386,7 @@ TEST_P(Conformance, FollowsAScheduler) {
   EXPECT_EQ(optimizer->param_groups()[0].options().get_lr(), rate / 4);
   const double before = x.item<double>();
   optimizer->param_groups()[0].options().set_lr(0);
-  x.mutable_grad() = torch::full({1}, 0.25, torch::kFloat64);
+  x.mutable_grad() = torch::full_like(x, 0.25);
   optimizer->step();
   EXPECT_EQ(x.item<double>(), before);
 }

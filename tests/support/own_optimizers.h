@@ -1,5 +1,6 @@
 #pragma once
 
+#include <stepsize/adaptive/muon.h>
 #include <stepsize/adaptive/schedule_free_adamw.h>
 #include <stepsize/adaptive/schedule_free_sgd.h>
 #include <stepsize/optim/auto_sgd.h>
@@ -9,7 +10,10 @@
 #include <stepsize/optim/power_method_sgd.h>
 #include <stepsize/optim/rollback_sgd.h>
 
+#include <torch/types.h>
+
 #include <string>
+#include <vector>
 
 namespace stepsize::test {
 
@@ -28,6 +32,13 @@ struct OwnOptimizer {
   /// What the latter begins with: one that neither clips nor normalises needs a
   /// rate that the curvature at the start, 1330, allows.
   double rosenbrock_rate = 0.02;
+  /// Whether it steps matrices alone: vectors of the tests are columns then.
+  bool matrices = false;
+
+  torch::Tensor fitted(const torch::Tensor& vector) const {
+    return matrices ? vector.detach().reshape({-1, 1}).requires_grad_()
+                    : vector;
+  }
 };
 
 /// Calls visit(OwnOptimizer) for every class, in one form at least: what all
@@ -61,6 +72,10 @@ void for_each_own_optimizer(const Visit& visit) {
       "ScheduleFreeAdamW", ScheduleFreeAdamWOptions(0.02).r(3), 4000, 5000});
   visit(OwnOptimizer<ScheduleFreeSGD, ScheduleFreeSGDOptions>{
       "ScheduleFreeSGD", ScheduleFreeSGDOptions(0.02).r(3), 4000, 5000, 1e-3});
+  visit(OwnOptimizer<Muon, MuonOptions>{
+      "Muon", MuonOptions(0.02).use_muon(false), 4000, 5000});
+  visit(OwnOptimizer<Muon, MuonOptions>{
+      "MuonMatrices", MuonOptions(0.02), 4000, 5000, 0.02, true});
   visit(OwnOptimizer<RollbackSGD, RollbackSGDOptions>{
       "RollbackSGD", RollbackSGDOptions(0.02).momentum(0.9), 2000, 5000});
   visit(OwnOptimizer<PowerMethodSGD, PowerMethodSGDOptions>{

@@ -143,9 +143,14 @@ class IndexedOptimizer : public torch::optim::Optimizer,
   /// check_gradients() refuses.
   at::Tensor evaluate(const LossClosure& closure);
 
+  /// Whether the parameters of a group have state of this kind; all have,
+  /// unless a class says otherwise.
+  virtual bool has_state(std::size_t group, std::size_t slot) const;
+
   /// All parameters that have a gradient, by group and index. State that there
   /// is none of yet is zeros, which become the optimizer's by take_over(): a
-  /// step that is refused in between leaves none.
+  /// step that is refused in between leaves none. What has_state() denies is
+  /// undefined.
   std::vector<ParameterUpdate> coming_updates();
   /// Keeps the state of these updates, and counts each.
   void take_over(std::vector<ParameterUpdate>&& updates);

@@ -91,6 +91,7 @@ enum class GradientUse : std::uint8_t {
   kTakesSigns,         ///< the sign of each coordinate: Lion
   kScalesLayers,       ///< each parameter's by a number of its own: LAMB
   kQuasiNewton,        ///< times an inverse Hessian that it estimates: LBFGS
+  kOrthogonalizes,     ///< the singular values of each matrix become 1: Muon
 };
 
 /// How often a step calls its closure.
