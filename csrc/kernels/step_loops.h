@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "csrc/kernels/lamb_loop.h"
 #include "csrc/kernels/loop_types.h"
 
 namespace stepsize::detail {
@@ -87,6 +88,8 @@ struct StepTable {
   SGDLoop sgd[kFormatCount][kMomentumModeCount][2];  ///< [..][coupled decay]
   AdamLoop adam[kFormatCount][2][2];  ///< [..][coupled decay][amsgrad]
   StepLoop<LionNumbers> lion[kFormatCount];
+  LambMomentLoop lamb_moments[kFormatCount];
+  StepLoop<LambNumbers> lamb[kFormatCount];
 };
 
 namespace {
@@ -219,6 +222,8 @@ constexpr void set_steps(StepTable& table, Format format) {
   adam[1][0] = adam_loop<P, S, true, false>;
   adam[1][1] = adam_loop<P, S, true, true>;
   table.lion[format] = lion_loop<P, S>;
+  table.lamb_moments[format] = lamb_moment_loop<P, S>;
+  table.lamb[format] = lamb_loop<P, S>;
 }
 
 }  // namespace

@@ -4,6 +4,8 @@
 /// includes the headers it uses instead: those of the rooms `schedule` and
 /// `report` need no LibTorch at all.
 
+#include <stepsize/adaptive/lamb.h>
+#include <stepsize/adaptive/lars.h>
 #include <stepsize/checkpoint/checkpoint.h>
 #include <stepsize/checkpoint/checkpoint_counter.h>
 #include <stepsize/checkpoint/checkpoint_folder.h>

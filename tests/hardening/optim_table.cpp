@@ -128,7 +128,7 @@ template <typename Optimizer, typename Options>
 void add_nesterov(OptionTable& table, const std::string& name) {
   OptionCases(table, name + "Options", name)
       .refuses("nesterov", "true", {"nesterov", "got momentum 0"}, [] {
-        step_with<Optimizer>(Options(0.1).nesterov(true));
+        step_with<Optimizer>(Options(0.1).momentum(0).nesterov(true));
       });
 }
 
@@ -196,6 +196,7 @@ OptionTable optim_table() {
   });
   add_nesterov<ClippedSGD, ClippedSGDOptions>(table, "ClippedSGD");
   add_nesterov<RollbackSGD, RollbackSGDOptions>(table, "RollbackSGD");
+  add_nesterov<LARS, LARSOptions>(table, "LARS");
   add_param_groups(table);
   add_power_method(table);
   add_auto_sgd(table);

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <stepsize/adaptive/lamb.h>
+#include <stepsize/adaptive/lars.h>
 #include <stepsize/optim/auto_sgd.h>
 #include <stepsize/optim/clipped_adamw.h>
 #include <stepsize/optim/clipped_sgd.h>
@@ -56,6 +58,15 @@ void for_each_own_optimizer(const Visit& visit) {
       "PowerMethodSGD", PowerMethodSGDOptions().momentum(0.5)});
   visit(OwnOptimizer<AutoSGD, AutoSGDOptions>{
       "AutoSGD", AutoSGDOptions().momentum(0.5)});
+  visit(OwnOptimizer<LARS, LARSOptions>{
+      "LARS",
+      LARSOptions(0.02).trust_coefficient(0.1).adapt_vectors(true),
+      4000,
+      5000});
+  visit(
+      OwnOptimizer<LAMB, LAMBOptions>{"LAMB", LAMBOptions(0.02), 12000, 5000});
+  visit(OwnOptimizer<LAMB, LAMBOptions>{
+      "LAMBOfVectors", LAMBOptions(0.02).adapt_vectors(true), 4000, 5000});
 }
 
 }  // namespace stepsize::test
