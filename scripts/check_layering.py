@@ -100,7 +100,8 @@ ROOMS: Dict[str, Room] = {
 # A class that steps parameters.
 OPTIMIZER = re.compile(
     r"^class (\w+)\s*: public "
-    r"(?:IndexedOptimizer|ClippedOptimizer|MeasuredSGD)\b",
+    r"(?:IndexedOptimizer|ClippedOptimizer|DiagonalHessianOptimizer"
+    r"|MeasuredSGD)\b",
     re.M,
 )
 
@@ -355,7 +356,11 @@ class Checker:
         headers = self.root / "include/stepsize" / room
         for path in sorted(headers.glob("*.h")):
             for name in OPTIMIZER.findall(path.read_text(encoding="utf-8")):
-                if name in ("ClippedOptimizer", "MeasuredSGD"):  # bases
+                if name in (
+                    "ClippedOptimizer",
+                    "DiagonalHessianOptimizer",
+                    "MeasuredSGD",
+                ):  # bases
                     continue
                 if f"| [`{name}`](" not in rows:
                     self.report(path, 1, f"{docs} has no row of {name}")

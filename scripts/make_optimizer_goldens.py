@@ -169,6 +169,67 @@ def lamb(parameters):
     )
 
 
+def graph_step(problem, optimizer):
+    """Of what makes a product with the graph of the gradient."""
+    for p in problem.parameters:
+        p.grad = None
+    problem.loss().backward(create_graph=True)
+    optimizer.step()
+
+
+def ada_hessian_of(parameters, power):
+    from image_classification.optim_adahessian import Adahessian
+
+    optimizer = Adahessian(
+        parameters, lr=0.1, weight_decay=0.01, hessian_power=power
+    )
+    return optimizer, graph_step, {}
+
+
+@case("amirgholami/adahessian Adahessian")
+def ada_hessian(parameters):
+    return ada_hessian_of(parameters, 1)
+
+
+@case("amirgholami/adahessian Adahessian, hessian_power 0.5")
+def ada_hessian_power(parameters):
+    return ada_hessian_of(parameters, 0.5)
+
+
+class WrittenSophia(Written):
+    """With the diagonal of the Hessian itself, which z * Hz is here."""
+
+    def __init__(self, parameters, curvature, **options):
+        super().__init__(parameters, **options)
+        self.curvature = curvature
+
+    def update(self, p, g, state, lr, beta1, beta2, gamma, eps, decay, interval):
+        zeros = torch.zeros_like(p)
+        m = state["m"] = beta1 * state.get("m", zeros) + (1 - beta1) * g
+        h = state.get("h", zeros)
+        if self.steps % interval == 1:
+            k = [p is other for other in self.parameters].index(True)
+            h = state["h"] = beta2 * h + (1 - beta2) * self.curvature[k]
+        p -= lr * decay * p
+        p -= lr * (m / (gamma * h).clamp(min=eps)).clamp(-1, 1)
+
+
+@case("equations of algorithm 3 (Liu et al. 2023)")
+def sophia_h(parameters):
+    optimizer = WrittenSophia(
+        parameters,
+        Problem(parameters[0].dtype).curvature,
+        lr=0.03,
+        beta1=0.965,
+        beta2=0.9,
+        gamma=0.5,
+        eps=1e-12,
+        decay=0.1,
+        interval=10,
+    )
+    return optimizer
+
+
 def run(name, folder):
     source, make = CASES[name]
     lines = ["source " + source]

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "csrc/kernels/diagonal_hessian_loop.h"
 #include "csrc/kernels/lamb_loop.h"
 #include "csrc/kernels/loop_types.h"
 
@@ -90,6 +91,8 @@ struct StepTable {
   StepLoop<LionNumbers> lion[kFormatCount];
   LambMomentLoop lamb_moments[kFormatCount];
   StepLoop<LambNumbers> lamb[kFormatCount];
+  StepLoop<AdaHessianNumbers> ada_hessian[kFormatCount];
+  StepLoop<SophiaNumbers> sophia[kFormatCount];
 };
 
 namespace {
@@ -224,6 +227,8 @@ constexpr void set_steps(StepTable& table, Format format) {
   table.lion[format] = lion_loop<P, S>;
   table.lamb_moments[format] = lamb_moment_loop<P, S>;
   table.lamb[format] = lamb_loop<P, S>;
+  table.ada_hessian[format] = ada_hessian_loop<P, S>;
+  table.sophia[format] = sophia_loop<P, S>;
 }
 
 }  // namespace

@@ -4,8 +4,11 @@
 /// includes the headers it uses instead: those of the rooms `schedule` and
 /// `report` need no LibTorch at all.
 
+#include <stepsize/adaptive/ada_hessian.h>
+#include <stepsize/adaptive/diagonal_hessian_optimizer.h>
 #include <stepsize/adaptive/lamb.h>
 #include <stepsize/adaptive/lars.h>
+#include <stepsize/adaptive/sophia_h.h>
 #include <stepsize/checkpoint/checkpoint.h>
 #include <stepsize/checkpoint/checkpoint_counter.h>
 #include <stepsize/checkpoint/checkpoint_folder.h>

@@ -154,6 +154,23 @@ void add_auto_sgd(OptionTable& table) {
       });
 }
 
+template <typename Optimizer, typename Options>
+void add_interval(OptionTable& table, const std::string& name) {
+  OptionCases(table, name + "Options", name)
+      .count("interval", kNotCount, {1, kMostCount}, [](int64_t v) {
+        const torch::Tensor w = leaf({1, -2});
+        Optimizer optimizer({w}, Options().interval(v));
+        optimizer.step([&w] { return w.pow(2).sum(); });
+      });
+}
+
+void add_hessian_power(OptionTable& table) {
+  OptionCases(table, "AdaHessianOptions", "AdaHessian")
+      .number("hessian_power", kNotShare, {0, 1}, [](double v) {
+        AdaHessian({leaf({1})}, AdaHessianOptions().hessian_power(v));
+      });
+}
+
 void add_param_groups(OptionTable& table) {
   const auto build_with = [](const ParamGroupOptions& own) {
     const torch::nn::Linear module(1, 1);
@@ -199,6 +216,9 @@ OptionTable optim_table() {
   add_nesterov<LARS, LARSOptions>(table, "LARS");
   add_param_groups(table);
   add_power_method(table);
+  add_interval<AdaHessian, AdaHessianOptions>(table, "AdaHessian");
+  add_interval<SophiaH, SophiaHOptions>(table, "SophiaH");
+  add_hessian_power(table);
   add_auto_sgd(table);
   return table;
 }

@@ -123,8 +123,13 @@ TEST(OptionTable, EveryOptimizerIsInTheListOfTheTests) {
       [&](const auto& own) { tested.insert(own.options.traits().name()); });
   for (const std::string& name : public_subclasses(
            STEPSIZE_INCLUDE_DIR,
-           {"IndexedOptimizer", "ClippedOptimizer", "MeasuredSGD"})) {
-    const bool is_base = name == "ClippedOptimizer" || name == "MeasuredSGD";
+           {"IndexedOptimizer",
+            "ClippedOptimizer",
+            "DiagonalHessianOptimizer",
+            "MeasuredSGD"})) {
+    const bool is_base = name == "ClippedOptimizer" ||
+                         name == "DiagonalHessianOptimizer" ||
+                         name == "MeasuredSGD";
     EXPECT_TRUE(tested.count(name) == 1 || is_base)
         << name << " is not in tests/support/own_optimizers.h";
   }

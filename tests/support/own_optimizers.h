@@ -1,7 +1,9 @@
 #pragma once
 
+#include <stepsize/adaptive/ada_hessian.h>
 #include <stepsize/adaptive/lamb.h>
 #include <stepsize/adaptive/lars.h>
+#include <stepsize/adaptive/sophia_h.h>
 #include <stepsize/optim/auto_sgd.h>
 #include <stepsize/optim/clipped_adamw.h>
 #include <stepsize/optim/clipped_sgd.h>
@@ -67,6 +69,10 @@ void for_each_own_optimizer(const Visit& visit) {
       OwnOptimizer<LAMB, LAMBOptions>{"LAMB", LAMBOptions(0.02), 12000, 5000});
   visit(OwnOptimizer<LAMB, LAMBOptions>{
       "LAMBOfVectors", LAMBOptions(0.02).adapt_vectors(true), 4000, 5000});
+  visit(OwnOptimizer<AdaHessian, AdaHessianOptions>{
+      "AdaHessian", AdaHessianOptions(0.02)});
+  visit(OwnOptimizer<SophiaH, SophiaHOptions>{
+      "SophiaH", SophiaHOptions(0.02).weight_decay(0)});
 }
 
 }  // namespace stepsize::test
