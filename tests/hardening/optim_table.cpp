@@ -125,9 +125,12 @@ void add_listed(OptionTable& table, const Own& own) {
 }
 
 template <typename Optimizer, typename Options>
-void add_nesterov(OptionTable& table, const std::string& name) {
+void add_nesterov(
+    OptionTable& table,
+    const std::string& name,
+    const std::string& got = "got momentum 0") {
   OptionCases(table, name + "Options", name)
-      .refuses("nesterov", "true", {"nesterov", "got momentum 0"}, [] {
+      .refuses("nesterov", "true", {"nesterov", got}, [] {
         step_with<Optimizer>(Options(0.1).momentum(0).nesterov(true));
       });
 }
@@ -213,7 +216,7 @@ OptionTable optim_table() {
   });
   add_nesterov<ClippedSGD, ClippedSGDOptions>(table, "ClippedSGD");
   add_nesterov<RollbackSGD, RollbackSGDOptions>(table, "RollbackSGD");
-  add_nesterov<LARS, LARSOptions>(table, "LARS");
+  add_nesterov<LARS, LARSOptions>(table, "LARS", "got 0");
   add_param_groups(table);
   add_power_method(table);
   add_interval<AdaHessian, AdaHessianOptions>(table, "AdaHessian");
