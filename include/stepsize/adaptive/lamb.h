@@ -52,8 +52,8 @@ class LAMBOptions : public ListedOptions<LAMBOptions> {
 /// parameters of fewer than two dimensions, which have no decay either: biases,
 /// and what norms scale by. What is not finite shows in the whole layer.
 ///
-/// Cost a step on a CPU: 40 bytes moved a float32 parameter, in two passes, and
-/// 28 of layers of up to 32768 elements; two buffers.
+/// Cost a step on a CPU: 40 bytes moved a float32 parameter, in two passes, or
+/// 28 of a layer small enough to be in the cache still; two buffers.
 class LAMB : public IndexedOptimizer {
  public:
   /// Throws c10::Error, naming option, rule and value, where an option is out

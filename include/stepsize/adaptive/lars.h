@@ -50,8 +50,8 @@ class LARSOptions : public ListedOptions<LARSOptions> {
 /// dimensions, which have no decay either: biases, and what norms scale by.
 /// What is not finite shows in the whole layer.
 ///
-/// Cost a step on a CPU: 28 bytes moved a float32 parameter, in two passes, and
-/// 20 of layers of up to 32768 elements; one buffer.
+/// Cost a step on a CPU: 28 bytes moved a float32 parameter, in two passes, or
+/// 20 of a layer small enough to be in the cache still; one buffer.
 class LARS : public IndexedOptimizer {
  public:
   /// Throws c10::Error, naming option, rule and value, where an option is out
