@@ -101,11 +101,17 @@ ROOMS: Dict[str, Room] = {
 # A class that steps parameters.
 OPTIMIZER = re.compile(
     r"^class (\w+)\s*: public "
-    r"(?:IndexedOptimizer|ClippedOptimizer|MeasuredSGD|ScheduleFreeOptimizer)\b",
+    r"(?:IndexedOptimizer|ClippedOptimizer|DiagonalHessianOptimizer"
+    r"|MeasuredSGD|ScheduleFreeOptimizer)\b",
     re.M,
 )
 
-OPTIMIZER_BASES = ("ClippedOptimizer", "MeasuredSGD", "ScheduleFreeOptimizer")
+OPTIMIZER_BASES = (
+    "ClippedOptimizer",
+    "DiagonalHessianOptimizer",
+    "MeasuredSGD",
+    "ScheduleFreeOptimizer",
+)
 
 TORCH_PREFIXES = ("torch", "ATen", "c10", "caffe2")
 

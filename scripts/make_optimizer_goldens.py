@@ -275,6 +275,128 @@ def sam(parameters):
 @case("davda54/sam SAM, adaptive, around SGD")
 def asam(parameters):
     return make_sam(parameters, rho=0.5, adaptive=True)
+class Written:
+    """An update written here by a paper's equations, where no reference can be
+    imported. Options as keywords; `update` steps one parameter."""
+
+    def __init__(self, parameters, **options):
+        self.parameters = parameters
+        self.options = options
+        self.state = {}
+        self.steps = 0
+
+    @torch.no_grad()
+    def step(self):
+        self.steps += 1
+        for p in self.parameters:
+            self.update(p, p.grad, self.state.setdefault(p, {}), **self.options)
+
+
+def norm_of(tensor):
+    return tensor.double().norm().item()
+
+
+class WrittenLARS(Written):
+    def update(self, p, g, state, lr, momentum, decay, trust, nesterov):
+        scaled = p.dim() > 1
+        ratio = trust * norm_of(p) / (norm_of(g) + decay * norm_of(p)) if scaled else 1
+        d = ratio * (g + decay * p) if scaled else g.clone()
+        v = state["v"] = momentum * state.get("v", torch.zeros_like(p)) + d
+        p -= lr * (d + momentum * v if nesterov else v)
+
+
+class WrittenLAMB(Written):
+    def update(self, p, g, state, lr, beta1, beta2, eps, decay):
+        zeros = torch.zeros_like(p)
+        m = state["m"] = beta1 * state.get("m", zeros) + (1 - beta1) * g
+        v = state["v"] = beta2 * state.get("v", zeros) + (1 - beta2) * g * g
+        scaled = p.dim() > 1
+        mean = m / (1 - beta1**self.steps)
+        root = (v / (1 - beta2**self.steps)).sqrt()
+        r = mean / (root + eps) + (decay * p if scaled else 0)
+        p -= lr * (norm_of(p) / norm_of(r) if scaled else 1) * r
+
+
+@case("equations of algorithm 1 (You, Gitman, Ginsburg 2017)")
+def lars(parameters):
+    return WrittenLARS(
+        parameters, lr=0.5, momentum=0.9, decay=0.01, trust=0.05, nesterov=False
+    )
+
+
+@case("equations of algorithm 1 (You, Gitman, Ginsburg 2017), Nesterov")
+def lars_nesterov(parameters):
+    return WrittenLARS(
+        parameters, lr=0.5, momentum=0.9, decay=0.01, trust=0.05, nesterov=True
+    )
+
+
+@case("equations of algorithm 2 (You et al. 2020)")
+def lamb(parameters):
+    return WrittenLAMB(
+        parameters, lr=0.02, beta1=0.9, beta2=0.99, eps=1e-6, decay=0.01
+    )
+
+
+def graph_step(problem, optimizer):
+    """Of what makes a product with the graph of the gradient."""
+    for p in problem.parameters:
+        p.grad = None
+    problem.loss().backward(create_graph=True)
+    optimizer.step()
+
+
+def ada_hessian_of(parameters, power):
+    from image_classification.optim_adahessian import Adahessian
+
+    optimizer = Adahessian(
+        parameters, lr=0.1, weight_decay=0.01, hessian_power=power
+    )
+    return optimizer, graph_step, {}
+
+
+@case("amirgholami/adahessian Adahessian")
+def ada_hessian(parameters):
+    return ada_hessian_of(parameters, 1)
+
+
+@case("amirgholami/adahessian Adahessian, hessian_power 0.5")
+def ada_hessian_power(parameters):
+    return ada_hessian_of(parameters, 0.5)
+
+
+class WrittenSophia(Written):
+    """With the diagonal of the Hessian itself, which z * Hz is here."""
+
+    def __init__(self, parameters, curvature, **options):
+        super().__init__(parameters, **options)
+        self.curvature = curvature
+
+    def update(self, p, g, state, lr, beta1, beta2, gamma, eps, decay, interval):
+        zeros = torch.zeros_like(p)
+        m = state["m"] = beta1 * state.get("m", zeros) + (1 - beta1) * g
+        h = state.get("h", zeros)
+        if self.steps % interval == 1:
+            k = [p is other for other in self.parameters].index(True)
+            h = state["h"] = beta2 * h + (1 - beta2) * self.curvature[k]
+        p -= lr * decay * p
+        p -= lr * (m / (gamma * h).clamp(min=eps)).clamp(-1, 1)
+
+
+@case("equations of algorithm 3 (Liu et al. 2023)")
+def sophia_h(parameters):
+    optimizer = WrittenSophia(
+        parameters,
+        Problem(parameters[0].dtype).curvature,
+        lr=0.03,
+        beta1=0.965,
+        beta2=0.9,
+        gamma=0.5,
+        eps=1e-12,
+        decay=0.1,
+        interval=10,
+    )
+    return optimizer
 
 
 def run(name, folder):

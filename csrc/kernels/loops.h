@@ -9,10 +9,6 @@
 
 namespace stepsize::detail {
 
-/// Elements that one sum of squares keeps in flight: with the same number on
-/// every CPU the sums have the same bits.
-constexpr int kLanes = 32;
-
 /// Sum of the squares of the elements [begin, end). `next` is where the caller
 /// goes on reading: as many bytes from there are fetched on the way, for
 /// hardware does not foresee that data goes on in another place.

@@ -2,75 +2,10 @@
 
 #include "csrc/kernels/loop_types.h"
 #include "csrc/kernels/loops.h"
+#include "csrc/kernels/square_sums.h"
 
 namespace stepsize::detail {
 namespace {
-
-/// kLanes running sums, each over every kLanes-th element. GCC and Clang keep
-/// them in registers when they are vectors of the CPU's own width; all variants
-/// add in the same order.
-#if defined(__GNUC__)
-#if defined(__AVX512F__)
-constexpr int kVectorBytes = 64;
-#elif defined(__AVX2__)
-constexpr int kVectorBytes = 32;
-#else
-constexpr int kVectorBytes = 16;
-#endif
-constexpr int kWidth = kVectorBytes / 8;
-typedef double Doubles __attribute__((vector_size(kVectorBytes)));
-
-// Members instead of an array, which GCC would leave in memory.
-template <int kFirstLane, bool kIsEnd>
-class Sums {
- public:
-  inline void add(const double* values) {
-    Doubles doubles;
-    memcpy(&doubles, values + kFirstLane, sizeof doubles);
-    sums_ += doubles * doubles;
-    rest_.add(values);
-  }
-
-  inline void copy_to(double* to) const {
-    memcpy(to + kFirstLane, &sums_, sizeof sums_);
-    rest_.copy_to(to);
-  }
-
- private:
-  Doubles sums_ = {};
-  Sums<kFirstLane + kWidth, kFirstLane + kWidth == kLanes> rest_;
-};
-
-template <int kFirstLane>
-class Sums<kFirstLane, true> {
- public:
-  inline void add(const double*) {}
-  inline void copy_to(double*) const {}
-};
-
-using SquareSums = Sums<0, false>;
-#else
-class SquareSums {
- public:
-  void add(const double* values) {
-    for (int i = 0; i < kLanes; ++i) sums_[i] += values[i] * values[i];
-  }
-
-  void copy_to(double* to) const { memcpy(to, sums_, sizeof sums_); }
-
- private:
-  double sums_[kLanes] = {};
-};
-#endif
-
-inline double total(const SquareSums& sums) {
-  double lanes[kLanes];
-  sums.copy_to(lanes);
-  for (int half = kLanes / 2; half > 0; half /= 2) {
-    for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
-  }
-  return lanes[0];
-}
 
 inline void prefetch(const char* address) {
 #if defined(__GNUC__)

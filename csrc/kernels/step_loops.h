@@ -6,6 +6,8 @@
 
 #include <cstdint>
 
+#include "csrc/kernels/diagonal_hessian_loop.h"
+#include "csrc/kernels/lamb_loop.h"
 #include "csrc/kernels/loop_types.h"
 #include "csrc/kernels/schedule_free_loop.h"
 
@@ -98,6 +100,10 @@ struct StepTable {
   StepLoop<LionNumbers> lion[kFormatCount];
   StepLoop<ScheduleFreeSGDNumbers> schedule_free_sgd[kFormatCount];
   StepLoop<ScheduleFreeAdamNumbers> schedule_free_adam[kFormatCount];
+  LambMomentLoop lamb_moments[kFormatCount];
+  StepLoop<LambNumbers> lamb[kFormatCount];
+  StepLoop<AdaHessianNumbers> ada_hessian[kFormatCount];
+  StepLoop<SophiaNumbers> sophia[kFormatCount];
 };
 
 namespace {
@@ -269,6 +275,10 @@ constexpr void set_steps(StepTable& table, Format format) {
   table.lion[format] = lion_loop<P, S>;
   table.schedule_free_sgd[format] = schedule_free_sgd_loop<P, S>;
   table.schedule_free_adam[format] = schedule_free_adam_loop<P, S>;
+  table.lamb_moments[format] = lamb_moment_loop<P, S>;
+  table.lamb[format] = lamb_loop<P, S>;
+  table.ada_hessian[format] = ada_hessian_loop<P, S>;
+  table.sophia[format] = sophia_loop<P, S>;
 }
 
 }  // namespace

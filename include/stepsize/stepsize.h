@@ -13,6 +13,11 @@
 #include <stepsize/adaptive/schedule_free_optimizer.h>
 #include <stepsize/adaptive/schedule_free_sgd.h>
 #include <stepsize/adaptive/snapshot_ensemble.h>
+#include <stepsize/adaptive/ada_hessian.h>
+#include <stepsize/adaptive/diagonal_hessian_optimizer.h>
+#include <stepsize/adaptive/lamb.h>
+#include <stepsize/adaptive/lars.h>
+#include <stepsize/adaptive/sophia_h.h>
 #include <stepsize/checkpoint/checkpoint.h>
 #include <stepsize/checkpoint/checkpoint_counter.h>
 #include <stepsize/checkpoint/checkpoint_folder.h>

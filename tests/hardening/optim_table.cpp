@@ -127,10 +127,13 @@ void add_listed(OptionTable& table, const Own& own) {
 }
 
 template <typename Optimizer, typename Options>
-void add_nesterov(OptionTable& table, const std::string& name) {
+void add_nesterov(
+    OptionTable& table,
+    const std::string& name,
+    const std::string& got = "got momentum 0") {
   OptionCases(table, name + "Options", name)
-      .refuses("nesterov", "true", {"nesterov", "got momentum 0"}, [] {
-        step_with<Optimizer>(Options(0.1).nesterov(true));
+      .refuses("nesterov", "true", {"nesterov", got}, [] {
+        step_with<Optimizer>(Options(0.1).momentum(0).nesterov(true));
       });
 }
 
@@ -201,6 +204,23 @@ void add_sam(OptionTable& table) {
       });
 }
 
+template <typename Optimizer, typename Options>
+void add_interval(OptionTable& table, const std::string& name) {
+  OptionCases(table, name + "Options", name)
+      .count("interval", kNotCount, {1, kMostCount}, [](int64_t v) {
+        const torch::Tensor w = leaf({1, -2});
+        Optimizer optimizer({w}, Options().interval(v));
+        optimizer.step([&w] { return w.pow(2).sum(); });
+      });
+}
+
+void add_hessian_power(OptionTable& table) {
+  OptionCases(table, "AdaHessianOptions", "AdaHessian")
+      .number("hessian_power", kNotShare, {0, 1}, [](double v) {
+        AdaHessian({leaf({1})}, AdaHessianOptions().hessian_power(v));
+      });
+}
+
 void add_param_groups(OptionTable& table) {
   const auto build_with = [](const ParamGroupOptions& own) {
     const torch::nn::Linear module(1, 1);
@@ -247,8 +267,12 @@ OptionTable optim_table() {
       table, "ScheduleFreeAdamW");
   add_warmup_steps<ScheduleFreeSGD, ScheduleFreeSGDOptions>(
       table, "ScheduleFreeSGD");
+  add_nesterov<LARS, LARSOptions>(table, "LARS", "got 0");
   add_param_groups(table);
   add_power_method(table);
+  add_interval<AdaHessian, AdaHessianOptions>(table, "AdaHessian");
+  add_interval<SophiaH, SophiaHOptions>(table, "SophiaH");
+  add_hessian_power(table);
   add_auto_sgd(table);
   add_muon(table);
   add_sam(table);

@@ -125,10 +125,12 @@ TEST(OptionTable, EveryOptimizerIsInTheListOfTheTests) {
            STEPSIZE_INCLUDE_DIR,
            {"IndexedOptimizer",
             "ClippedOptimizer",
+            "DiagonalHessianOptimizer",
             "MeasuredSGD",
             "ScheduleFreeOptimizer"})) {
-    const bool is_base = name == "ClippedOptimizer" || name == "MeasuredSGD" ||
-                         name == "ScheduleFreeOptimizer";
+    const bool is_base =
+        name == "ClippedOptimizer" || name == "DiagonalHessianOptimizer" ||
+        name == "MeasuredSGD" || name == "ScheduleFreeOptimizer";
     EXPECT_TRUE(tested.count(name) == 1 || is_base)
         << name << " is not in tests/support/own_optimizers.h";
   }

@@ -86,11 +86,13 @@ TEST_P(Conformance, FindsTheMinimumOfAQuadratic) {
   const auto curvature = torch::tensor({1.0, 10.0, 40.0}, torch::kFloat64);
   const auto optimizer = make({x});
   auto& options = optimizer->param_groups()[0].options();
-  // A step along signs, and one of orthogonal columns, is as long as its rate:
-  // it comes to rest with that, here at 2e-9.
+  // A step along signs, and one of orthogonal columns, is as long as its rate,
+  // and one by layers as that times the layer: it comes to rest with the rate,
+  // here at 2e-9.
   const GradientUse use = find_traits(*optimizer)->gradient();
-  const bool rate_falls =
-      use == GradientUse::kTakesSigns || use == GradientUse::kOrthogonalizes;
+  const bool rate_falls = use == GradientUse::kTakesSigns ||
+                          use == GradientUse::kScalesLayers ||
+                          use == GradientUse::kOrthogonalizes;
   const int steps = GetParam().quadratic_steps;
   for (int step = 0; step < steps; ++step) {
     if (rate_falls) {

@@ -3,6 +3,10 @@
 #include <stepsize/adaptive/muon.h>
 #include <stepsize/adaptive/schedule_free_adamw.h>
 #include <stepsize/adaptive/schedule_free_sgd.h>
+#include <stepsize/adaptive/ada_hessian.h>
+#include <stepsize/adaptive/lamb.h>
+#include <stepsize/adaptive/lars.h>
+#include <stepsize/adaptive/sophia_h.h>
 #include <stepsize/optim/auto_sgd.h>
 #include <stepsize/optim/clipped_adamw.h>
 #include <stepsize/optim/clipped_sgd.h>
@@ -82,6 +86,19 @@ void for_each_own_optimizer(const Visit& visit) {
       "PowerMethodSGD", PowerMethodSGDOptions().momentum(0.5)});
   visit(OwnOptimizer<AutoSGD, AutoSGDOptions>{
       "AutoSGD", AutoSGDOptions().momentum(0.5)});
+  visit(OwnOptimizer<LARS, LARSOptions>{
+      "LARS",
+      LARSOptions(0.02).trust_coefficient(0.1).adapt_vectors(true),
+      4000,
+      5000});
+  visit(
+      OwnOptimizer<LAMB, LAMBOptions>{"LAMB", LAMBOptions(0.02), 12000, 5000});
+  visit(OwnOptimizer<LAMB, LAMBOptions>{
+      "LAMBOfVectors", LAMBOptions(0.02).adapt_vectors(true), 4000, 5000});
+  visit(OwnOptimizer<AdaHessian, AdaHessianOptions>{
+      "AdaHessian", AdaHessianOptions(0.02)});
+  visit(OwnOptimizer<SophiaH, SophiaHOptions>{
+      "SophiaH", SophiaHOptions(0.02).weight_decay(0)});
 }
 
 }  // namespace stepsize::test
