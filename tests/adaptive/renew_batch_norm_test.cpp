@@ -84,8 +84,8 @@ TEST_F(RenewBatchNorm, PutsModesAndMomentaBack) {
     EXPECT_FALSE(net->norm->is_training());
     EXPECT_FALSE(net->dropout->is_training());
     EXPECT_TRUE(net->sync->is_training());
-    EXPECT_EQ(*net->norm->options.momentum(), 0.25);
-    EXPECT_EQ(*net->sync->options.momentum(), 0.1);
+    EXPECT_EQ(net->norm->options.momentum().value_or(-1), 0.25);
+    EXPECT_EQ(net->sync->options.momentum().value_or(-1), 0.1);
   };
   expect_as_before();
   const auto mean = net->norm->running_mean.clone();

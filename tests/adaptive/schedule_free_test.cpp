@@ -550,6 +550,24 @@ TEST(ScheduleFreeEvaluation, LeavesNoTrace) {
   }
 }
 
+TEST(ScheduleFreeEvaluation, PutsBackWhatTheWayThereAndBackDoesNot) {
+  auto parameter =
+      free_wave(10000, 0).to(torch::kFloat32).set_requires_grad(true);
+  ScheduleFreeSGD optimizer(
+      {parameter}, ScheduleFreeSGDOptions(0.5).momentum(0.95));
+  for (int t = 1; t <= 20; ++t) {
+    parameter.mutable_grad() = free_wave(10000, t).to(torch::kFloat32);
+    optimizer.step();
+  }
+  const auto y = parameter.detach().clone();
+  { const ScheduleFreeEvaluation guard(optimizer); }
+  EXPECT_TRUE(torch::equal(parameter, y));
+  optimizer.eval();
+  optimizer.train();
+  EXPECT_FALSE(torch::equal(parameter, y));
+  EXPECT_LT(free_difference(parameter, y), 1e-6);
+}
+
 TEST(ScheduleFreeEvaluation, LeavesAnotherModeAlone) {
   FreeRun run;
   run.step(5);

@@ -33,9 +33,10 @@ class ScheduleFreeOptimizer : public IndexedOptimizer {
   at::Tensor step(LossClosure closure = nullptr) override;
 
   /// Has the parameters hold y, to be trained. Where they do nothing is done.
-  /// Going to x and back rounds y once or twice: ScheduleFreeEvaluation puts it
-  /// back bit for bit. Throws c10::Error, and changes nothing, where an option
-  /// is out of range or a parameter has another shape or type than its state.
+  /// Going to x and back may change y in its last bits; ScheduleFreeEvaluation
+  /// puts it back as it was. Throws c10::Error, and changes nothing, where an
+  /// option is out of range or a parameter has another shape or type than its
+  /// state.
   void train();
   /// Has them hold the mean x, to be evaluated and shipped.
   void eval();
