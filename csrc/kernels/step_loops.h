@@ -6,7 +6,11 @@
 
 #include <cstdint>
 
+#include "csrc/kernels/dadapt_adam_loop.h"
+#include "csrc/kernels/dog_loop.h"
 #include "csrc/kernels/loop_types.h"
+#include "csrc/kernels/prodigy_loop.h"
+#include "csrc/kernels/sum_lanes.h"
 
 namespace stepsize::detail {
 
@@ -87,6 +91,10 @@ struct StepTable {
   SGDLoop sgd[kFormatCount][kMomentumModeCount][2];  ///< [..][coupled decay]
   AdamLoop adam[kFormatCount][2][2];  ///< [..][coupled decay][amsgrad]
   StepLoop<LionNumbers> lion[kFormatCount];
+  SumLoop<ProdigyNumbers> prodigy[kFormatCount];
+  SumLoop<DAdaptAdamNumbers> dadapt_adam[kFormatCount];
+  SumLoop<DoGNumbers> dog_sums[kFormatCount];
+  StepLoop<DoGNumbers> dog[kFormatCount];
 };
 
 namespace {
@@ -219,6 +227,10 @@ constexpr void set_steps(StepTable& table, Format format) {
   adam[1][0] = adam_loop<P, S, true, false>;
   adam[1][1] = adam_loop<P, S, true, true>;
   table.lion[format] = lion_loop<P, S>;
+  table.prodigy[format] = prodigy_loop<P, S>;
+  table.dadapt_adam[format] = dadapt_adam_loop<P, S>;
+  table.dog_sums[format] = dog_sums<P, S>;
+  table.dog[format] = dog_loop<P, S>;
 }
 
 }  // namespace

@@ -4,6 +4,9 @@
 /// includes the headers it uses instead: those of the rooms `schedule` and
 /// `report` need no LibTorch at all.
 
+#include <stepsize/adaptive/dadapt_adam.h>
+#include <stepsize/adaptive/dog.h>
+#include <stepsize/adaptive/prodigy.h>
 #include <stepsize/checkpoint/checkpoint.h>
 #include <stepsize/checkpoint/checkpoint_counter.h>
 #include <stepsize/checkpoint/checkpoint_folder.h>

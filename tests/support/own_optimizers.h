@@ -1,5 +1,8 @@
 #pragma once
 
+#include <stepsize/adaptive/dadapt_adam.h>
+#include <stepsize/adaptive/dog.h>
+#include <stepsize/adaptive/prodigy.h>
 #include <stepsize/optim/auto_sgd.h>
 #include <stepsize/optim/clipped_adamw.h>
 #include <stepsize/optim/clipped_sgd.h>
@@ -50,6 +53,18 @@ void for_each_own_optimizer(const Visit& visit) {
       4000,
       5000});
   visit(OwnOptimizer<Lion, LionOptions>{"Lion", LionOptions(0.02), 4000, 5000});
+  // At a factor of 0.02 they begin with the rate 0.02.
+  visit(OwnOptimizer<Prodigy, ProdigyOptions>{
+      "Prodigy", ProdigyOptions(0.02).d0(1), 4000, 5000});
+  visit(OwnOptimizer<DAdaptAdam, DAdaptAdamOptions>{
+      "DAdaptAdam", DAdaptAdamOptions(0.02).d0(1), 4000, 5000});
+  visit(OwnOptimizer<DoG, DoGOptions>{
+      "DoG", DoGOptions(0.02).reps_rel(5), 4000, 5000});
+  visit(OwnOptimizer<DoG, DoGOptions>{
+      "DoGLayerWise",
+      DoGOptions(0.02).reps_rel(5).layer_wise(true),
+      4000,
+      5000});
   visit(OwnOptimizer<RollbackSGD, RollbackSGDOptions>{
       "RollbackSGD", RollbackSGDOptions(0.02).momentum(0.9), 2000, 5000});
   visit(OwnOptimizer<PowerMethodSGD, PowerMethodSGDOptions>{
