@@ -397,6 +397,91 @@ def sophia_h(parameters):
         interval=10,
     )
     return optimizer
+def with_estimate(optimizer):
+    return (optimizer, plain_step, {"d": lambda own: own.param_groups[0]["d"]})
+
+
+# eps at which it does not matter that the reference multiplies it by the new d,
+# and the paper by the old one; d0 at which the first updates are not lost in
+# the rounding of the parameters.
+@case("konstmish/prodigy Prodigy")
+def prodigy(parameters):
+    from prodigyopt import Prodigy
+
+    return with_estimate(Prodigy(parameters, eps=1e-30, d0=1e-3))
+
+
+@case("konstmish/prodigy Prodigy")
+def prodigy_options(parameters):
+    from prodigyopt import Prodigy
+
+    return with_estimate(
+        Prodigy(
+            parameters,
+            lr=0.5,
+            betas=(0.8, 0.99),
+            beta3=0.97,
+            eps=1e-30,
+            weight_decay=0.1,
+            decouple=False,
+            use_bias_correction=True,
+            safeguard_warmup=True,
+            d0=1e-3,
+            d_coef=0.8,
+            growth_rate=1.05,
+        )
+    )
+
+
+@case("facebookresearch/dadaptation DAdaptAdam")
+def dadapt_adam(parameters):
+    from dadaptation import DAdaptAdam
+
+    return with_estimate(DAdaptAdam(parameters, d0=1e-3))
+
+
+@case("facebookresearch/dadaptation DAdaptAdam")
+def dadapt_adam_options(parameters):
+    from dadaptation import DAdaptAdam
+
+    return with_estimate(
+        DAdaptAdam(
+            parameters,
+            lr=0.5,
+            betas=(0.8, 0.99),
+            eps=1e-6,
+            weight_decay=0.1,
+            decouple=True,
+            use_bias_correction=True,
+            d0=1e-3,
+            growth_rate=1.05,
+        )
+    )
+
+
+def with_eta(optimizer):
+    return (optimizer, plain_step, {"eta": lambda own: own.param_groups[0]["eta"][2]})
+
+
+@case("formll/dog DoG")
+def dog(parameters):
+    from dog import DoG
+
+    return with_eta(DoG(parameters))
+
+
+@case("formll/dog DoG")
+def dog_options(parameters):
+    from dog import DoG
+
+    return with_eta(DoG(parameters, eps=0.1, init_eta=0.01, weight_decay=0.1))
+
+
+@case("formll/dog LDoG")
+def ldog(parameters):
+    from dog import LDoG
+
+    return with_eta(LDoG(parameters, lr=0.5, reps_rel=1e-4, weight_decay=0.1))
 
 
 def run(name, folder):
@@ -517,6 +602,7 @@ def main():
     references = os.path.abspath(sys.argv[1])
     for name in sorted(os.listdir(references)):
         sys.path.append(os.path.join(references, name))
+        sys.path.append(os.path.join(references, name, "src"))
     folder = os.path.join(
         os.path.dirname(os.path.abspath(__file__)), "../tests/adaptive/goldens"
     )

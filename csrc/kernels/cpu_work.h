@@ -49,6 +49,64 @@ class CpuWork {
   /// again.
   template <typename Step, typename OperandsAt>
   void run(const Step& step, const OperandsAt& operands_at) {
+    run_pieces(
+        [&step](const Entry& entry, ptrdiff_t, int64_t, int64_t b, int64_t e) {
+          step(entry.slot, entry.arrays, b, e);
+        },
+        operands_at);
+  }
+
+  /// The same by calls of `step(slot, arrays, begin, end, sums)`, which add to
+  /// `count` numbers. Those of each parameter are added to `totals`, where it
+  /// has `count` from `count * index` on. Every block has sums of its own, and
+  /// these are taken in order: the totals do not depend on the threads.
+  template <typename Step, typename OperandsAt>
+  void run_sums(
+      size_t count,
+      const Step& step,
+      const OperandsAt& operands_at,
+      std::vector<double>& totals) {
+    std::vector<size_t> first(entries_.size() + 1, 0);
+    for (size_t k = 0; k < entries_.size(); ++k) {
+      const int64_t next = k + 1 < entries_.size() ? ranges_.first_block(k + 1)
+                                                   : ranges_.block_count() - 1;
+      first[k + 1] =
+          first[k] + static_cast<size_t>(next - ranges_.first_block(k)) + 1;
+    }
+    std::vector<double> sums(first.back() * count, 0.0);
+    run_pieces(
+        [&](const Entry& entry,
+            ptrdiff_t position,
+            int64_t block,
+            int64_t begin,
+            int64_t end) {
+          const auto k = static_cast<size_t>(position);
+          const size_t piece =
+              first[k] + static_cast<size_t>(block - ranges_.first_block(k));
+          step(
+              entry.slot,
+              entry.arrays,
+              begin,
+              end,
+              sums.data() + piece * count);
+        },
+        operands_at);
+    for (size_t k = 0; k < entries_.size(); ++k) {
+      for (size_t i = first[k] * count; i < first[k + 1] * count; ++i) {
+        totals[entries_[k].index * count + i % count] += sums[i];
+      }
+    }
+  }
+
+ private:
+  struct Entry {
+    void* arrays[kMaxOperands];
+    size_t index;
+    Slot slot;
+  };
+
+  template <typename Piece, typename OperandsAt>
+  void run_pieces(const Piece& piece, const OperandsAt& operands_at) {
     // Backwards: of the gradients that a norm has just read, the last ones may
     // still be in the cache.
     const int64_t last = ranges_.block_count() - 1;
@@ -58,18 +116,11 @@ class CpuWork {
             const Entry* entry = entries_.data() + position;
             if (entry != &entries_.back()) prefetch_heads(entry[1]);
             if (begin == 0) mark_written(operands_at(entry->index));
-            step(entry->slot, entry->arrays, begin, end);
+            piece(*entry, position, last - item, begin, end);
           });
     });
     view_.copy_back();
   }
-
- private:
-  struct Entry {
-    void* arrays[kMaxOperands];
-    size_t index;
-    Slot slot;
-  };
 
   /// Hardware foresees how an array goes on, but not where the next one begins.
   static void prefetch_heads(const Entry& entry) {

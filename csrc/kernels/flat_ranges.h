@@ -24,6 +24,11 @@ class FlatRanges {
 
   int64_t block_count() const { return (end_ + kBlock - 1) / kBlock; }
 
+  /// The first block that has some of this tensor, by the order of adding.
+  int64_t first_block(size_t tensor) const {
+    return tensors_[tensor].start / kBlock;
+  }
+
   /// Calls visit(tensor, begin, end) for what the block has of each tensor.
   template <typename Visit>
   void for_each_in_block(int64_t block, const Visit& visit) const {

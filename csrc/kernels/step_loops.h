@@ -10,6 +10,11 @@
 #include "csrc/kernels/lamb_loop.h"
 #include "csrc/kernels/loop_types.h"
 #include "csrc/kernels/schedule_free_loop.h"
+#include "csrc/kernels/dadapt_adam_loop.h"
+#include "csrc/kernels/dog_loop.h"
+#include "csrc/kernels/loop_types.h"
+#include "csrc/kernels/prodigy_loop.h"
+#include "csrc/kernels/sum_lanes.h"
 
 namespace stepsize::detail {
 
@@ -104,6 +109,10 @@ struct StepTable {
   StepLoop<LambNumbers> lamb[kFormatCount];
   StepLoop<AdaHessianNumbers> ada_hessian[kFormatCount];
   StepLoop<SophiaNumbers> sophia[kFormatCount];
+  SumLoop<ProdigyNumbers> prodigy[kFormatCount];
+  SumLoop<DAdaptAdamNumbers> dadapt_adam[kFormatCount];
+  SumLoop<DoGNumbers> dog_sums[kFormatCount];
+  StepLoop<DoGNumbers> dog[kFormatCount];
 };
 
 namespace {
@@ -279,6 +288,10 @@ constexpr void set_steps(StepTable& table, Format format) {
   table.lamb[format] = lamb_loop<P, S>;
   table.ada_hessian[format] = ada_hessian_loop<P, S>;
   table.sophia[format] = sophia_loop<P, S>;
+  table.prodigy[format] = prodigy_loop<P, S>;
+  table.dadapt_adam[format] = dadapt_adam_loop<P, S>;
+  table.dog_sums[format] = dog_sums<P, S>;
+  table.dog[format] = dog_loop<P, S>;
 }
 
 }  // namespace

@@ -18,6 +18,9 @@
 #include <stepsize/adaptive/lamb.h>
 #include <stepsize/adaptive/lars.h>
 #include <stepsize/adaptive/sophia_h.h>
+#include <stepsize/adaptive/dadapt_adam.h>
+#include <stepsize/adaptive/dog.h>
+#include <stepsize/adaptive/prodigy.h>
 #include <stepsize/checkpoint/checkpoint.h>
 #include <stepsize/checkpoint/checkpoint_counter.h>
 #include <stepsize/checkpoint/checkpoint_folder.h>

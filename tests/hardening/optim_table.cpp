@@ -75,6 +75,9 @@ const Values* values_of(const std::string& rule) {
       {"in [0, 1)", {kNotBelowOne, {0, kBelowOne}}},
       {"in (0, 1)", {kNotInside, {kSmallest, kBelowOne}}},
       {"finite", {kNotFinite, {-kHuge, 0, kHuge}}},
+      {"finite and > 0", {kNotPositive, {kSmallest, kHuge}}},
+      {"a factor >= 1",
+       {{0, -1, kBelowOne, kNaN, -kInfinity}, {1, kHuge, kInfinity}}},
       {"> 0", {{0, -1, kNaN, -kInfinity}, {kSmallest, kHuge, kInfinity}}}};
   const auto found = all.find(rule);
   return found == all.end() ? nullptr : &found->second;

@@ -7,6 +7,9 @@
 #include <stepsize/adaptive/lamb.h>
 #include <stepsize/adaptive/lars.h>
 #include <stepsize/adaptive/sophia_h.h>
+#include <stepsize/adaptive/dadapt_adam.h>
+#include <stepsize/adaptive/dog.h>
+#include <stepsize/adaptive/prodigy.h>
 #include <stepsize/optim/auto_sgd.h>
 #include <stepsize/optim/clipped_adamw.h>
 #include <stepsize/optim/clipped_sgd.h>
@@ -80,6 +83,18 @@ void for_each_own_optimizer(const Visit& visit) {
       "Muon", MuonOptions(0.02).use_muon(false), 4000, 5000});
   visit(OwnOptimizer<Muon, MuonOptions>{
       "MuonMatrices", MuonOptions(0.02), 4000, 5000, 0.02, true});
+  // At a factor of 0.02 they begin with the rate 0.02.
+  visit(OwnOptimizer<Prodigy, ProdigyOptions>{
+      "Prodigy", ProdigyOptions(0.02).d0(1), 4000, 5000});
+  visit(OwnOptimizer<DAdaptAdam, DAdaptAdamOptions>{
+      "DAdaptAdam", DAdaptAdamOptions(0.02).d0(1), 4000, 5000});
+  visit(OwnOptimizer<DoG, DoGOptions>{
+      "DoG", DoGOptions(0.02).reps_rel(5), 4000, 5000});
+  visit(OwnOptimizer<DoG, DoGOptions>{
+      "DoGLayerWise",
+      DoGOptions(0.02).reps_rel(5).layer_wise(true),
+      4000,
+      5000});
   visit(OwnOptimizer<RollbackSGD, RollbackSGDOptions>{
       "RollbackSGD", RollbackSGDOptions(0.02).momentum(0.9), 2000, 5000});
   visit(OwnOptimizer<PowerMethodSGD, PowerMethodSGDOptions>{

@@ -1,0 +1,241 @@
+#include <stepsize/adaptive/prodigy.h>
+
+#include <ATen/Functions.h>
+#include <c10/core/GradMode.h>
+#include <torch/serialize/archive.h>
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <utility>
+
+#include "csrc/adaptive/distance_estimate.h"
+#include "csrc/adaptive/summing_step.h"
+#include "csrc/core/archive.h"
+#include "csrc/kernels/dispatch.h"
+
+namespace stepsize {
+
+using torch::optim::OptimizerParamGroup;
+
+namespace {
+
+constexpr detail::Signature kProdigySignature = {
+    "Prodigy", {"parameter", "gradient", "exp_avg", "exp_avg_sq", "s", "p0"}};
+constexpr std::size_t kProdigyStart = 3;  // of the states
+
+double prodigy_beta3(const ProdigyOptions& options) {
+  return options.beta3() > 0 ? options.beta3()
+                             : std::sqrt(std::get<1>(options.betas()));
+}
+
+}  // namespace
+
+ProdigyOptions::ProdigyOptions(double lr) : lr_(lr) {}
+
+const OptionList<ProdigyOptions>& ProdigyOptions::option_list() {
+  // eps has no role: the rule of batch sizes that goes by it is for rates that
+  // are set.
+  static const auto list =
+      OptionList<ProdigyOptions>("Prodigy")
+          .option(STEPSIZE_OPTION(lr))
+          .not_negative()
+          .role(OptionRole::kRate)
+          .option(
+              "beta1", [](auto& o) -> auto& { return std::get<0>(o.betas()); })
+          .share()
+          .role(OptionRole::kMomentum)
+          .option(
+              "beta2", [](auto& o) -> auto& { return std::get<1>(o.betas()); })
+          .share()
+          .role(OptionRole::kSecondBeta)
+          .same_in_groups()
+          .option(STEPSIZE_OPTION(beta3))
+          .share()
+          .same_in_groups()
+          .option(STEPSIZE_OPTION(eps))
+          .must_be(
+              "finite and > 0",
+              [](double eps) { return std::isfinite(eps) && eps > 0; })
+          .option(STEPSIZE_OPTION(weight_decay))
+          .not_negative()
+          .role(OptionRole::kWeightDecay)
+          .option(STEPSIZE_OPTION(decouple))
+          .role(OptionRole::kDecouples)
+          .option(STEPSIZE_OPTION(use_bias_correction))
+          .same_in_groups()
+          .option(STEPSIZE_OPTION(safeguard_warmup))
+          .same_in_groups()
+          .option(STEPSIZE_OPTION(d0))
+          .must_be(
+              "finite and > 0",
+              [](double d0) { return std::isfinite(d0) && d0 > 0; })
+          .same_in_groups()
+          .option(STEPSIZE_OPTION(d_coef))
+          .must_be(
+              "finite and > 0",
+              [](double coef) { return std::isfinite(coef) && coef > 0; })
+          .same_in_groups()
+          .option(STEPSIZE_OPTION(growth_rate))
+          .must_be("a factor >= 1", [](double rate) { return rate >= 1; })
+          .same_in_groups();
+  return list;
+}
+
+const OptimizerTraits& ProdigyOptions::optimizer_traits() {
+  static const OptimizerTraits traits =
+      OptimizerTraits::of<Prodigy>(option_list())
+          .gradient(GradientUse::kScalesCoordinates)
+          .momentum_is_mean(true)
+          .sets_own_rate(true)
+          .state({"exp_avg", "exp_avg_sq", "s", "p0"});
+  return traits;
+}
+
+Prodigy::Prodigy(
+    std::vector<at::Tensor> parameters, const ProdigyOptions& options)
+    : Prodigy(
+          std::vector<OptimizerParamGroup>{
+              OptimizerParamGroup(std::move(parameters))},
+          options) {}
+
+Prodigy::Prodigy(
+    const std::vector<OptimizerParamGroup>& groups,
+    const ProdigyOptions& defaults)
+    : IndexedOptimizer(std::make_unique<ProdigyOptions>(defaults)) {
+  add_groups(groups);
+}
+
+const ProdigyOptions& Prodigy::options_of(std::size_t group) const {
+  return static_cast<const ProdigyOptions&>(param_groups()[group].options());
+}
+
+double Prodigy::d() const {
+  if (d_ > 0) return d_;
+  return param_groups().empty()
+             ? static_cast<const ProdigyOptions&>(defaults()).d0()
+             : options_of(0).d0();
+}
+
+at::Tensor Prodigy::step_by_operations(
+    at::Tensor parameter,
+    const at::Tensor& gradient,
+    const std::vector<at::Tensor>& state,
+    const detail::ProdigyNumbers& numbers) {
+  at::Tensor mean = state[0];
+  at::Tensor square = state[1];
+  at::Tensor weighted = state[2];
+  const at::Tensor& start = state[kProdigyStart];
+  at::Tensor wide = parameter.to(mean.scalar_type());
+  at::Tensor grad = gradient.to(mean.scalar_type());
+  if (numbers.decay != 0) grad = grad.add(wide, numbers.decay);
+  const at::Tensor along =
+      (grad.to(at::kDouble) * (start.to(at::kDouble) - wide.to(at::kDouble)))
+          .sum();
+  const at::Tensor scaled = grad * numbers.d;
+  mean.mul_(numbers.beta1).add_(scaled, 1.0 - numbers.beta1);
+  square.mul_(numbers.beta2).addcmul_(scaled, scaled, 1.0 - numbers.beta2);
+  weighted.mul_(numbers.beta3).add_(grad, numbers.weight);
+  wide.mul_(numbers.keep)
+      .sub_((mean * numbers.step_size).div_(square.sqrt().add_(numbers.eps)));
+  if (!wide.is_same(parameter)) parameter.copy_(wide);
+  return at::stack({along, weighted.to(at::kDouble).abs().sum()});
+}
+
+at::Tensor Prodigy::step(LossClosure closure) {
+  const at::Tensor loss = evaluate(closure);
+  const c10::AutoGradMode no_grad(false);
+  auto updates = coming_updates();
+  const detail::GroupRates rates(param_groups());
+  detail::drop_resting(rates, updates);
+  if (updates.empty()) return loss;
+  for (ParameterUpdate& update : updates) {
+    const auto& starts = group_state(update.group).slots[kProdigyStart];
+    if (starts[update.index].defined()) continue;
+    update.state[kProdigyStart].copy_(update.parameter);
+  }
+  detail::SummingStep<detail::ProdigyNumbers, detail::kProdigySums> pass(
+      kProdigySignature, updates);
+  const ProdigyOptions& common = options_of(updates.front().group);
+  const double estimate = d();
+  double weight = 0;
+  for (std::size_t k = 0; k < updates.size(); ++k) {
+    const ParameterUpdate& own = updates[k];
+    const ProdigyOptions& options = options_of(own.group);
+    const auto& [beta1, beta2] = options.betas();
+    const double correction =
+        options.use_bias_correction()
+            ? detail::bias_correction(beta1, beta2, updates_ + 1)
+            : 1;
+    const double step_size = estimate * options.lr() * correction;
+    // Relative to d0, as d^2 may be too small a number for float32.
+    const double relative = estimate / options.d0() * estimate;
+    weight = relative * rates.largest * correction;
+    const detail::ProdigyNumbers numbers = {
+        beta1,
+        beta2,
+        prodigy_beta3(options),
+        options.decouple() ? 0 : options.weight_decay(),
+        options.decouple() ? 1 - options.weight_decay() * step_size : 1,
+        estimate,
+        estimate * options.eps(),
+        options.safeguard_warmup() ? relative : weight,
+        step_size};
+    if (!pass.add(k, detail::loops().prodigy, numbers)) {
+      pass.add_sums(
+          k,
+          step_by_operations(own.parameter, own.gradient, own.state, numbers));
+    }
+  }
+  const auto sums = pass.run();
+  double totals[2] = {};
+  for (std::size_t k = 0; k < updates.size(); ++k) {
+    totals[0] += sums[k][0];
+    totals[1] += rates.factors[updates[k].group] * sums[k][1];
+  }
+  detail::agree(reduction().get(), totals, 2);
+  take_over(std::move(updates));
+  ++updates_;
+  last_d_ = estimate;
+  numerator_ = prodigy_beta3(common) * numerator_ + weight * totals[0];
+  renew_estimate(common, totals[1]);
+  return loss;
+}
+
+void Prodigy::renew_estimate(const ProdigyOptions& options, double size) {
+  d_ = last_d_;
+  largest_ = std::max(largest_, d_);
+  const double found = options.d_coef() * numerator_ / size;
+  // Without a gradient so far the sums are 0.
+  if (!std::isfinite(found)) return;
+  // The first growth is free: d0 says nothing of the distance.
+  if (d_ == options.d0() && found > d_) d_ = found;
+  if (found > largest_) largest_ = found;
+  d_ = std::min(largest_, d_ * options.growth_rate());
+}
+
+void Prodigy::save_counters(torch::serialize::OutputArchive& archive) const {
+  detail::write_double(archive, "d", d());
+  detail::write_double(archive, "d_max", std::max(largest_, d()));
+  detail::write_double(archive, "last_d", last_d_);
+  detail::write_double(archive, "d_numerator", numerator_);
+  detail::write_int(archive, "updates", updates_);
+}
+
+std::function<void()> Prodigy::read_counters(
+    torch::serialize::InputArchive& archive) {
+  const double d = detail::read_estimate(archive, kind(), "d");
+  const double largest = detail::read_estimate(archive, kind(), "d_max");
+  const double last = detail::read_double(archive, kind(), "last_d");
+  const double numerator = detail::read_double(archive, kind(), "d_numerator");
+  const int64_t updates = detail::read_int(archive, kind(), "updates");
+  return [this, d, largest, last, numerator, updates] {
+    d_ = updates > 0 ? d : 0;
+    largest_ = updates > 0 ? largest : 0;
+    last_d_ = last;
+    numerator_ = numerator;
+    updates_ = updates;
+  };
+}
+
+}  // namespace stepsize

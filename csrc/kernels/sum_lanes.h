@@ -1,0 +1,53 @@
+#pragma once
+
+// Sums that a loop makes on its way. See loops.h for why nothing here is more
+// than arithmetic.
+
+#include <cstdint>
+
+namespace stepsize::detail {
+
+/// A loop over elements of parameter, gradient and state that adds to `sums`,
+/// as many as the optimizer's source says.
+template <typename Numbers>
+using SumLoop = void (*)(
+    void* const* arrays,
+    int64_t begin,
+    int64_t end,
+    const Numbers& numbers,
+    double* sums);
+
+namespace {
+
+/// Running sums, each over every kSumLanes-th element: with the same number on
+/// every CPU the totals have the same bits.
+constexpr int kSumLanes = 16;
+
+inline double lane_total(const double* lanes) {
+  double sums[kSumLanes];
+  for (int i = 0; i < kSumLanes; ++i) sums[i] = lanes[i];
+  for (int half = kSumLanes / 2; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) sums[i] += sums[i + half];
+  }
+  return sums[0];
+}
+
+/// Elements whose terms a loop makes before it adds them up. The pointers of a
+/// loop are restricted in the function that declares them alone, so that a
+/// function called for each element would not vectorize.
+constexpr int64_t kSumChunk = 256;
+
+/// Adds the terms to the lanes, in turns from the first on.
+inline void add_to_lanes(double* lanes, const double* terms, int64_t count) {
+  double sums[kSumLanes];
+  for (int lane = 0; lane < kSumLanes; ++lane) sums[lane] = lanes[lane];
+  int64_t i = 0;
+  for (; i + kSumLanes <= count; i += kSumLanes) {
+    for (int lane = 0; lane < kSumLanes; ++lane) sums[lane] += terms[i + lane];
+  }
+  for (int lane = 0; i < count; ++i, ++lane) sums[lane] += terms[i];
+  for (int lane = 0; lane < kSumLanes; ++lane) lanes[lane] = sums[lane];
+}
+
+}  // namespace
+}  // namespace stepsize::detail

@@ -1,0 +1,344 @@
+#include <stepsize/adaptive/prodigy.h>
+
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <sstream>
+#include <tuple>
+#include <vector>
+
+#include "csrc/kernels/prodigy_loop.h"
+#include "tests/adaptive/fused_checks.h"
+#include "tests/adaptive/optimizer_golden.h"
+#include "tests/support/leaf.h"
+#include "tests/support/numbers.h"
+
+namespace stepsize::test {
+namespace {
+
+using torch::optim::OptimizerParamGroup;
+
+// Its tensor operations, on a CPU.
+class ProdigyByOperations : public Prodigy {
+ public:
+  using Prodigy::step_by_operations;
+};
+
+void expect_prodigy_golden(
+    const std::string& name, const ProdigyOptions& options, double slack = 1) {
+  expect_follows_golden(
+      name,
+      [&](const std::vector<torch::Tensor>& parameters) {
+        const auto prodigy = std::make_shared<Prodigy>(parameters, options);
+        return GoldenRun{
+            [prodigy](GoldenProblem& problem) {
+              problem.set_gradients();
+              prodigy->step();
+            },
+            [prodigy](const std::string&) { return prodigy->d(); }};
+      },
+      slack);
+}
+
+TEST(Prodigy, HasTheReferencesDefaults) {
+  const ProdigyOptions options;
+  EXPECT_EQ(options.lr(), 1);
+  EXPECT_EQ(options.betas(), std::make_tuple(0.9, 0.999));
+  EXPECT_EQ(options.beta3(), 0);
+  EXPECT_EQ(options.eps(), 1e-8);
+  EXPECT_EQ(options.weight_decay(), 0);
+  EXPECT_TRUE(options.decouple());
+  EXPECT_FALSE(options.use_bias_correction());
+  EXPECT_FALSE(options.safeguard_warmup());
+  EXPECT_EQ(options.d0(), 1e-6);
+  EXPECT_EQ(options.d_coef(), 1);
+  EXPECT_EQ(options.growth_rate(), kInfinity);
+}
+
+TEST(Prodigy, FollowsTheReference) {
+  // p0 - p is small at first, and d grows by what float32 has rounded there.
+  expect_prodigy_golden("prodigy", ProdigyOptions().eps(1e-30).d0(1e-3), 5);
+}
+
+TEST(Prodigy, FollowsTheReferenceWithAllOptions) {
+  expect_prodigy_golden(
+      "prodigy_options",
+      ProdigyOptions(0.5)
+          .betas(std::make_tuple(0.8, 0.99))
+          .beta3(0.97)
+          .eps(1e-30)
+          .weight_decay(0.1)
+          .decouple(false)
+          .use_bias_correction(true)
+          .safeguard_warmup(true)
+          .d0(1e-3)
+          .d_coef(0.8)
+          .growth_rate(1.05));
+}
+
+// Algorithm 4 of the paper for one group, a coordinate at a time, with the
+// factors 1 - beta3 that cancel out.
+struct PaperProdigy {
+  double lr;
+  double beta1;
+  double beta2;
+  double eps;
+  double decay;
+  double d;
+  std::vector<double> x;
+  std::vector<double> start = x;
+  std::vector<double> m = std::vector<double>(x.size(), 0.0);
+  std::vector<double> v = m;
+  std::vector<double> s = m;
+  double r = 0;
+
+  void step(const std::vector<double>& g) {
+    const double beta3 = std::sqrt(beta2);
+    double inner = 0;
+    double norm = 0;
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      m[i] = beta1 * m[i] + (1 - beta1) * d * g[i];
+      v[i] = beta2 * v[i] + (1 - beta2) * d * d * g[i] * g[i];
+      inner += g[i] * (start[i] - x[i]);
+      s[i] = beta3 * s[i] + (1 - beta3) * lr * d * d * g[i];
+      norm += std::abs(s[i]);
+      x[i] -= lr * d * (m[i] / (std::sqrt(v[i]) + d * eps) + decay * x[i]);
+    }
+    r = beta3 * r + (1 - beta3) * lr * d * d * inner;
+    d = std::max(d, r / norm);
+  }
+};
+
+// The paper's eps: large here, so that it counts.
+TEST(Prodigy, TakesThePapersPath) {
+  FusedDraws draw;
+  PaperProdigy paper = {0.7, 0.8, 0.95, 0.1, 0.03, 0.01, draw(1037)};
+  auto x = leaf(paper.x);
+  Prodigy prodigy(
+      {x},
+      ProdigyOptions(0.7)
+          .betas(std::make_tuple(0.8, 0.95))
+          .eps(0.1)
+          .weight_decay(0.03)
+          .d0(0.01));
+  const auto lowest = draw(1037);
+  for (int step = 0; step < 30; ++step) {
+    std::vector<double> g = draw(1037);
+    for (std::size_t i = 0; i < g.size(); ++i) {
+      g[i] = 0.1 * g[i] + paper.x[i] - lowest[i];
+    }
+    x.mutable_grad() = vector_of(g);
+    prodigy.step();
+    paper.step(g);
+    EXPECT_NEAR(prodigy.d(), paper.d, 1e-12 * paper.d);
+  }
+  EXPECT_GT(paper.d, 0.1);
+  EXPECT_LT(fused_difference(fused_numbers(x), paper.x), 1e-12);
+}
+
+TEST(Prodigy, StepsAlikeByTensorOperations) {
+  const ProdigyOptions options = ProdigyOptions().weight_decay(0.1).d0(0.1);
+  for (const bool decouple : {false, true}) {
+    for (const auto type : {torch::kFloat64, torch::kBFloat16}) {
+      FusedDraws draw;
+      auto x = draw(101, type).set_requires_grad(true);
+      auto other = x.detach().clone();
+      Prodigy prodigy({x}, ProdigyOptions(options).decouple(decouple));
+      const auto wide = type == torch::kFloat64 ? type : torch::kFloat32;
+      std::vector<torch::Tensor> state(3);
+      for (auto& tensor : state) tensor = torch::zeros({101}, wide);
+      state.push_back(other.to(wide).clone());
+      double r = 0;
+      for (int step = 0; step < 5; ++step) {
+        const double d = prodigy.d();
+        x.mutable_grad() = draw(101, type);
+        const detail::ProdigyNumbers numbers = {
+            0.9,
+            0.999,
+            std::sqrt(0.999),
+            decouple ? 0 : 0.1,
+            decouple ? 1 - 0.1 * d : 1,
+            d,
+            d * 1e-8,
+            d * d / 0.1,
+            d};
+        const auto sums = ProdigyByOperations::step_by_operations(
+            other, x.grad(), state, numbers);
+        prodigy.step();
+        r = std::sqrt(0.999) * r + d * d / 0.1 * sums[0].item<double>();
+        EXPECT_NEAR(
+            prodigy.d(),
+            std::max(d, r / sums[1].item<double>()),
+            type == torch::kFloat64 ? 1e-13 : 1e-4)
+            << type;
+      }
+      const double width = type == torch::kFloat64 ? 1e-13 : 0.02;
+      EXPECT_LT(fused_difference(fused_numbers(x), fused_numbers(other)), width)
+          << type;
+      const auto own = fused_states(prodigy, 0, 0);
+      for (std::size_t i = 0; i < 4; ++i) {
+        EXPECT_EQ(own[i].scalar_type(), wide);
+        EXPECT_LT(
+            fused_difference(fused_numbers(own[i]), fused_numbers(state[i])),
+            type == torch::kFloat64 ? 1e-13 : 1e-2);
+      }
+    }
+  }
+}
+
+TEST(Prodigy, GivesOneResult) {
+  expect_fused_alike<Prodigy>(ProdigyOptions().d0(0.01).weight_decay(0.1));
+}
+
+// By convexity r is at most <s, p0 - p*>, and that |s|_1 times the largest
+// distance of a coordinate.
+TEST(Prodigy, EstimatesNoMoreThanTheDistanceOfTheFarthestCoordinate) {
+  for (const double lr : {0.3, 1.0}) {
+    FusedDraws draw;
+    auto x = leaf(draw(40));
+    const auto best = draw(40, torch::kFloat64) * 3;
+    const auto curvature = 2.01 + 2 * draw(40, torch::kFloat64);
+    const double distance = (x - best).abs().max().item<double>();
+    Prodigy prodigy({x}, lr);
+    EXPECT_EQ(prodigy.d(), 1e-6);
+    EXPECT_TRUE(std::isnan(prodigy.last_d()));
+    int grown = 0;
+    for (int step = 0; step < 300; ++step) {
+      const double before = prodigy.d();
+      x.mutable_grad() = curvature * (x.detach() - best);
+      prodigy.step();
+      EXPECT_EQ(prodigy.last_d(), before);
+      EXPECT_GE(prodigy.d(), before);
+      EXPECT_EQ(prodigy.d_grew(), prodigy.d() > before);
+      grown += prodigy.d_grew() ? 1 : 0;
+      EXPECT_LE(prodigy.d(), distance * (1 + 1e-12));
+    }
+    EXPECT_GT(grown, 5);
+    EXPECT_GT(prodigy.d(), distance / 20);
+    EXPECT_LT((x - best).abs().max().item<double>(), 0.2);
+  }
+}
+
+TEST(Prodigy, GrowsNoFasterThanItMay) {
+  auto x = leaf({0});
+  Prodigy prodigy({x}, ProdigyOptions().d0(1e-3).growth_rate(1.5));
+  int limited = 0;
+  bool first = true;
+  for (int step = 0; step < 60; ++step) {
+    x.mutable_grad() = x.detach() - 1;
+    prodigy.step();
+    if (!prodigy.d_grew()) continue;
+    // The first growth is free.
+    if (!first) {
+      EXPECT_LE(prodigy.d(), 1.5 * prodigy.last_d() * (1 + 1e-15));
+    }
+    first = false;
+    limited += prodigy.d() == 1.5 * prodigy.last_d() ? 1 : 0;
+  }
+  EXPECT_GT(limited, 2);
+}
+
+// Half the rate for a group is the same as twice its unit: there s counts half.
+TEST(Prodigy, AGroupsRateIsAScaleOfItsParameters) {
+  auto x = leaf({0, 0});
+  auto y = leaf({0});
+  auto scaled = leaf({0, 0, 0});
+  std::vector<OptimizerParamGroup> groups;
+  groups.emplace_back(std::vector<torch::Tensor>{x});
+  groups.emplace_back(
+      std::vector<torch::Tensor>{y},
+      std::make_unique<ProdigyOptions>(ProdigyOptions(0.25).eps(1e-30)));
+  Prodigy prodigy(groups, ProdigyOptions(0.5).eps(1e-30));
+  Prodigy one({scaled}, ProdigyOptions(0.5).eps(1e-30));
+  const auto best = vector_of({1, -2, 3});
+  for (int step = 0; step < 100; ++step) {
+    x.mutable_grad() = x.detach() - best.slice(0, 0, 2);
+    y.mutable_grad() = y.detach() - best.slice(0, 2, 3);
+    // The third in units of one half.
+    const auto unit = vector_of({1, 1, 0.5});
+    scaled.mutable_grad() = unit * (unit * scaled.detach() - best);
+    prodigy.step();
+    one.step();
+    EXPECT_NEAR(prodigy.d(), one.d(), 1e-12 * one.d());
+  }
+  EXPECT_GT(one.d(), 0.1);
+  EXPECT_NEAR(y.item<double>(), 0.5 * scaled[2].item<double>(), 1e-10);
+}
+
+TEST(Prodigy, LeavesAGroupAtRateZeroAlone) {
+  auto x = leaf({0});
+  auto y = leaf({1});
+  std::vector<OptimizerParamGroup> groups;
+  groups.emplace_back(std::vector<torch::Tensor>{x});
+  groups.emplace_back(
+      std::vector<torch::Tensor>{y},
+      std::make_unique<ProdigyOptions>(ProdigyOptions(0).weight_decay(0.5)));
+  Prodigy prodigy(groups);
+  auto alone = leaf({0});
+  Prodigy twin({alone});
+  for (int step = 0; step < 20; ++step) {
+    x.mutable_grad() = x.detach() - 1;
+    y.mutable_grad() = y.detach() + 5;
+    alone.mutable_grad() = alone.detach() - 1;
+    prodigy.step();
+    twin.step();
+  }
+  EXPECT_EQ(y.item<double>(), 1);
+  EXPECT_FALSE(fused_states(prodigy, 1, 0).at(0).defined());
+  EXPECT_EQ(prodigy.d(), twin.d());
+  EXPECT_EQ(x.item<double>(), alone.item<double>());
+}
+
+TEST(Prodigy, AGradientOfZerosTellsNothing) {
+  auto x = leaf({1, 2});
+  Prodigy prodigy({x});
+  x.mutable_grad() = torch::zeros_like(x);
+  prodigy.step();
+  EXPECT_EQ(prodigy.d(), 1e-6);
+  EXPECT_EQ(fused_numbers(x), (std::vector<double>{1, 2}));
+}
+
+TEST(Prodigy, ShowsANaNAndKeepsItsEstimate) {
+  auto x = leaf({1, 1});
+  Prodigy prodigy({x}, ProdigyOptions().d0(0.1));
+  x.mutable_grad() = vector_of({1, kNaN});
+  prodigy.step();
+  EXPECT_TRUE(std::isnan(x[1].item<double>()));
+  EXPECT_FALSE(std::isnan(x[0].item<double>()));
+  EXPECT_EQ(prodigy.d(), 0.1);
+  std::stringstream file;
+  torch::save(prodigy, file);
+  torch::load(prodigy, file);
+  EXPECT_EQ(prodigy.d(), 0.1);
+}
+
+TEST(Prodigy, ALoadBringsTheEstimateBack) {
+  auto x = leaf({0, 0});
+  const auto train = [&x](Prodigy& prodigy) {
+    for (int step = 0; step < 30; ++step) {
+      x.mutable_grad() = x.detach() - vector_of({1, -2});
+      prodigy.step();
+    }
+  };
+  Prodigy prodigy({x});
+  train(prodigy);
+  std::stringstream file;
+  torch::save(prodigy, file);
+  Prodigy other({x});
+  torch::load(other, file);
+  EXPECT_GT(other.d(), 1e-3);
+  EXPECT_EQ(other.d(), prodigy.d());
+  EXPECT_EQ(other.last_d(), prodigy.last_d());
+  // One that has not stepped goes by d0, which may still be set.
+  std::stringstream fresh;
+  torch::save(Prodigy({x}), fresh);
+  torch::load(other, fresh);
+  EXPECT_EQ(other.d(), 1e-6);
+  EXPECT_TRUE(std::isnan(other.last_d()));
+}
+
+}  // namespace
+}  // namespace stepsize::test
