@@ -6,14 +6,13 @@
 
 #include <cstdint>
 
+#include "csrc/kernels/dadapt_adam_loop.h"
 #include "csrc/kernels/diagonal_hessian_loop.h"
+#include "csrc/kernels/dog_loop.h"
 #include "csrc/kernels/lamb_loop.h"
 #include "csrc/kernels/loop_types.h"
-#include "csrc/kernels/schedule_free_loop.h"
-#include "csrc/kernels/dadapt_adam_loop.h"
-#include "csrc/kernels/dog_loop.h"
-#include "csrc/kernels/loop_types.h"
 #include "csrc/kernels/prodigy_loop.h"
+#include "csrc/kernels/schedule_free_loop.h"
 #include "csrc/kernels/sum_lanes.h"
 
 namespace stepsize::detail {

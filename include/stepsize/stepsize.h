@@ -4,8 +4,15 @@
 /// includes the headers it uses instead: those of the rooms `schedule` and
 /// `report` need no LibTorch at all.
 
+#include <stepsize/adaptive/ada_hessian.h>
 #include <stepsize/adaptive/averaged_model.h>
+#include <stepsize/adaptive/dadapt_adam.h>
+#include <stepsize/adaptive/diagonal_hessian_optimizer.h>
+#include <stepsize/adaptive/dog.h>
+#include <stepsize/adaptive/lamb.h>
+#include <stepsize/adaptive/lars.h>
 #include <stepsize/adaptive/muon.h>
+#include <stepsize/adaptive/prodigy.h>
 #include <stepsize/adaptive/renew_batch_norm.h>
 #include <stepsize/adaptive/sam.h>
 #include <stepsize/adaptive/schedule_free_adamw.h>
@@ -13,14 +20,7 @@
 #include <stepsize/adaptive/schedule_free_optimizer.h>
 #include <stepsize/adaptive/schedule_free_sgd.h>
 #include <stepsize/adaptive/snapshot_ensemble.h>
-#include <stepsize/adaptive/ada_hessian.h>
-#include <stepsize/adaptive/diagonal_hessian_optimizer.h>
-#include <stepsize/adaptive/lamb.h>
-#include <stepsize/adaptive/lars.h>
 #include <stepsize/adaptive/sophia_h.h>
-#include <stepsize/adaptive/dadapt_adam.h>
-#include <stepsize/adaptive/dog.h>
-#include <stepsize/adaptive/prodigy.h>
 #include <stepsize/checkpoint/checkpoint.h>
 #include <stepsize/checkpoint/checkpoint_counter.h>
 #include <stepsize/checkpoint/checkpoint_folder.h>

@@ -1,15 +1,15 @@
 #pragma once
 
-#include <stepsize/adaptive/muon.h>
-#include <stepsize/adaptive/schedule_free_adamw.h>
-#include <stepsize/adaptive/schedule_free_sgd.h>
 #include <stepsize/adaptive/ada_hessian.h>
-#include <stepsize/adaptive/lamb.h>
-#include <stepsize/adaptive/lars.h>
-#include <stepsize/adaptive/sophia_h.h>
 #include <stepsize/adaptive/dadapt_adam.h>
 #include <stepsize/adaptive/dog.h>
+#include <stepsize/adaptive/lamb.h>
+#include <stepsize/adaptive/lars.h>
+#include <stepsize/adaptive/muon.h>
 #include <stepsize/adaptive/prodigy.h>
+#include <stepsize/adaptive/schedule_free_adamw.h>
+#include <stepsize/adaptive/schedule_free_sgd.h>
+#include <stepsize/adaptive/sophia_h.h>
 #include <stepsize/optim/auto_sgd.h>
 #include <stepsize/optim/clipped_adamw.h>
 #include <stepsize/optim/clipped_sgd.h>
