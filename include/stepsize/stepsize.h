@@ -72,6 +72,7 @@
 #include <stepsize/lr_scheduler/exponential_lr.h>
 #include <stepsize/lr_scheduler/inverse_sqrt_lr.h>
 #include <stepsize/lr_scheduler/inverse_time_lr.h>
+#include <stepsize/lr_scheduler/joint_lr.h>
 #include <stepsize/lr_scheduler/lambda_lr.h>
 #include <stepsize/lr_scheduler/linear_lr.h>
 #include <stepsize/lr_scheduler/linear_warmup_lr.h>

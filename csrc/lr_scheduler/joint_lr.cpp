@@ -1,0 +1,199 @@
+#include <stepsize/lr_scheduler/joint_lr.h>
+
+#include <c10/util/Exception.h>
+#include <torch/serialize/archive.h>
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "csrc/core/archive.h"
+#include "csrc/core/tensors.h"
+#include "csrc/lr_scheduler/option_text.h"
+
+namespace stepsize {
+namespace {
+
+constexpr char kJointLR[] = "JointLR";
+
+torch::optim::Optimizer& first_of(
+    const std::vector<torch::optim::Optimizer*>& optimizers) {
+  TORCH_CHECK(
+      !optimizers.empty(), kJointLR, ": there must be one optimizer at least");
+  for (std::size_t i = 0; i < optimizers.size(); ++i) {
+    TORCH_CHECK(
+        optimizers[i] != nullptr,
+        kJointLR,
+        ": optimizer ",
+        std::to_string(i),
+        " is null");
+    TORCH_CHECK(
+        std::count(optimizers.begin(), optimizers.end(), optimizers[i]) == 1,
+        kJointLR,
+        ": optimizer ",
+        std::to_string(i),
+        " is there twice");
+  }
+  return *optimizers.front();
+}
+
+detail::NamedOptions joint_options(
+    std::size_t optimizers, const detail::NamedOptions& rule) {
+  return detail::OptionText(kJointLR)
+      .add("optimizers", static_cast<int64_t>(optimizers))
+      .add_parts("rule", {rule})
+      .list();
+}
+
+std::string part_key(std::size_t index) {
+  return "part" + std::to_string(index);
+}
+
+}  // namespace
+
+JointLR::JointLR(
+    const std::vector<torch::optim::Optimizer*>& optimizers, const LRRule& rule)
+    : StatefulLR(
+          first_of(optimizers),
+          joint_options(optimizers.size(), rule.options())) {
+  std::vector<std::vector<double>> before;
+  for (auto* optimizer : optimizers) {
+    auto& lrs = before.emplace_back();
+    for (const auto& group : optimizer->param_groups()) {
+      lrs.push_back(group.options().get_lr());
+    }
+  }
+  try {
+    for (auto* optimizer : optimizers) {
+      parts_.push_back(std::make_unique<RuleLR>(*optimizer, rule));
+    }
+  } catch (...) {
+    for (std::size_t i = 0; i < parts_.size(); ++i) {
+      auto& groups = optimizers[i]->param_groups();
+      for (std::size_t g = 0; g < groups.size(); ++g) {
+        groups[g].options().set_lr(before[i][g]);
+      }
+    }
+    throw;
+  }
+  commit(0, parts_.front()->get_last_lr());
+}
+
+const RuleLR& JointLR::part(std::size_t index) const {
+  TORCH_CHECK(
+      index < parts_.size(),
+      kJointLR,
+      ": there is no optimizer ",
+      std::to_string(index));
+  return *parts_[index];
+}
+
+void JointLR::for_all(
+    const std::function<void(RuleLR& part, std::size_t index)>& change) {
+  std::vector<std::string> before;
+  for (const auto& part : parts_) {
+    before.push_back(detail::archive_bytes(
+        [&](torch::serialize::OutputArchive& archive) { archive << *part; }));
+  }
+  std::size_t changed = 0;
+  std::vector<std::function<void()>> options;
+  for (const auto& part : parts_) options.push_back(part->keep_options());
+  try {
+    for (; changed < parts_.size(); ++changed) {
+      change(*parts_[changed], changed);
+    }
+  } catch (...) {
+    for (std::size_t i = 0; i < changed; ++i) {
+      options[i]();
+      detail::load_bytes(
+          before[i].data(),
+          before[i].size(),
+          [&](torch::serialize::InputArchive& archive) {
+            archive >> *parts_[i];
+          });
+    }
+    throw;
+  }
+}
+
+std::vector<double> JointLR::get_lrs() {
+  if (follows_a_skipped_step()) return lrs_in_force();
+  const int64_t t = next_epoch();
+  // All are looked at before the first is changed.
+  for (const auto& part : parts_) part->lr_at(t);
+  for (const auto& part : parts_) part->step();
+  commit(t, parts_.front()->get_last_lr());
+  return get_last_lr();
+}
+
+void JointLR::seek(int64_t t) {
+  for (const auto& part : parts_) part->lr_at(t);
+  for (const auto& part : parts_) part->seek(t);
+  commit(t, parts_.front()->get_last_lr());
+}
+
+void JointLR::extend(int64_t new_length) {
+  // What is refused for one is refused for all: it goes by rule and clock.
+  for (const auto& part : parts_) part->extend(new_length);
+}
+
+void JointLR::set_base_lrs(const PerGroup& base_lrs) {
+  parts_.front()->set_base_lrs(base_lrs);
+  commit(last_epoch(), parts_.front()->get_last_lr());
+}
+
+void JointLR::save_state(torch::serialize::OutputArchive& archive) const {
+  for (std::size_t i = 0; i < parts_.size(); ++i) {
+    torch::serialize::OutputArchive part(archive.compilation_unit());
+    part << *parts_[i];
+    archive.write(part_key(i), part);
+  }
+}
+
+void JointLR::load_parts(
+    torch::serialize::InputArchive& archive, OptionsFrom from) {
+  std::vector<torch::serialize::InputArchive> archives(parts_.size());
+  for (std::size_t i = 0; i < parts_.size(); ++i) {
+    TORCH_CHECK(
+        archive.try_read(part_key(i), archives[i]),
+        kJointLR,
+        ": the archive has nothing of optimizer ",
+        std::to_string(i));
+  }
+  for_all([&](RuleLR& part, std::size_t i) { part.load(archives[i], from); });
+}
+
+void JointLR::load_state(
+    torch::serialize::InputArchive& archive,
+    const std::vector<double>& /*lrs*/) {
+  load_parts(archive, OptionsFrom::kFile);
+}
+
+void JointLR::load_state_only(
+    torch::serialize::InputArchive& archive,
+    const detail::NamedOptions& /*saved*/,
+    int64_t /*epoch*/,
+    const std::vector<double>& /*lrs*/) {
+  load_parts(archive, OptionsFrom::kProgram);
+}
+
+// The parts take theirs over when they are loaded.
+void JointLR::take_options(const detail::NamedOptions& options) {
+  const auto* optimizers = options.find("optimizers");
+  TORCH_CHECK(
+      optimizers != nullptr &&
+          optimizers->value == std::to_string(parts_.size()),
+      kJointLR,
+      ": the archive is of another number of optimizers");
+  set_options(options);
+}
+
+std::function<void()> JointLR::keep_options() {
+  std::vector<std::function<void()>> all{StatefulLR::keep_options()};
+  for (const auto& part : parts_) all.push_back(part->keep_options());
+  return [all] {
+    for (const auto& put_back : all) put_back();
+  };
+}
+
+}  // namespace stepsize

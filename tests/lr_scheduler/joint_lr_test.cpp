@@ -1,0 +1,149 @@
+#include <stepsize/lr_scheduler/joint_lr.h>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <stepsize/lr_scheduler/exponential_lr.h>
+#include <stepsize/schedule/parse.h>
+#include <torch/torch.h>
+
+#include <functional>
+#include <sstream>
+#include <string>
+
+#include "tests/support/leaf.h"
+
+namespace stepsize::test {
+namespace {
+
+using testing::HasSubstr;
+using torch::optim::AdamW;
+using torch::optim::AdamWOptions;
+using torch::optim::SGD;
+using torch::optim::SGDOptions;
+
+// Two optimizers of rates 0.1 and 0.01.
+struct Pair {
+  SGD sgd{{leaf({1})}, SGDOptions(0.1)};
+  AdamW adamw{{leaf({1})}, AdamWOptions(0.01)};
+
+  double first() const { return sgd.param_groups()[0].options().get_lr(); }
+  double second() const { return adamw.param_groups()[0].options().get_lr(); }
+};
+
+std::string joint_error(const std::function<void()>& call) {
+  try {
+    call();
+  } catch (const c10::Error& error) {
+    return error.what_without_backtrace();
+  } catch (const std::exception& error) {
+    return error.what();
+  }
+  return "nothing was thrown";
+}
+
+TEST(JointLR, DrivesAllFromTheirOwnBaseRates) {
+  Pair pair;
+  JointLR scheduler({&pair.sgd, &pair.adamw}, parse("linear 4"));
+  torch::optim::LRScheduler& base = scheduler;
+  for (int t = 0; t <= 6; ++t) {
+    const double left = std::max(0.0, (4.0 - t) / 4);
+    EXPECT_DOUBLE_EQ(pair.first(), 0.1 * left) << t;
+    EXPECT_DOUBLE_EQ(pair.second(), 0.01 * left) << t;
+    EXPECT_EQ(scheduler.last_epoch(), t);
+    EXPECT_EQ(scheduler.part(1).last_epoch(), t);
+    base.step();
+  }
+  scheduler.seek(1);
+  EXPECT_DOUBLE_EQ(pair.second(), 0.0075);
+  scheduler.extend(7);
+  scheduler.step();
+  EXPECT_DOUBLE_EQ(pair.first(), 0.1 * 0.75 * 5 / 6);
+  EXPECT_DOUBLE_EQ(pair.second(), 0.01 * 0.75 * 5 / 6);
+}
+
+TEST(JointLR, GoesOnFromAnArchive) {
+  Pair whole;
+  JointLR saved({&whole.sgd, &whole.adamw}, ExponentialLROptions(0.5));
+  saved.step();
+  saved.step();
+  std::stringstream file;
+  torch::save(saved, file);
+  Pair resumed;
+  JointLR loaded({&resumed.sgd, &resumed.adamw}, ExponentialLROptions(0.5));
+  torch::load(loaded, file);
+  EXPECT_EQ(resumed.first(), whole.first());
+  EXPECT_EQ(resumed.second(), whole.second());
+  loaded.step();
+  EXPECT_DOUBLE_EQ(resumed.first(), 0.0125);
+  EXPECT_DOUBLE_EQ(resumed.second(), 0.00125);
+  EXPECT_EQ(loaded.last_epoch(), 3);
+}
+
+TEST(JointLR, TakesOptionsOfEitherSide) {
+  Pair whole;
+  JointLR saved({&whole.sgd, &whole.adamw}, ExponentialLROptions(0.5));
+  saved.step();
+  const auto archive_of = [&] {
+    std::stringstream file;
+    torch::save(saved, file);
+    torch::serialize::InputArchive archive;
+    archive.load_from(file);
+    return archive;
+  };
+  Pair other;
+  JointLR mine({&other.sgd, &other.adamw}, ExponentialLROptions(0.1));
+  auto archive = archive_of();
+  EXPECT_THAT(
+      joint_error([&] { mine.load(archive); }), HasSubstr("gamma is 0.5"));
+  EXPECT_EQ(other.second(), 0.01);
+  archive = archive_of();
+  mine.load(archive, OptionsFrom::kProgram);
+  EXPECT_DOUBLE_EQ(other.first(), 0.01);
+  EXPECT_DOUBLE_EQ(other.second(), 0.001);
+  archive = archive_of();
+  mine.load(archive, OptionsFrom::kFile);
+  mine.step();
+  EXPECT_DOUBLE_EQ(other.first(), 0.025);
+  EXPECT_DOUBLE_EQ(other.second(), 0.0025);
+}
+
+TEST(JointLR, AStepThatOneRefusesChangesNone) {
+  Pair pair;
+  // The second rate overflows at t = 2; the first does not.
+  pair.adamw.param_groups()[0].options().set_lr(1e308);
+  JointLR scheduler({&pair.sgd, &pair.adamw}, parse("linear 9 from 1 to 10"));
+  EXPECT_THAT(
+      joint_error([&] { scheduler.step(); }),
+      HasSubstr("must be finite and >= 0, got inf"));
+  EXPECT_EQ(pair.first(), 0.1);
+  EXPECT_EQ(pair.second(), 1e308);
+  EXPECT_EQ(scheduler.last_epoch(), 0);
+  EXPECT_EQ(scheduler.part(0).last_epoch(), 0);
+}
+
+TEST(JointLR, RefusesWhatItCannotDrive) {
+  Pair pair;
+  EXPECT_THAT(
+      joint_error([] { JointLR none({}, parse("linear 4")); }),
+      HasSubstr("JointLR: there must be one optimizer at least"));
+  EXPECT_THAT(
+      joint_error([&] {
+        JointLR null({&pair.sgd, nullptr}, parse("linear 4"));
+      }),
+      HasSubstr("optimizer 1 is null"));
+  EXPECT_THAT(
+      joint_error([&] {
+        JointLR twice({&pair.sgd, &pair.sgd}, parse("linear 4"));
+      }),
+      HasSubstr("is there twice"));
+  pair.adamw.param_groups()[0].options().set_lr(1e308);
+  EXPECT_THAT(
+      joint_error([&] {
+        JointLR large({&pair.sgd, &pair.adamw}, parse("constant 10"));
+      }),
+      HasSubstr("must be finite"));
+  EXPECT_EQ(pair.first(), 0.1);
+}
+
+}  // namespace
+}  // namespace stepsize::test
