@@ -6,6 +6,9 @@
 
 #include <stepsize/adaptive/dadapt_adam.h>
 #include <stepsize/adaptive/dog.h>
+#include <stepsize/adaptive/hypergradient_adam.h>
+#include <stepsize/adaptive/hypergradient_rates.h>
+#include <stepsize/adaptive/hypergradient_sgd.h>
 #include <stepsize/adaptive/prodigy.h>
 #include <stepsize/checkpoint/checkpoint.h>
 #include <stepsize/checkpoint/checkpoint_counter.h>

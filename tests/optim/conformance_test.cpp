@@ -33,6 +33,7 @@ struct Row {
   // Updates that suffice on the problems below.
   int quadratic_steps = 0;
   int rosenbrock_steps = 0;
+  double rosenbrock_lr = 0.02;
 };
 
 // What calls backward itself has a test of its own.
@@ -55,7 +56,8 @@ std::vector<Row> rows() {
            return other;
          },
          own.quadratic_steps,
-         own.rosenbrock_steps});
+         own.rosenbrock_steps,
+         own.rosenbrock_lr});
   };
   for_each_own_optimizer(add);
   // A user's, as docs/your_own_optimizer.md has it.
@@ -104,7 +106,8 @@ TEST_P(Conformance, DescendsRosenbrocksValley) {
     // The curvature at the minimum is 1001.6, beyond this rate unless it falls.
     const double left =
         1 - static_cast<double>(step) / GetParam().rosenbrock_steps;
-    optimizer->param_groups()[0].options().set_lr(0.02 * left);
+    optimizer->param_groups()[0].options().set_lr(
+        GetParam().rosenbrock_lr * left);
     loss = optimizer->step([&] {
       optimizer->zero_grad();
       const auto value =

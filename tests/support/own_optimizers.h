@@ -2,6 +2,8 @@
 
 #include <stepsize/adaptive/dadapt_adam.h>
 #include <stepsize/adaptive/dog.h>
+#include <stepsize/adaptive/hypergradient_adam.h>
+#include <stepsize/adaptive/hypergradient_sgd.h>
 #include <stepsize/adaptive/prodigy.h>
 #include <stepsize/optim/auto_sgd.h>
 #include <stepsize/optim/clipped_adamw.h>
@@ -26,6 +28,9 @@ struct OwnOptimizer {
   /// valley, at a rate of 0.02.
   int quadratic_steps = 0;
   int rosenbrock_steps = 0;
+  /// The rate in that valley: lower for what takes the gradient as it is, of
+  /// length 230 at the start, and would go far out.
+  double rosenbrock_lr = 0.02;
 };
 
 /// Calls visit(OwnOptimizer) for every class, in one form at least: what all
@@ -63,6 +68,27 @@ void for_each_own_optimizer(const Visit& visit) {
   visit(OwnOptimizer<DoG, DoGOptions>{
       "DoGLayerWise",
       DoGOptions(0.02).reps_rel(5).layer_wise(true),
+      4000,
+      5000});
+  visit(OwnOptimizer<HypergradientSGD, HypergradientSGDOptions>{
+      "HypergradientSGD",
+      HypergradientSGDOptions(0.02).momentum(0.5),
+      4000,
+      20000,
+      5e-4});
+  visit(OwnOptimizer<HypergradientSGD, HypergradientSGDOptions>{
+      "HypergradientSGDNesterov",
+      HypergradientSGDOptions(0.02)
+          .momentum(0.5)
+          .nesterov(true)
+          .hypergrad_lr(1e-4)
+          .form(HypergradientForm::kMultiplicative),
+      4000,
+      20000,
+      5e-4});
+  visit(OwnOptimizer<HypergradientAdam, HypergradientAdamOptions>{
+      "HypergradientAdam",
+      HypergradientAdamOptions(0.02).hypergrad_lr(1e-6),
       4000,
       5000});
   visit(OwnOptimizer<RollbackSGD, RollbackSGDOptions>{
