@@ -59,6 +59,7 @@
 #include <stepsize/lr_scheduler/curvature_lr.h>
 #include <stepsize/lr_scheduler/cyclic_lr.h>
 #include <stepsize/lr_scheduler/exponential_lr.h>
+#include <stepsize/lr_scheduler/greedy_lr.h>
 #include <stepsize/lr_scheduler/inverse_sqrt_lr.h>
 #include <stepsize/lr_scheduler/inverse_time_lr.h>
 #include <stepsize/lr_scheduler/lambda_lr.h>
