@@ -484,6 +484,73 @@ def ldog(parameters):
     return with_eta(LDoG(parameters, lr=0.5, reps_rel=1e-4, weight_decay=0.1))
 
 
+def with_rate(optimizer, step=plain_step):
+    return (optimizer, step, {"lr": lambda own: own.param_groups[0]["lr"]})
+
+
+@case("gbaydin/hypergradient-descent SGDHD")
+def sgd_hd(parameters):
+    from hypergrad import SGDHD
+
+    return with_rate(SGDHD(parameters, lr=0.05, hypergrad_lr=1e-3))
+
+
+@case("gbaydin/hypergradient-descent SGDHD")
+def sgd_hd_momentum(parameters):
+    from hypergrad import SGDHD
+
+    return with_rate(
+        SGDHD(
+            parameters,
+            lr=0.05,
+            momentum=0.9,
+            dampening=0.3,
+            weight_decay=0.1,
+            hypergrad_lr=1e-4,
+        )
+    )
+
+
+@case("gbaydin/hypergradient-descent SGDHD")
+def sgd_hd_nesterov(parameters):
+    from hypergrad import SGDHD
+
+    return with_rate(
+        SGDHD(parameters, lr=0.05, momentum=0.8, nesterov=True, hypergrad_lr=1e-4)
+    )
+
+
+# All parameters as one: of several the reference changes the rate by each in
+# turn, in the midst of an update. eps so small that it does not matter that it
+# is added before the correction of the bias there.
+@case("gbaydin/hypergradient-descent AdamHD")
+def adam_hd(parameters):
+    from hypergrad import AdamHD
+
+    flat = torch.nn.Parameter(torch.cat([p.detach().flatten() for p in parameters]))
+
+    def step(problem, optimizer):
+        problem.set_gradients()
+        flat.grad = torch.cat([p.grad.flatten() for p in parameters])
+        optimizer.step()
+        begin = 0
+        for p in parameters:
+            p.data = flat.detach()[begin : begin + p.numel()].reshape(p.shape)
+            begin += p.numel()
+
+    return with_rate(
+        AdamHD(
+            [flat],
+            lr=0.01,
+            betas=(0.8, 0.99),
+            eps=1e-30,
+            weight_decay=0.1,
+            hypergrad_lr=1e-5,
+        ),
+        step,
+    )
+
+
 def run(name, folder):
     source, make = CASES[name]
     lines = ["source " + source]

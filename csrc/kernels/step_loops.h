@@ -9,6 +9,7 @@
 #include "csrc/kernels/dadapt_adam_loop.h"
 #include "csrc/kernels/diagonal_hessian_loop.h"
 #include "csrc/kernels/dog_loop.h"
+#include "csrc/kernels/hypergradient_loop.h"
 #include "csrc/kernels/lamb_loop.h"
 #include "csrc/kernels/loop_types.h"
 #include "csrc/kernels/prodigy_loop.h"
@@ -112,6 +113,10 @@ struct StepTable {
   SumLoop<DAdaptAdamNumbers> dadapt_adam[kFormatCount];
   SumLoop<DoGNumbers> dog_sums[kFormatCount];
   StepLoop<DoGNumbers> dog[kFormatCount];
+  SumLoop<HypergradientSGDNumbers> hypergradient_sgd_sums[kFormatCount];
+  StepLoop<HypergradientSGDNumbers> hypergradient_sgd[kFormatCount];
+  SumLoop<HypergradientAdamNumbers> hypergradient_adam_sums[kFormatCount];
+  StepLoop<AdamNumbers> plain_adam[kFormatCount];
 };
 
 namespace {
@@ -228,6 +233,17 @@ void adam_loop(
   }
 }
 
+/// Adam as a StepLoop, with coupled decay.
+template <typename P, typename S>
+void plain_adam_loop(
+    void* const* arrays,
+    int64_t begin,
+    int64_t end,
+    const AdamNumbers& numbers) {
+  const AdamArrays own = {arrays[0], arrays[1], arrays[2], arrays[3], nullptr};
+  adam_loop<P, S, true, false>(own, begin, end, numbers);
+}
+
 template <typename P, typename S>
 void lion_loop(
     void* const* arrays,
@@ -291,6 +307,10 @@ constexpr void set_steps(StepTable& table, Format format) {
   table.dadapt_adam[format] = dadapt_adam_loop<P, S>;
   table.dog_sums[format] = dog_sums<P, S>;
   table.dog[format] = dog_loop<P, S>;
+  table.hypergradient_sgd_sums[format] = hypergradient_sgd_sums<P, S>;
+  table.hypergradient_sgd[format] = hypergradient_sgd_loop<P, S>;
+  table.hypergradient_adam_sums[format] = hypergradient_adam_sums<P, S>;
+  table.plain_adam[format] = plain_adam_loop<P, S>;
 }
 
 }  // namespace

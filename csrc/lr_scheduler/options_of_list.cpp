@@ -381,6 +381,31 @@ WarmupStableDecayLROptions warmup_stable_decay_of(const NamedOptions& list) {
   return options;
 }
 
+GreedyLROptions greedy_of(const NamedOptions& list) {
+  const Reader reader(list, nullptr);
+  GreedyLROptions options;
+  reader.get(
+      "mode",
+      options.mode(),
+      {{"min", MetricMode::kMin}, {"max", MetricMode::kMax}});
+  reader.get("factor", options.factor());
+  reader.get("patience", options.patience());
+  reader.get("threshold", options.threshold());
+  reader.get(
+      "threshold_mode",
+      options.threshold_mode(),
+      {{"rel", ThresholdMode::kRel},
+       {"abs", ThresholdMode::kAbs},
+       {"python_rel", ThresholdMode::kPythonRel}});
+  reader.get("cooldown", options.cooldown());
+  reader.get("warmup", options.warmup());
+  reader.get("window", options.window());
+  reader.get("min_lr", options.min_lr());
+  reader.get("max_lr", options.max_lr());
+  reader.get("eps", options.eps());
+  return options;
+}
+
 ReduceLROnPlateauOptions plateau_of(const NamedOptions& list) {
   const Reader reader(list, nullptr);
   ReduceLROnPlateauOptions options;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <stepsize/lr_scheduler/curvature_lr.h>
+#include <stepsize/lr_scheduler/greedy_lr.h>
 #include <stepsize/lr_scheduler/reduce_lr_on_plateau.h>
 #include <stepsize/lr_scheduler/warmup_stable_decay_lr.h>
 #include <stepsize/schedule/schedule.h>
@@ -16,6 +17,7 @@ namespace stepsize::detail {
 // kind, for what is no such option.
 
 WarmupStableDecayLROptions warmup_stable_decay_of(const NamedOptions& list);
+GreedyLROptions greedy_of(const NamedOptions& list);
 ReduceLROnPlateauOptions plateau_of(const NamedOptions& list);
 /// `present` gives what cannot stand in a list.
 CurvatureLROptions curvature_of(

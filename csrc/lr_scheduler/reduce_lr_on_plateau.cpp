@@ -9,6 +9,7 @@
 
 #include "csrc/core/archive.h"
 #include "csrc/lr_scheduler/group_writes.h"
+#include "csrc/lr_scheduler/metric_limit.h"
 #include "csrc/lr_scheduler/option_text.h"
 #include "csrc/lr_scheduler/options_of_list.h"
 #include "csrc/lr_scheduler/usage_watch.h"
@@ -18,18 +19,6 @@ namespace stepsize {
 namespace {
 
 constexpr char kReduceLROnPlateau[] = "ReduceLROnPlateau";
-
-const char* text_of(ThresholdMode mode) {
-  switch (mode) {
-    case ThresholdMode::kAbs:
-      return "abs";
-    case ThresholdMode::kPythonRel:
-      return "python_rel";
-    case ThresholdMode::kRel:
-      break;
-  }
-  return "rel";
-}
 
 }  // namespace
 
@@ -65,7 +54,7 @@ detail::NamedOptions ReduceLROnPlateauOptions::options() const {
       .add("factor", factor_, 0.1)
       .add("patience", patience_, 10)
       .add("threshold", threshold_, 1e-4)
-      .add("threshold_mode", text_of(threshold_mode_), "rel")
+      .add("threshold_mode", detail::text_of(threshold_mode_), "rel")
       .add("cooldown", cooldown_, 0)
       .add("min_lr", min_lr_, 0.0)
       .add("eps", eps_, 1e-8)
@@ -93,25 +82,8 @@ std::vector<double> ReduceLROnPlateau::get_lrs() {
 }
 
 bool ReduceLROnPlateau::is_better(double metric) const {
-  const bool is_min = options_.mode() == MetricMode::kMin;
-  double limit = best_;
-  // An infinite best has no margin (and times 0 would be a NaN).
-  if (std::isfinite(best_)) {
-    const double threshold =
-        is_min ? -options_.threshold() : options_.threshold();
-    switch (options_.threshold_mode()) {
-      case ThresholdMode::kAbs:
-        limit = best_ + threshold;
-        break;
-      case ThresholdMode::kRel:
-        // best + threshold |best|, rounded as Python rounds it.
-        limit = best_ * (1.0 + std::copysign(1.0, best_) * threshold);
-        break;
-      case ThresholdMode::kPythonRel:
-        limit = best_ * (1.0 + threshold);
-        break;
-    }
-  }
+  const double limit = detail::metric_limit(
+      options_.mode(), options_.threshold_mode(), options_.threshold(), best_);
   return detail::is_better(options_.mode(), metric, limit);
 }
 

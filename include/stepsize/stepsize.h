@@ -9,6 +9,9 @@
 #include <stepsize/adaptive/dadapt_adam.h>
 #include <stepsize/adaptive/diagonal_hessian_optimizer.h>
 #include <stepsize/adaptive/dog.h>
+#include <stepsize/adaptive/hypergradient_adam.h>
+#include <stepsize/adaptive/hypergradient_rates.h>
+#include <stepsize/adaptive/hypergradient_sgd.h>
 #include <stepsize/adaptive/lamb.h>
 #include <stepsize/adaptive/lars.h>
 #include <stepsize/adaptive/muon.h>
@@ -70,6 +73,7 @@
 #include <stepsize/lr_scheduler/curvature_lr.h>
 #include <stepsize/lr_scheduler/cyclic_lr.h>
 #include <stepsize/lr_scheduler/exponential_lr.h>
+#include <stepsize/lr_scheduler/greedy_lr.h>
 #include <stepsize/lr_scheduler/inverse_sqrt_lr.h>
 #include <stepsize/lr_scheduler/inverse_time_lr.h>
 #include <stepsize/lr_scheduler/joint_lr.h>

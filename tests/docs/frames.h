@@ -92,6 +92,7 @@ struct LrSchedulerFrame : LoopFrame {
       torch::nn::Sequential& model, torch::optim::Optimizer& optimizer);
   void train(torch::nn::Sequential& model, torch::optim::Optimizer& optimizer);
   double validation_loss;
+  std::vector<torch::Tensor> head_parameters;
 };
 
 struct CurvatureLRFrame : LoopFrame {

@@ -4,6 +4,7 @@
 #include <stepsize/lr_scheduler/chained_scheduler.h>
 #include <stepsize/lr_scheduler/constant_lr.h>
 #include <stepsize/lr_scheduler/curvature_lr.h>
+#include <stepsize/lr_scheduler/greedy_lr.h>
 #include <stepsize/lr_scheduler/lambda_lr.h>
 #include <stepsize/lr_scheduler/multiplicative_lr.h>
 #include <stepsize/lr_scheduler/reduce_lr_on_plateau.h>
@@ -125,6 +126,67 @@ void add_plateau(OptionTable& table) {
       cases, "min_lr", 0.1, [use](const List& v) { use(Options().min_lr(v)); });
 }
 
+void add_greedy(OptionTable& table) {
+  using Options = GreedyLROptions;
+  const auto use = drive<GreedyLR, Options>;
+  OptionCases cases(table, "GreedyLROptions", "GreedyLR");
+  cases
+      .number(
+          "factor",
+          {0, -1, 1, kHuge, kNaN, kInfinity, -kInfinity},
+          {kSmallest, kBelowOne},
+          [use](double v) { use(Options().factor(v)); })
+      .count(
+          "patience",
+          kNegativeCount,
+          {0, kMostCount},
+          [use](int64_t v) { use(Options().patience(v)); })
+      .number(
+          "threshold",
+          kNegative,
+          {0, 1, kHuge},
+          [use](double v) { use(Options().threshold(v)); })
+      .number(
+          "threshold",
+          {-1, 1, kHuge, kNaN},
+          {0, kBelowOne},
+          [use](double v) {
+            use(Options().threshold(v).threshold_mode(ThresholdMode::kRel));
+          })
+      .count(
+          "cooldown",
+          kNegativeCount,
+          {0, kMostCount},
+          [use](int64_t v) { use(Options().cooldown(v)); })
+      .count(
+          "warmup",
+          kNegativeCount,
+          {0, kMostCount},
+          [use](int64_t v) { use(Options().warmup(v)); })
+      .count(
+          "window",
+          kNotCount,
+          {1, kMostCount},
+          [use](int64_t v) { use(Options().window(v)); })
+      .number(
+          "min_lr",
+          kNegative,
+          {0, kHuge},
+          [use](double v) { use(Options().min_lr(v)); })
+      .number(
+          "max_lr",
+          kNegative,
+          {0, kHuge},
+          [use](double v) { use(Options().max_lr(v)); })
+      .number("eps", kNegative, {0, kHuge}, [use](double v) {
+        use(Options().eps(v));
+      });
+  add_list(
+      cases, "min_lr", 0.1, [use](const List& v) { use(Options().min_lr(v)); });
+  add_list(
+      cases, "max_lr", 0.1, [use](const List& v) { use(Options().max_lr(v)); });
+}
+
 void add_curvature_lr(OptionTable& table) {
   using Options = CurvatureLROptions;
   const auto use = drive<CurvatureLR, Options>;
@@ -204,10 +266,12 @@ OptionTable other_schedulers_table() {
   OptionTable table;
   add_compositions(table);
   add_plateau(table);
+  add_greedy(table);
   add_curvature_lr(table);
   add_base_lrs<StepLR>(table, "StepLR", StepLROptions(3));
   add_base_lrs<ReduceLROnPlateau>(
       table, "ReduceLROnPlateau", ReduceLROnPlateauOptions());
+  add_base_lrs<GreedyLR>(table, "GreedyLR", GreedyLROptions());
   add_base_lrs<CurvatureLR>(table, "CurvatureLR", CurvatureLROptions());
   const auto use = drive<SWALR, SWALROptions>;
   OptionCases swa(table, "SWALROptions", "SWALR");

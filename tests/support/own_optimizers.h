@@ -3,6 +3,8 @@
 #include <stepsize/adaptive/ada_hessian.h>
 #include <stepsize/adaptive/dadapt_adam.h>
 #include <stepsize/adaptive/dog.h>
+#include <stepsize/adaptive/hypergradient_adam.h>
+#include <stepsize/adaptive/hypergradient_sgd.h>
 #include <stepsize/adaptive/lamb.h>
 #include <stepsize/adaptive/lars.h>
 #include <stepsize/adaptive/muon.h>
@@ -93,6 +95,27 @@ void for_each_own_optimizer(const Visit& visit) {
   visit(OwnOptimizer<DoG, DoGOptions>{
       "DoGLayerWise",
       DoGOptions(0.02).reps_rel(5).layer_wise(true),
+      4000,
+      5000});
+  visit(OwnOptimizer<HypergradientSGD, HypergradientSGDOptions>{
+      "HypergradientSGD",
+      HypergradientSGDOptions(0.02).momentum(0.5),
+      4000,
+      20000,
+      5e-4});
+  visit(OwnOptimizer<HypergradientSGD, HypergradientSGDOptions>{
+      "HypergradientSGDNesterov",
+      HypergradientSGDOptions(0.02)
+          .momentum(0.5)
+          .nesterov(true)
+          .hypergrad_lr(1e-4)
+          .form(HypergradientForm::kMultiplicative),
+      4000,
+      20000,
+      5e-4});
+  visit(OwnOptimizer<HypergradientAdam, HypergradientAdamOptions>{
+      "HypergradientAdam",
+      HypergradientAdamOptions(0.02).hypergrad_lr(1e-6),
       4000,
       5000});
   visit(OwnOptimizer<RollbackSGD, RollbackSGDOptions>{
