@@ -212,7 +212,7 @@ const OptimizerTraits& check_follows_curvature(
   const char* reason = nullptr;
   if (traits->sets_own_rate()) {
     reason =
-        "it measures the curvature itself, and its lr is a factor of that rate";
+        "it finds its rate itself, and its lr is a factor or the start of it";
   }
   switch (traits->gradient()) {
     case GradientUse::kScalesCoordinates:

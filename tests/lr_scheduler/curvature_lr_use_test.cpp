@@ -182,7 +182,7 @@ TEST(CurvatureLRUse, RefusesOptimizersWhoseLimitNoHessianTells) {
       refusal(LBFGS(x)), names("torch::optim::LBFGS", "the inverse Hessian"));
   EXPECT_THAT(
       refusal(PowerMethodSGD(x)),
-      names("PowerMethodSGD", "measures the curvature itself"));
+      names("PowerMethodSGD", "finds its rate itself"));
 }
 
 class UsersSGD : public SGD {
