@@ -167,7 +167,8 @@ at::Tensor HypergradientAdam::step(LossClosure closure) {
         /*coarse=*/1,
         /*scale=*/1,
         current_lr(own.group) / (1 - std::pow(beta1, t)),
-        1 / std::sqrt(1 - std::pow(beta2, t))};
+        1 / std::sqrt(1 - std::pow(beta2, t)),
+        /*mask=*/1};
     if (!fused.add(k, detail::loops().plain_adam, numbers)) {
       step_by_operations(own.parameter, own.gradient, own.state, numbers);
     }

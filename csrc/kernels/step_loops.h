@@ -241,7 +241,7 @@ void plain_adam_loop(
     int64_t end,
     const AdamNumbers& numbers) {
   const AdamArrays own = {arrays[0], arrays[1], arrays[2], arrays[3], nullptr};
-  adam_loop<P, S, true, false>(own, begin, end, numbers);
+  adam_loop<P, S, true, false, false>(own, begin, end, numbers);
 }
 
 template <typename P, typename S>
