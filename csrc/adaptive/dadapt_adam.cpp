@@ -38,6 +38,7 @@ const OptionList<DAdaptAdamOptions>& DAdaptAdamOptions::option_list() {
               "beta1", [](auto& o) -> auto& { return std::get<0>(o.betas()); })
           .share()
           .role(OptionRole::kMomentum)
+          .same_in_groups()
           .option(
               "beta2", [](auto& o) -> auto& { return std::get<1>(o.betas()); })
           .share()

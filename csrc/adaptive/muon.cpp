@@ -351,8 +351,15 @@ at::Tensor Muon::step(LossClosure closure) {
   const c10::AutoGradMode no_grad(false);
   auto updates = coming_updates();
   for (std::size_t k = 0; k < updates.size(); ++k) {
-    const ParameterUpdate& own = updates[k];
+    ParameterUpdate& own = updates[k];
     const auto position = static_cast<int64_t>(k);
+    const auto& slots = group_state(own.group).slots;
+    // One that was a matrix to be orthogonalized before has no means yet, and
+    // their bias goes by how many there were.
+    if (!options_of(own.group).use_muon() &&
+        !slots[kMuonMean][own.index].defined()) {
+      own.step = 1;
+    }
     if (options_of(own.group).use_muon()) {
       detail::check_operands(
           kMuonSignature,
@@ -369,13 +376,13 @@ at::Tensor Muon::step(LossClosure closure) {
            4});
     }
   }
-  step_by_adamw(updates);
   Matrices matrices(*this, updates);
   if (reduction() != nullptr) {
     matrices.step(*reduction());
   } else {
     matrices.step();
   }
+  step_by_adamw(updates);
   take_over(std::move(updates));
   return loss;
 }

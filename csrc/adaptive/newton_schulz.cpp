@@ -38,13 +38,15 @@ at::Tensor symmetric_product(
   }
   at::Tensor product =
       added.defined() ? added.clone()
-                      : at::empty({left.size(0), size, size}, left.options());
+                      : at::zeros({left.size(0), size, size}, left.options());
   for (int64_t first = 0; first < size; first += kPanelRows) {
     const int64_t rows = std::min(kPanelRows, size - first);
     const int64_t below = size - first - rows;
     at::Tensor panel =
         product.narrow(1, first, rows).narrow(2, first, size - first);
-    // At a beta of 0 what the memory holds does not count, not even a NaN.
+    // At a beta of 0 what the memory holds should not count, but before
+    // LibTorch 2.1 a small product of the CPU keeps a NaN of it: hence the
+    // zeros.
     panel.baddbmm_(
         left.narrow(1, first, rows),
         right.narrow(2, first, size - first),

@@ -25,39 +25,7 @@ std::string schedule_free_key(std::size_t group, const char* name) {
   return "group" + std::to_string(group) + "_" + name;
 }
 
-// Of what a rollback or a snapshot copies the weights' sums are a part, which
-// are no tensors: it must take the state as a whole.
-class ScheduleFreeState : public OptimizerState {
- public:
-  explicit ScheduleFreeState(std::unique_ptr<OptimizerState> own)
-      : own_(std::move(own)) {}
-
-  void check() override { own_->check(); }
-  void save(torch::serialize::OutputArchive& archive) const override {
-    own_->save(archive);
-  }
-  std::function<void()> prepare(
-      torch::serialize::InputArchive& archive,
-      std::vector<std::string>& mismatches) override {
-    return own_->prepare(archive, mismatches);
-  }
-  bool carries_options() const override { return own_->carries_options(); }
-  std::function<void()> keep() override { return own_->keep(); }
-  bool is_by_parameter() const override { return false; }
-  void read(std::size_t group, std::size_t index, ParameterState& state)
-      const override {
-    own_->read(group, index, state);
-  }
-
- private:
-  std::unique_ptr<OptimizerState> own_;
-};
-
 }  // namespace
-
-std::unique_ptr<OptimizerState> ScheduleFreeOptimizer::state_access() {
-  return std::make_unique<ScheduleFreeState>(IndexedOptimizer::state_access());
-}
 
 ScheduleFreeOptimizer::ScheduleFreeOptimizer(
     std::unique_ptr<torch::optim::OptimizerOptions> defaults)

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace stepsize {
 
@@ -25,7 +26,7 @@ const OptionList<AdaGCOptions>& AdaGCOptions::option_list() {
   return list;
 }
 
-std::vector<at::Tensor> AdaGC::clip(const ClipInput& input) {
+ClippedGradients AdaGC::clip(const ClipInput& input) {
   std::vector<double> norms;
   norms.reserve(input.gradients.size());
   for (const at::Tensor& gradient : input.gradients) {
@@ -56,10 +57,11 @@ std::vector<at::Tensor> AdaGC::clip(const ClipInput& input) {
                       : beta * usual + (1 - beta) * left;
     }
     clipped.push_back(
-        factor < 1 ? input.gradients[i] * factor : input.gradients[i]);
+        !early && factor < 1 ? input.gradients[i] * factor
+                             : input.gradients[i]);
   }
   seen_ = std::min(seen_ + 1, options().warmup_steps());
-  return clipped;
+  return {std::move(clipped), early ? shared : 1};
 }
 
 std::vector<double> AdaGC::state() const {

@@ -79,14 +79,16 @@ bool ClippedOptimizer::measure(
       agree(*reduction(), fraction, unit);
     }
     const double value = fraction * unit;
+    // A rule knows the norm as one number.
+    const bool finite = std::isfinite(rule_ != nullptr ? value : fraction);
     TORCH_CHECK(
-        std::isfinite(fraction) || clip.non_finite == NonFiniteGradient::kSkip,
+        finite || clip.non_finite == NonFiniteGradient::kSkip,
         kind(),
         ": the norm of the gradient must be finite, got ",
         detail::number_text(value),
         "; nothing was changed");
     last_norm_ = at::scalar_tensor(value, at::kDouble);
-    if (!std::isfinite(fraction)) {
+    if (!finite) {
       ++skipped_;
       return false;
     }
@@ -123,8 +125,10 @@ void ClippedOptimizer::set_clip_rule(const ClipRule& rule) {
   rule_ = rule.clone();
 }
 
-std::vector<std::vector<at::Tensor>> ClippedOptimizer::clipped_by_rule(
-    const std::vector<std::vector<at::Tensor>>& gradients, ClipRule& rule) {
+bool ClippedOptimizer::clip_by(
+    ClipRule& rule,
+    std::vector<std::vector<at::Tensor>>& gradients,
+    at::Tensor& grad_scale) const {
   ClipInput input;
   input.norm = last_grad_norm();
   input.over_ranks = [this](const std::vector<double>& numbers) {
@@ -143,28 +147,45 @@ std::vector<std::vector<at::Tensor>> ClippedOptimizer::clipped_by_rule(
       input.groups.push_back(g);
     }
   }
-  const auto clipped = rule.clip(input);
+  const ClippedGradients clipped = rule.clip(input);
   TORCH_CHECK(
-      clipped.size() == input.gradients.size(),
+      clipped.gradients.size() == input.gradients.size() &&
+          std::isfinite(clipped.scale) && clipped.scale >= 0,
       kind(),
       ": ",
       rule.name(),
       " must return a gradient for each of ",
       input.gradients.size(),
-      ", got ",
-      clipped.size());
-  bool changed = false;
-  auto all = gradients;
+      " and a scale that is finite and >= 0, got ",
+      clipped.gradients.size(),
+      " and ",
+      detail::number_text(clipped.scale));
+  bool changed = clipped.scale != 1;
   std::size_t next = 0;
-  for (auto& group : all) {
-    for (at::Tensor& gradient : group) {
+  for (std::size_t g = 0; g < gradients.size(); ++g) {
+    for (std::size_t i = 0; i < gradients[g].size(); ++i) {
+      at::Tensor& gradient = gradients[g][i];
       if (!gradient.defined()) continue;
-      changed = changed || !gradient.is_same(clipped[next]);
-      gradient = clipped[next++];
+      const at::Tensor& left = clipped.gradients[next++];
+      TORCH_CHECK(
+          left.defined(),
+          kind(),
+          ": ",
+          rule.name(),
+          " has left no gradient of parameter ",
+          i,
+          " of group ",
+          g);
+      check_gradient(g, i, left);
+      changed = changed || !gradient.is_same(left);
+      gradient = left;
     }
   }
-  if (changed) ++clipped_;
-  return all;
+  if (clipped.scale != 1) {
+    grad_scale = at::scalar_tensor(clipped.scale, at::kDouble)
+                     .to(input.gradients.front().device());
+  }
+  return changed;
 }
 
 at::Tensor ClippedOptimizer::step(LossClosure closure) {
@@ -194,7 +215,7 @@ at::Tensor ClippedOptimizer::step(LossClosure closure) {
   if (all.empty() || !measure(all, clip, grad_scale)) return loss;
   if (rule_ != nullptr) {
     const std::shared_ptr<ClipRule> rule = rule_->clone();
-    gradients = clipped_by_rule(gradients, *rule);
+    if (clip_by(*rule, gradients, grad_scale)) ++clipped_;
     rule_ = rule;
   }
   for (std::size_t i = 0; i < gradients.size(); ++i) {

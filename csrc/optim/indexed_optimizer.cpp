@@ -123,6 +123,8 @@ at::Tensor IndexedOptimizer::evaluate(const LossClosure& closure) {
   });
 }
 
+bool IndexedOptimizer::has_deciding_counters() const { return false; }
+
 bool IndexedOptimizer::has_state(
     std::size_t /*group*/, std::size_t /*slot*/) const {
   return true;

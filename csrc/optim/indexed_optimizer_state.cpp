@@ -85,7 +85,9 @@ class IndexedOptimizer::State : public OptimizerState {
   }
 
   // Without the counters, which belong to no parameter.
-  bool is_by_parameter() const override { return true; }
+  bool is_by_parameter() const override {
+    return !optimizer_->has_deciding_counters();
+  }
 
   void read(std::size_t group, std::size_t index, ParameterState& state)
       const override {

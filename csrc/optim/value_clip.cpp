@@ -3,6 +3,7 @@
 #include <ATen/Functions.h>
 
 #include <cmath>
+#include <utility>
 
 namespace stepsize {
 
@@ -15,7 +16,7 @@ const OptionList<ValueClipOptions>& ValueClipOptions::option_list() {
   return list;
 }
 
-std::vector<at::Tensor> ValueClip::clip(const ClipInput& input) {
+ClippedGradients ValueClip::clip(const ClipInput& input) {
   const double most = options().max_value();
   std::vector<at::Tensor> clipped;
   clipped.reserve(input.gradients.size());
@@ -24,7 +25,7 @@ std::vector<at::Tensor> ValueClip::clip(const ClipInput& input) {
         gradient.numel() == 0 || gradient.abs().max().item<double>() <= most;
     clipped.push_back(within ? gradient : gradient.clamp(-most, most));
   }
-  return clipped;
+  return {std::move(clipped)};
 }
 
 }  // namespace stepsize

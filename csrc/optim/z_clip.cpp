@@ -1,6 +1,5 @@
 #include <stepsize/optim/z_clip.h>
 
-#include <ATen/Functions.h>
 #include <c10/util/Exception.h>
 
 #include <algorithm>
@@ -43,7 +42,7 @@ double ZClip::variance() const {
              : std::numeric_limits<double>::quiet_NaN();
 }
 
-std::vector<at::Tensor> ZClip::clip(const ClipInput& input) {
+ClippedGradients ZClip::clip(const ClipInput& input) {
   const double norm = input.norm;
   double left = norm;
   if (seen_ < options().warmup_steps()) {
@@ -66,13 +65,7 @@ std::vector<at::Tensor> ZClip::clip(const ClipInput& input) {
     spread_ = alpha * spread_ + (1 - alpha) * away * away;
   }
   const double target = std::min(left, options().max_norm());
-  if (!(norm > target)) return input.gradients;
-  std::vector<at::Tensor> clipped;
-  clipped.reserve(input.gradients.size());
-  for (const at::Tensor& gradient : input.gradients) {
-    clipped.push_back(gradient * (target / norm));
-  }
-  return clipped;
+  return {input.gradients, norm > target ? target / norm : 1};
 }
 
 std::vector<double> ZClip::state() const {

@@ -7,6 +7,7 @@
 #include <stepsize/optim/clipped_sgd.h>
 #include <stepsize/optim/value_clip.h>
 #include <stepsize/optim/z_clip.h>
+#include <stepsize/state/optimizer_state.h>
 #include <torch/torch.h>
 
 #include <cmath>
@@ -237,6 +238,66 @@ TEST(ClipRule, SkipsWhatIsNotFiniteAndKeepsItsState) {
   EXPECT_EQ(sgd.skipped_steps(), 1);
   EXPECT_EQ(sgd.clip_rule()->state(), before);
   EXPECT_EQ(x.item<double>(), 0.5);
+}
+
+// 4e308 is beyond a double: the optimizer's own clipping takes such a norm in
+// two numbers, a rule cannot.
+TEST(ClipRule, SkipsANormBeyondADouble) {
+  auto x = leaf({1, 1, 1, 1, 1});
+  ClippedSGD sgd({x}, ClippedSGDOptions(1));
+  sgd.set_clip_rule(ZClip());
+  x.mutable_grad() = torch::full_like(x, 1e308);
+  sgd.step();
+  EXPECT_EQ(sgd.skipped_steps(), 1);
+  EXPECT_EQ(sgd.clip_rule()->state(), ZClip().state());
+}
+
+// A rule that leaves no gradient of the second parameter.
+class ForgetfulRule : public ValueClip {
+ public:
+  std::unique_ptr<ClipRule> clone() const override {
+    return std::make_unique<ForgetfulRule>(*this);
+  }
+  ClippedGradients clip(const ClipInput& input) override {
+    return {{input.gradients[0], torch::Tensor()}};
+  }
+};
+
+TEST(ClipRule, ThatLeavesNoGradientIsRefusedBeforeAnyStep) {
+  auto x = leaf({1});
+  auto y = leaf({1});
+  std::vector<torch::optim::OptimizerParamGroup> groups;
+  groups.emplace_back(std::vector<torch::Tensor>{x});
+  groups.emplace_back(std::vector<torch::Tensor>{y});
+  ClippedSGD sgd(groups, ClippedSGDOptions(1));
+  sgd.set_clip_rule(ForgetfulRule());
+  x.mutable_grad() = torch::ones_like(x);
+  y.mutable_grad() = torch::ones_like(y);
+  EXPECT_THAT(
+      clip_error([&] { sgd.step(); }),
+      HasSubstr("has left no gradient of parameter 0 of group 1"));
+  EXPECT_EQ(x.item<double>(), 1);
+}
+
+// Norm 1e3: an element of 1e-4 becomes 1e-7, of which float16 has one digit.
+TEST(ClipRule, AFactorOfAllLosesNoDigitsOfHalfPrecision) {
+  auto x = torch::zeros({2}, torch::kHalf).requires_grad_(true);
+  ClippedSGD sgd({x}, ClippedSGDOptions(1000));
+  sgd.set_clip_rule(ZClip(ZClipOptions().warmup_steps(1)));
+  x.mutable_grad() = torch::tensor({1000.0, 1e-4}, torch::kHalf);
+  sgd.step();
+  const double expected =
+      x.grad()[1].item<double>();  // 1000 times the factor 1/1000
+  EXPECT_NEAR(-x[1].item<double>(), expected, 1e-3 * expected);
+}
+
+TEST(ClipRule, ARollbackTakesItsStateBack) {
+  auto x = leaf({1});
+  ClippedSGD sgd({x}, ClippedSGDOptions(0.1));
+  sgd.set_clip_rule(ZClip());
+  EXPECT_FALSE(sgd.state_access()->is_by_parameter());
+  ClippedSGD plain({x}, ClippedSGDOptions(0.1));
+  EXPECT_TRUE(plain.state_access()->is_by_parameter());
 }
 
 TEST(ClipRule, RefusesOptionsOutOfRange) {

@@ -322,7 +322,8 @@ TEST(HypergradientAdam, StepsAlikeByTensorOperations) {
            1,
            1,
            rate / (1 - std::pow(0.9, step)),
-           1 / std::sqrt(1 - std::pow(0.999, step))});
+           1 / std::sqrt(1 - std::pow(0.999, step)),
+           1});
       adam.step();
       EXPECT_NEAR(
           adam.current_lr(), rate, type == torch::kFloat64 ? 1e-14 : 1e-3);

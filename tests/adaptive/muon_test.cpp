@@ -463,5 +463,38 @@ TEST(MuonGroups, DoNotOrthogonalizeAHeadThatIsTied) {
   EXPECT_THAT(infos[0].parameters, ElementsAre("first.weight"));
 }
 
+// Its means begin then, and so does their bias: the first step is as long as
+// the rate in every coordinate.
+TEST(Muon, AMatrixThatBecomesAdamWsBeginsItsCountAnew) {
+  auto w = torch::eye(3, torch::kFloat64).requires_grad_(true);
+  Muon muon({w}, MuonOptions(0.01));
+  for (int step = 0; step < 30; ++step) {
+    w.mutable_grad() = w.detach().cos();
+    muon.step();
+  }
+  static_cast<MuonOptions&>(muon.param_groups()[0].options())
+      .use_muon(false)
+      .lr(0.125);
+  const auto before = w.detach().clone();
+  w.mutable_grad() = torch::full_like(w, 0.5);
+  muon.step();
+  EXPECT_LT((before - w - 0.125).abs().max().item<double>(), 1e-8);
+}
+
+// Its last panel has one row, for which LibTorch before 2.1 has a kernel that
+// keeps what the memory held.
+TEST(Muon, SizesBeyondAPanelByOneAreFinite) {
+  for (int i = 0; i < 3; ++i) {
+    // What the allocator gives out again.
+    const auto held = torch::full({1, 257, 257}, kNaN, torch::kFloat32);
+  }
+  torch::manual_seed(3);
+  auto w = torch::randn({257, 300}).requires_grad_(true);
+  Muon muon({w}, MuonOptions(0.01));
+  w.mutable_grad() = torch::randn({257, 300});
+  muon.step();
+  EXPECT_TRUE(w.isfinite().all().item<bool>());
+}
+
 }  // namespace
 }  // namespace stepsize::test

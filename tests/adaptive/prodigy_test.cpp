@@ -340,5 +340,23 @@ TEST(Prodigy, ALoadBringsTheEstimateBack) {
   EXPECT_TRUE(std::isnan(other.last_d()));
 }
 
+// An estimate that stayed where a step that went wrong has put it would never
+// come down again.
+TEST(Prodigy, ARollbackTakesItsEstimateBack) {
+  auto x = leaf({1, -2});
+  Prodigy prodigy({x});
+  EXPECT_FALSE(prodigy.state_access()->is_by_parameter());
+}
+
+TEST(Prodigy, WantsOneFirstBetaInAllGroups) {
+  std::vector<torch::optim::OptimizerParamGroup> groups;
+  groups.emplace_back(std::vector<torch::Tensor>{leaf({1})});
+  groups.emplace_back(
+      std::vector<torch::Tensor>{leaf({1})},
+      std::make_unique<ProdigyOptions>(
+          ProdigyOptions().betas(std::make_tuple(0.5, 0.999))));
+  EXPECT_THROW(Prodigy(groups, ProdigyOptions()), c10::Error);
+}
+
 }  // namespace
 }  // namespace stepsize::test

@@ -22,7 +22,7 @@ using torch::optim::SGD;
 using torch::optim::SGDOptions;
 
 // Two optimizers of rates 0.1 and 0.01.
-struct Pair {
+struct TwoOptimizers {
   SGD sgd{{leaf({1})}, SGDOptions(0.1)};
   AdamW adamw{{leaf({1})}, AdamWOptions(0.01)};
 
@@ -42,7 +42,7 @@ std::string joint_error(const std::function<void()>& call) {
 }
 
 TEST(JointLR, DrivesAllFromTheirOwnBaseRates) {
-  Pair pair;
+  TwoOptimizers pair;
   JointLR scheduler({&pair.sgd, &pair.adamw}, parse("linear 4"));
   torch::optim::LRScheduler& base = scheduler;
   for (int t = 0; t <= 6; ++t) {
@@ -62,13 +62,13 @@ TEST(JointLR, DrivesAllFromTheirOwnBaseRates) {
 }
 
 TEST(JointLR, GoesOnFromAnArchive) {
-  Pair whole;
+  TwoOptimizers whole;
   JointLR saved({&whole.sgd, &whole.adamw}, ExponentialLROptions(0.5));
   saved.step();
   saved.step();
   std::stringstream file;
   torch::save(saved, file);
-  Pair resumed;
+  TwoOptimizers resumed;
   JointLR loaded({&resumed.sgd, &resumed.adamw}, ExponentialLROptions(0.5));
   torch::load(loaded, file);
   EXPECT_EQ(resumed.first(), whole.first());
@@ -80,7 +80,7 @@ TEST(JointLR, GoesOnFromAnArchive) {
 }
 
 TEST(JointLR, TakesOptionsOfEitherSide) {
-  Pair whole;
+  TwoOptimizers whole;
   JointLR saved({&whole.sgd, &whole.adamw}, ExponentialLROptions(0.5));
   saved.step();
   const auto archive_of = [&] {
@@ -90,7 +90,7 @@ TEST(JointLR, TakesOptionsOfEitherSide) {
     archive.load_from(file);
     return archive;
   };
-  Pair other;
+  TwoOptimizers other;
   JointLR mine({&other.sgd, &other.adamw}, ExponentialLROptions(0.1));
   auto archive = archive_of();
   EXPECT_THAT(
@@ -108,7 +108,7 @@ TEST(JointLR, TakesOptionsOfEitherSide) {
 }
 
 TEST(JointLR, AStepThatOneRefusesChangesNone) {
-  Pair pair;
+  TwoOptimizers pair;
   // The second rate overflows at t = 2; the first does not.
   pair.adamw.param_groups()[0].options().set_lr(1e308);
   JointLR scheduler({&pair.sgd, &pair.adamw}, parse("linear 9 from 1 to 10"));
@@ -122,7 +122,7 @@ TEST(JointLR, AStepThatOneRefusesChangesNone) {
 }
 
 TEST(JointLR, RefusesWhatItCannotDrive) {
-  Pair pair;
+  TwoOptimizers pair;
   EXPECT_THAT(
       joint_error([] { JointLR none({}, parse("linear 4")); }),
       HasSubstr("JointLR: there must be one optimizer at least"));

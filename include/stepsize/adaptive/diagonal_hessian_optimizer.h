@@ -37,6 +37,8 @@ class DiagonalHessianOptimizer : public IndexedOptimizer {
   int64_t skipped_steps() const { return skipped_; }
 
  protected:
+  bool has_deciding_counters() const override { return true; }
+
   explicit DiagonalHessianOptimizer(
       std::unique_ptr<torch::optim::OptimizerOptions> defaults);
 

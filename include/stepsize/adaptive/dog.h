@@ -77,6 +77,8 @@ class DoG : public IndexedOptimizer {
   double squared_gradients(std::size_t group = 0, std::size_t index = 0) const;
 
  protected:
+  bool has_deciding_counters() const override { return true; }
+
   void save_counters(torch::serialize::OutputArchive& archive) const override;
   std::function<void()> read_counters(
       torch::serialize::InputArchive& archive) override;

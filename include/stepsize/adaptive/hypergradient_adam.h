@@ -78,6 +78,8 @@ class HypergradientAdam : public IndexedOptimizer {
   double current_lr(std::size_t group = 0) const;
 
  protected:
+  bool has_deciding_counters() const override { return true; }
+
   void save_counters(torch::serialize::OutputArchive& archive) const override;
   std::function<void()> read_counters(
       torch::serialize::InputArchive& archive) override;

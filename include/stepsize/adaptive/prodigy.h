@@ -94,6 +94,8 @@ class Prodigy : public IndexedOptimizer {
   bool d_grew() const { return d() > last_d_; }
 
  protected:
+  bool has_deciding_counters() const override { return true; }
+
   void save_counters(torch::serialize::OutputArchive& archive) const override;
   std::function<void()> read_counters(
       torch::serialize::InputArchive& archive) override;

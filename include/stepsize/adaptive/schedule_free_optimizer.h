@@ -42,9 +42,9 @@ class ScheduleFreeOptimizer : public IndexedOptimizer {
   void eval();
   bool is_training() const { return training_; }
 
-  std::unique_ptr<OptimizerState> state_access() override;
-
  protected:
+  bool has_deciding_counters() const override { return true; }
+
   /// What the mean goes by.
   struct Averaging {
     double lr;

@@ -37,8 +37,8 @@ enum class ScheduledAs : std::uint8_t {
 /// A group that joins later brings its value along, and takes the last
 /// schedule. The rates stay as they are.
 ///
-/// Throws c10::Error, nothing changed, where the optimizer has no such option
-/// or a value is out of the option's range at some t.
+/// Throws c10::Error, nothing changed, where the optimizer has no such option,
+/// and in the step to a value that is out of the option's range.
 class OptionSchedule : public StatefulLR {
  public:
   /// A schedule a parameter group, or one for all.

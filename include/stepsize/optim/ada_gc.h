@@ -35,11 +35,12 @@ class AdaGCOptions {
 ///
 /// A gradient of zeros leaves u as it is, which the paper does not say: u would
 /// be 0 from then on, and so would every gradient. Usual norms go by the
-/// parameter's position in the optimizer.
+/// parameter's position in the optimizer: where parameters are erased or change
+/// places, set the rule anew.
 class AdaGC : public ListedClipRule<AdaGC, AdaGCOptions> {
  public:
   using ListedClipRule::ListedClipRule;
-  std::vector<at::Tensor> clip(const ClipInput& input) override;
+  ClippedGradients clip(const ClipInput& input) override;
 
   /// By the parameter's position, counted over all groups; 0 where there is
   /// none yet.

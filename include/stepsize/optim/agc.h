@@ -40,7 +40,7 @@ class AGCOptions {
 class AGC : public ListedClipRule<AGC, AGCOptions> {
  public:
   using ListedClipRule::ListedClipRule;
-  std::vector<at::Tensor> clip(const ClipInput& input) override;
+  ClippedGradients clip(const ClipInput& input) override;
 };
 
 }  // namespace stepsize

@@ -27,6 +27,16 @@ struct ClipInput {
   std::function<std::vector<double>(const std::vector<double>&)> over_ranks;
 };
 
+/// What is left of the gradients.
+struct ClippedGradients {
+  /// One for each: the same tensor where it stays as it is, and never a changed
+  /// one in its memory.
+  std::vector<at::Tensor> gradients;
+  /// A factor of all of them, which the update takes in the type that it is
+  /// computed in; finite and >= 0.
+  double scale = 1;
+};
+
 /// How gradients are clipped, in the place of max_norm: see
 /// ClippedOptimizer::set_clip_rule(). A value with a state.
 class ClipRule {
@@ -42,9 +52,7 @@ class ClipRule {
       const std::vector<std::pair<std::string, double>>& numbers) = 0;
   virtual std::string describe() const = 0;
 
-  /// The gradients to step by, one for each: the same tensor where it stays as
-  /// it is, and never a changed one in its memory.
-  virtual std::vector<at::Tensor> clip(const ClipInput& input) = 0;
+  virtual ClippedGradients clip(const ClipInput& input) = 0;
 
   /// The state, options aside. restore() throws c10::Error where it is none of
   /// this rule's, and changes nothing then.

@@ -82,6 +82,7 @@ class ClippedOptimizer : public IndexedOptimizer {
       const std::vector<at::Tensor>& gradients,
       const at::Tensor& grad_scale) = 0;
 
+  bool has_deciding_counters() const override { return rule_ != nullptr; }
   void save_counters(torch::serialize::OutputArchive& archive) const override;
   std::function<void()> read_counters(
       torch::serialize::InputArchive& archive) override;
@@ -93,9 +94,13 @@ class ClippedOptimizer : public IndexedOptimizer {
       const ClipOptions& clip,
       at::Tensor& grad_scale);
 
-  /// What the rule makes of the gradients; `rule` is its state after it.
-  std::vector<std::vector<at::Tensor>> clipped_by_rule(
-      const std::vector<std::vector<at::Tensor>>& gradients, ClipRule& rule);
+  /// Puts what the rule leaves of them in the gradients' place, all checked,
+  /// and a factor in grad_scale; returns whether anything is another. `rule`
+  /// has its state after it.
+  bool clip_by(
+      ClipRule& rule,
+      std::vector<std::vector<at::Tensor>>& gradients,
+      at::Tensor& grad_scale) const;
 
   std::shared_ptr<const ClipRule> rule_;
   at::Tensor last_norm_;

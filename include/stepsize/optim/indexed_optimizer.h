@@ -161,6 +161,10 @@ class IndexedOptimizer : public torch::optim::Optimizer,
   virtual std::function<void()> read_counters(
       torch::serialize::InputArchive& archive);
 
+  /// Whether what save_counters() writes has a say in the steps to come: a
+  /// rollback then takes all of the state back, not that of parameters alone.
+  virtual bool has_deciding_counters() const;
+
   /// The state of a group, with room for all of its parameters.
   GroupState& group_state(std::size_t group);
 

@@ -24,7 +24,7 @@ class ValueClipOptions {
 class ValueClip : public ListedClipRule<ValueClip, ValueClipOptions> {
  public:
   using ListedClipRule::ListedClipRule;
-  std::vector<at::Tensor> clip(const ClipInput& input) override;
+  ClippedGradients clip(const ClipInput& input) override;
 };
 
 }  // namespace stepsize

@@ -36,7 +36,7 @@ class ZClipOptions {
 class ZClip : public ListedClipRule<ZClip, ZClipOptions> {
  public:
   using ListedClipRule::ListedClipRule;
-  std::vector<at::Tensor> clip(const ClipInput& input) override;
+  ClippedGradients clip(const ClipInput& input) override;
 
   /// NaN before there are any.
   double mean() const;
