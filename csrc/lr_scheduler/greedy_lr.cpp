@@ -63,16 +63,16 @@ GreedyLR::GreedyLR(
     : StatefulLR(optimizer, options.options()),
       options_(options),
       best_(detail::worst_metric(options.mode())) {
-  for (const auto& [name, limit] :
-       {std::make_pair("min_lr", &options_.min_lr()),
-        std::make_pair("max_lr", &options_.max_lr())}) {
-    if (!limit->is_list()) continue;
+  const auto check_entries = [&](const char* name, const PerGroup& limit) {
+    if (!limit.is_list()) return;
     detail::check_list_length(
         kGreedyLR,
         name,
-        limit->values().size(),
+        limit.values().size(),
         static_cast<int64_t>(optimizer.param_groups().size()));
-  }
+  };
+  check_entries("min_lr", options_.min_lr());
+  check_entries("max_lr", options_.max_lr());
   commit(0, lrs_in_force());
 }
 
