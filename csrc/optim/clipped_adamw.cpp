@@ -2,6 +2,7 @@
 
 #include <stepsize/kernels/adam.h>
 
+#include <algorithm>
 #include <tuple>
 #include <utility>
 
@@ -103,7 +104,7 @@ void ClippedAdamW::update_group(
   numbers.eps = options.eps();
   numbers.weight_decay = options.weight_decay();
   if (options.peak_lr() > 0) {
-    numbers.weight_decay *= options.lr() / options.peak_lr();
+    numbers.weight_decay *= std::min(options.lr() / options.peak_lr(), 1.0);
   }
   numbers.amsgrad = options.amsgrad();
   numbers.maximize = options.maximize();

@@ -120,8 +120,10 @@ std::vector<std::string> sorted_keys(InputArchive& archive) {
 // What version 0.1, which wrote the files, did not save.
 bool is_newer(const std::string& key) {
   static const std::vector<std::string> names{
+      "cautious",
       "in_update",
       "option_list",
+      "peak_lr",
       "slow_ratio",
       "rollback_trend",
       "rollback_trend_span",

@@ -33,10 +33,11 @@ class ClippedAdamWOptions : public ListedOptions<ClippedAdamWOptions> {
   /// Leave out coordinates whose update goes against their gradient; see
   /// adam_step().
   TORCH_ARG(bool, cautious) = false;
-  /// The schedule's largest rate: the decay is then weight_decay lr / peak_lr,
-  /// which keeps the norm of normalized layers' weights as the rate falls
-  /// (AdamC: Defazio, Why Gradients Rapidly Increase Near the End of Training,
-  /// 2025). Meant for the group of such layers; 0: off. Finite and >= 0.
+  /// The schedule's largest rate: the decay is then weight_decay lr / peak_lr
+  /// (that ratio 1 at most), which keeps the norm of normalized layers' weights
+  /// as the rate falls (AdamC: Defazio, Why Gradients Rapidly Increase Near the
+  /// End of Training, 2025). Meant for the group of such layers; 0: off. Finite
+  /// and >= 0.
   TORCH_ARG(double, peak_lr) = 0;
   /// As in ClippedSGDOptions.
   TORCH_ARG(double, max_norm) = 1.0;
