@@ -4,6 +4,7 @@
 #include <torch/serialize/archive.h>
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -56,11 +57,19 @@ JointLR::JointLR(
     : StatefulLR(
           first_of(optimizers),
           joint_options(optimizers.size(), rule.options())) {
-  std::vector<std::vector<double>> before;
+  // A rule may cycle the momentum as well.
+  const MomentumAccess* const access = rule.momentum_access();
+  std::vector<std::function<void()>> put_back;
   for (auto* optimizer : optimizers) {
-    auto& lrs = before.emplace_back();
-    for (const auto& group : optimizer->param_groups()) {
-      lrs.push_back(group.options().get_lr());
+    for (auto& group : optimizer->param_groups()) {
+      auto* const options = &group.options();
+      const double lr = options->get_lr();
+      const auto momentum =
+          access != nullptr ? access->get(*options) : std::nullopt;
+      put_back.emplace_back([options, lr, momentum, access] {
+        options->set_lr(lr);
+        if (momentum) access->set(*options, *momentum);
+      });
     }
   }
   try {
@@ -68,12 +77,7 @@ JointLR::JointLR(
       parts_.push_back(std::make_unique<RuleLR>(*optimizer, rule));
     }
   } catch (...) {
-    for (std::size_t i = 0; i < parts_.size(); ++i) {
-      auto& groups = optimizers[i]->param_groups();
-      for (std::size_t g = 0; g < groups.size(); ++g) {
-        groups[g].options().set_lr(before[i][g]);
-      }
-    }
+    for (const auto& put_one_back : put_back) put_one_back();
     throw;
   }
   commit(0, parts_.front()->get_last_lr());

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "csrc/kernels/prodigy_loop.h"
+#include "csrc/optim/rollback_point.h"
 #include "tests/adaptive/fused_checks.h"
 #include "tests/adaptive/optimizer_golden.h"
 #include "tests/support/leaf.h"
@@ -344,8 +345,23 @@ TEST(Prodigy, ALoadBringsTheEstimateBack) {
 // come down again.
 TEST(Prodigy, ARollbackTakesItsEstimateBack) {
   auto x = leaf({1, -2});
-  Prodigy prodigy({x});
-  EXPECT_FALSE(prodigy.state_access()->is_by_parameter());
+  Prodigy prodigy({x}, ProdigyOptions(1).d0(1e-3));
+  const auto step = [&](double scale) {
+    x.mutable_grad() = x.detach() * scale;
+    prodigy.step();
+  };
+  for (int i = 0; i < 5; ++i) step(1);
+  const double before = prodigy.d();
+  const auto at = x.detach().clone();
+  detail::RollbackPoint point(prodigy, prodigy.state_access());
+  point.keep({}, /*with_gradients=*/false);
+  for (int i = 0; i < 40; ++i) step(-1);
+  EXPECT_GT(prodigy.d(), before);
+  const torch::NoGradGuard no_grad;
+  point.restore_parameters();
+  point.restore_state();
+  EXPECT_EQ(prodigy.d(), before);
+  EXPECT_TRUE(torch::equal(x, at));
 }
 
 TEST(Prodigy, WantsOneFirstBetaInAllGroups) {

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <stepsize/lr_scheduler/exponential_lr.h>
+#include <stepsize/lr_scheduler/one_cycle_lr.h>
 #include <stepsize/schedule/parse.h>
 #include <torch/torch.h>
 
@@ -143,6 +144,21 @@ TEST(JointLR, RefusesWhatItCannotDrive) {
       }),
       HasSubstr("must be finite"));
   EXPECT_EQ(pair.first(), 0.1);
+}
+
+// Adagrad has none to be cycled.
+TEST(JointLR, PutsACycledMomentumBackWhereTheNextIsRefused) {
+  SGD sgd({leaf({1})}, SGDOptions(0.1).momentum(0.5));
+  torch::optim::Adagrad adagrad({leaf({1})});
+  EXPECT_THAT(
+      joint_error([&] {
+        JointLR joint({&sgd, &adagrad}, OneCycleLROptions(0.1).total_steps(10));
+      }),
+      HasSubstr("cycle_momentum needs a momentum"));
+  const auto& options =
+      static_cast<const SGDOptions&>(sgd.param_groups()[0].options());
+  EXPECT_EQ(options.momentum(), 0.5);
+  EXPECT_EQ(options.lr(), 0.1);
 }
 
 }  // namespace
