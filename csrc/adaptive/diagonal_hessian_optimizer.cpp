@@ -45,8 +45,8 @@ std::vector<at::Tensor> random_signs(
   return signs;
 }
 
-bool is_finite(const std::vector<at::Tensor>& tensors) {
-  return tensors.empty() || std::isfinite(global_norm(tensors).item<double>());
+double norm_of(const std::vector<at::Tensor>& tensors) {
+  return tensors.empty() ? 0 : global_norm(tensors).item<double>();
 }
 
 }  // namespace
@@ -224,7 +224,9 @@ at::Tensor DiagonalHessianOptimizer::step(LossClosure closure) {
     }
   }
   evaluation.graph.clear();
-  if (!std::isfinite(evaluation.loss.item<double>()) || !is_finite(gradients)) {
+  last_grad_norm_ = norm_of(gradients);
+  if (!std::isfinite(evaluation.loss.item<double>()) ||
+      !std::isfinite(last_grad_norm_)) {
     ++skipped_;
     return evaluation.loss;
   }
@@ -233,7 +235,7 @@ at::Tensor DiagonalHessianOptimizer::step(LossClosure closure) {
     const auto diagonal = estimate(graph, parameters);
     graph.clear();
     ++products_;
-    if (!is_finite(diagonal)) {
+    if (!std::isfinite(norm_of(diagonal))) {
       ++skipped_;
       return evaluation.loss;
     }

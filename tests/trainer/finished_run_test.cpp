@@ -5,11 +5,13 @@
 #include <sys/wait.h>
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 #include <string>
 #include <vector>
 
+#include "examples/trainer/cli/text.h"
 #include "examples/trainer/data/image_set.h"
 #include "examples/trainer/loop/train.h"
 #include "examples/trainer/model/image_model.h"
@@ -56,6 +58,41 @@ TEST_F(FinishedRunTest, NamesBestEpochAndFiles) {
           HasSubstr("checkpoints/best.ckpt")));
   const auto files = outcome.out.substr(outcome.out.find("files in "));
   EXPECT_THAT(files, Not(HasSubstr("run.lock")));
+}
+
+// What the log says of the last epoch, with early stopping of the best one, is
+// what the weights that are shipped do: of Schedule-Free the mean.
+TEST_F(FinishedRunTest, ShipsTheWeightsThatWereTested) {
+  for (const std::string stop : {"", " --early-stop 3"}) {
+    const auto outcome = train(
+        "--optimizer schedule-free-adamw --overwrite --epochs 3" + stop +
+        export_to(weights()));
+    ASSERT_EQ(outcome.status, 0) << outcome.err;
+    auto losses = column(out() / "log.csv", "test_loss");
+    auto wanted = losses.back();
+    if (!stop.empty()) {
+      wanted = *std::min_element(
+          losses.begin(), losses.end(), [](const auto& a, const auto& b) {
+            return std::stod(a) < std::stod(b);
+          });
+    }
+    auto model = make_model("cnn", {1, kBarsSide, kBarsSide, 10});
+    torch::load(model, weights().string());
+    const auto sets = load_sets("fashion-mnist", data());
+    BatchSourceOptions options;
+    options.batch_size = 100;
+    BatchSource images(
+        sets.test, normalization_of(sets.train.images), options, torch::kCPU);
+    EXPECT_NEAR(evaluate(*model, images)->loss, std::stod(wanted), 1e-6);
+    // The checkpoint has what is trained, and is tested with the mean too.
+    const auto best = *std::min_element(
+        losses.begin(), losses.end(), [](const auto& a, const auto& b) {
+          return std::stod(a) < std::stod(b);
+        });
+    const auto tested = evaluate_it(out() / "checkpoints/best.ckpt", "");
+    EXPECT_THAT(
+        tested.out, HasSubstr("loss " + format("%.4f", std::stod(best))));
+  }
 }
 
 // As a program does that knows nothing of the trainer but its network.

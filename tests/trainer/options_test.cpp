@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <optional>
 #include <regex>
 #include <set>
@@ -14,6 +15,7 @@
 
 #include "examples/trainer/cli/optimizer_options.h"
 #include "examples/trainer/cli/unknown_options.h"
+#include "examples/trainer/loop/optimizer_table.h"
 
 namespace stepsize::trainer {
 namespace {
@@ -229,6 +231,36 @@ TEST(ParseCommandLine, RefusesOptionsThatTheOptimizerHasNoUseFor) {
             HasSubstr("--policy: is an option of power-sgd"),
             HasSubstr("--optimizer is " + name)));
   }
+}
+
+TEST(ParseCommandLine, RefusesARateToBeFoundWhereTheOptimizerFindsItself) {
+  for (const auto& row : optimizer_rows()) {
+    SCOPED_TRACE(row.name);
+    const std::vector<const char*> words{
+        "--optimizer", row.name.c_str(), "--lr", "auto"};
+    if (row.finds_rate.empty()) {
+      EXPECT_FALSE(parse(words).exit_status);
+    } else {
+      EXPECT_THAT(
+          refusal(words),
+          HasSubstr(
+              "--lr: cannot be auto: --optimizer " + row.name + " " +
+              row.finds_rate));
+    }
+  }
+}
+
+TEST(ParseCommandLine, TakesAMomentumWhereThereIsOne) {
+  EXPECT_EQ(
+      parse({"--optimizer", "muon", "--momentum", "0.5"}).options.momentum,
+      0.5);
+  EXPECT_THAT(
+      refusal({"--optimizer", "dog", "--momentum", "0.5"}),
+      HasSubstr("--momentum: is of no use: dog has none"));
+  EXPECT_THAT(
+      refusal({"--rho", "0.1"}),
+      HasSubstr("--rho: is an option of sam-sgd, and --optimizer is sgd"));
+  EXPECT_EQ(parse({"--optimizer", "sam-sgd", "--rho", "0"}).options.rho, 0);
 }
 
 TEST(ParseCommandLine, RefusesNormAndSafetyOutOfRange) {
@@ -455,32 +487,52 @@ TEST(ParseCommandLine, HelpShowsCommandsAndSchedules) {
   expect_narrow(help);
 }
 
+// The words of the line that begins with the name.
+std::vector<std::string> words_after(
+    const std::string& text, const std::string& name) {
+  const auto at = text.find("\n  " + name + ' ');
+  EXPECT_NE(at, std::string::npos) << name;
+  std::istringstream line(text.substr(at, text.find('\n', at + 1) - at));
+  return {std::istream_iterator<std::string>(line), {}};
+}
+
 TEST(ParseCommandLine, HelpSaysTheDefaultsOfEachOptimizer) {
-  std::string help = printed("--help-all");
-  // Lists are broken into lines.
-  help = std::regex_replace(help, std::regex("\\s+"), " ");
-  for (const std::string& name : optimizer_names()) {
-    const auto options = parse({"--optimizer", name.c_str()}).options;
-    for (const std::optional<double> value :
-         {std::optional(options.lr),
-          std::optional(options.momentum),
-          std::optional(options.weight_decay),
-          options.max_norm,
-          options.safety}) {
-      if (!value) {
-        continue;
-      }
-      std::ostringstream text;
-      text << name << ": " << *value;
-      // The whole name and number, and not ones that look like them.
+  const std::string help = printed("--help-all");
+  const std::string table = help.substr(help.find("\nOptimizers"));
+  const auto text_of = [](double value) {
+    std::ostringstream text;
+    text << value;
+    return text.str();
+  };
+  for (const auto& row : optimizer_rows()) {
+    SCOPED_TRACE(row.name);
+    EXPECT_LE(row.about.size(), 27U);
+    const auto options = parse({"--optimizer", row.name.c_str()}).options;
+    std::vector<std::string> wanted{row.name, text_of(options.lr)};
+    if (row.momentum) wanted.push_back(text_of(options.momentum));
+    wanted.push_back(text_of(options.weight_decay));
+    wanted.push_back(options.lr_scaling);
+    auto words = words_after(table, row.name);
+    ASSERT_GT(words.size(), wanted.size());
+    words.resize(wanted.size());
+    EXPECT_EQ(words, wanted);
+    // The others stand with their options, however the lines are broken.
+    const std::string flat = std::regex_replace(help, std::regex("\\s+"), " ");
+    for (const auto& value : {options.max_norm, options.safety, options.rho}) {
+      if (!value) continue;
+      const std::string entry = row.name + ": " + text_of(*value);
       EXPECT_THAT(
-          help,
+          flat,
           AnyOf(
-              HasSubstr(" " + text.str() + ","),
-              HasSubstr(" " + text.str() + "]"),
-              HasSubstr("[" + text.str() + ","),
-              HasSubstr("[" + text.str() + "]")));
+              HasSubstr(" " + entry + ","),
+              HasSubstr(" " + entry + "]"),
+              HasSubstr("[" + entry + ","),
+              HasSubstr("[" + entry + "]"),
+              HasSubstr("[" + entry + ";")));
     }
+    const std::string schedule = row.name + ": " + options.schedule;
+    const bool is_usual = options.schedule == TrainOptions().schedule;
+    EXPECT_EQ(flat.find(schedule) == std::string::npos, is_usual);
   }
 }
 

@@ -113,6 +113,7 @@ TEST(RunLog, DrawsWhereGradientsAreClipped) {
 TEST(RunLog, DrawsTheSharpnessOfARunThatMeasuresIt) {
   const TemporaryFolder folder;
   RunPlan plan = plan_of(constant(), 2);
+  plan.rate = RateOrigin::kFound;
   plan.stability_limit = 3.8;
   RunLog log(folder.path(), plan);
   const auto planned = read_text(folder / "lr.svg");

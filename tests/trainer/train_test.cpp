@@ -133,6 +133,7 @@ Heard train_pixels(
   ScheduleLR scheduler(optimizer->inner(), schedule);
   auto train_images = pixel_source(extras.batch_size);
   auto test_images = pixel_source(4);
+  auto statistics = pixel_source(4);
   PhaseTimer timer;
   TrainingState state = extras.state;
   std::size_t asked_in_test = 0;
@@ -157,6 +158,7 @@ Heard train_pixels(
        scheduler,
        train_images,
        test_images,
+       statistics,
        timer,
        /*classes=*/3,
        extras.epochs,

@@ -1,8 +1,20 @@
-#include "examples/trainer/loop/trained_optimizer.h"
+#include "examples/trainer/loop/optimizer_table.h"
 #include "examples/trainer/loop/train.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <stepsize/adaptive/ada_hessian.h>
+#include <stepsize/adaptive/dadapt_adam.h>
+#include <stepsize/adaptive/dog.h>
+#include <stepsize/adaptive/hypergradient_adam.h>
+#include <stepsize/adaptive/hypergradient_sgd.h>
+#include <stepsize/adaptive/lamb.h>
+#include <stepsize/adaptive/lars.h>
+#include <stepsize/adaptive/muon.h>
+#include <stepsize/adaptive/prodigy.h>
+#include <stepsize/adaptive/schedule_free_adamw.h>
+#include <stepsize/adaptive/schedule_free_sgd.h>
+#include <stepsize/adaptive/sophia_h.h>
 #include <stepsize/optim/auto_sgd.h>
 #include <stepsize/optim/clipped_adamw.h>
 #include <stepsize/optim/clipped_sgd.h>
@@ -23,6 +35,7 @@
 namespace stepsize::trainer {
 namespace {
 
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
@@ -33,7 +46,8 @@ constexpr double kWeight = 0.25;
 class OneWeightModel : public ImageModel {
  public:
   OneWeightModel() {
-    weight_ = register_parameter("weight", torch::full({1}, kWeight));
+    // A matrix, for optimizers that step those in a way of their own.
+    weight_ = register_parameter("weight", torch::full({1, 1}, kWeight));
   }
 
   torch::Tensor forward(torch::Tensor images) override {
@@ -96,12 +110,18 @@ OptimizerChoice choice_of(const std::string& name, double lr) {
   OptimizerChoice choice;
   choice.name = name;
   choice.lr = lr;
-  if (name == "clipped-sgd" || name == "clipped-adamw") {
+  const auto& row = optimizer_row(name);
+  if (row.max_norm) {
     choice.max_norm = 1e6;
   }
-  if (name == "power-sgd") {
+  if (row.safety) {
     choice.safety = 0.5;
     choice.policy = "sharpness";
+  }
+  choice.rho = row.rho;
+  // Without a momentum, where the optimizer bears that: it makes one step.
+  if (name == "schedule-free-sgd" || name == "schedule-free-adamw") {
+    choice.momentum = *row.momentum;
   }
   return choice;
 }
@@ -126,10 +146,10 @@ TEST(TrainedOptimizer, TellsLossNormAnswersAndRateOfEveryOptimizer) {
     EXPECT_FALSE(update.noise_scale);
     EXPECT_FALSE(update.rolled_back);
     EXPECT_LT(by_hand(model.weight()).loss, wanted.loss);
-    if (name != "power-sgd") {
+    if (optimizer_row(name).finds_rate.empty()) {
       EXPECT_DOUBLE_EQ(update.lr, 0.01);
-      EXPECT_FALSE(update.sharpness);
     }
+    EXPECT_EQ(update.sharpness.has_value(), name == "power-sgd");
   }
 }
 
@@ -257,6 +277,85 @@ TEST(TrainedOptimizer, TakesItsShareOfTheEdge) {
   }
 }
 
+// What it says at the end.
+std::string said_by(const TrainedOptimizer& optimizer) {
+  std::string text;
+  for (const auto& line : optimizer.summary()) text += line + '\n';
+  return text;
+}
+
+TEST(TrainedOptimizer, TellsTheRateThatIsEstimated) {
+  OneWeightModel model;
+  const auto optimizer = make_optimizer(model, choice_of("prodigy", 0.5));
+  PhaseTimer timer;
+  // lr d0, and then lr d of an estimate that grows.
+  const double first = make_update(*optimizer, {pixels()}, timer).lr;
+  EXPECT_DOUBLE_EQ(first, 0.5 * ProdigyOptions().d0());
+  make_update(*optimizer, {pixels()}, timer);
+  const double before = dynamic_cast<const Prodigy&>(optimizer->inner()).d();
+  const double third = make_update(*optimizer, {pixels()}, timer).lr;
+  EXPECT_GT(third, first);
+  EXPECT_DOUBLE_EQ(third, 0.5 * before);
+  EXPECT_THAT(said_by(*optimizer), HasSubstr("rate 5e-07 .. "));
+}
+
+// Distance over gradients by hand: the first distance is 1e-4 (1 + |w|).
+TEST(TrainedOptimizer, TellsTheRateOfDistanceOverGradients) {
+  OneWeightModel model;
+  const auto optimizer = make_optimizer(model, choice_of("dog", 0.5));
+  PhaseTimer timer;
+  const Update update = make_update(*optimizer, {pixels()}, timer);
+  const double gradient = by_hand(kWeight).first;
+  const double wanted = 0.5 * 1e-4 * (1 + kWeight) /
+                        std::sqrt(gradient * gradient + DoGOptions().eps());
+  EXPECT_NEAR(update.lr, wanted, 1e-5 * wanted);
+}
+
+// The second update's gradient lies along the first one's step: the rate grows
+// by the whole share.
+TEST(TrainedOptimizer, TellsTheRateThatIsLearned) {
+  OneWeightModel model;
+  const auto optimizer =
+      make_optimizer(model, choice_of("hypergradient-sgd", 0.01));
+  PhaseTimer timer;
+  EXPECT_DOUBLE_EQ(make_update(*optimizer, {pixels()}, timer).lr, 0.01);
+  const double second = make_update(*optimizer, {pixels()}, timer).lr;
+  EXPECT_NEAR(second, 0.01 * 1.02, 1e-7);
+}
+
+TEST(TrainedOptimizer, GoesUphillForItsGradients) {
+  OneWeightModel model;
+  auto choice = choice_of("sam-sgd", 0.5);
+  choice.rho = 0.125;
+  const auto optimizer = make_optimizer(model, choice);
+  PhaseTimer timer;
+  const Update update = make_update(*optimizer, {pixels()}, timer);
+  const auto here = by_hand(kWeight);
+  const double uphill = kWeight + std::copysign(0.125, here.first);
+  // Told of where the update began, and made with the gradient of uphill.
+  EXPECT_NEAR(update.loss.item<double>(), here.loss, kTolerance);
+  EXPECT_NEAR(
+      update.grad_norm.item<double>(), std::abs(here.first), kTolerance);
+  EXPECT_NEAR(
+      model.weight(), kWeight - 0.5 * by_hand(uphill).first, kTolerance);
+}
+
+// In one dimension the curvature is measured exactly: 1 / f'' at rate 1.
+TEST(TrainedOptimizer, DividesByTheCurvatureThatItMeasures) {
+  const auto here = by_hand(kWeight);
+  OneWeightModel model;
+  const auto optimizer = make_optimizer(model, choice_of("adahessian", 0.5));
+  PhaseTimer timer;
+  const Update update = make_update(*optimizer, {pixels()}, timer);
+  EXPECT_NEAR(
+      model.weight(),
+      kWeight - 0.5 * here.first / (here.second + AdaHessianOptions().eps()),
+      1e-4);
+  EXPECT_NEAR(
+      update.grad_norm.item<double>(), std::abs(here.first), kTolerance);
+  EXPECT_THAT(said_by(*optimizer), HasSubstr("1 Hessian product\n"));
+}
+
 TEST(TrainedOptimizer, CountsClippedUpdates) {
   OneWeightModel model;
   auto choice = choice_of("clipped-sgd", 0.5);
@@ -344,7 +443,7 @@ void load_state(TrainedOptimizer& optimizer, const std::string& saved) {
 OptimizerChoice choice_for_saving(const std::string& name) {
   OptimizerChoice choice;
   choice.name = name;
-  choice.lr = name == "power-sgd" ? 1 : 0.1;
+  choice.lr = optimizer_row(name).finds_rate.empty() ? 0.1 : 1;
   choice.momentum = 0.5;
   if (name == "clipped-sgd") {
     choice.max_norm = 1e-3;
@@ -360,7 +459,12 @@ OptimizerChoice choice_for_saving(const std::string& name) {
 
 TEST(TrainedOptimizer, SavesWhatItsSummaryGoesBy) {
   for (const std::string name :
-       {"sgd", "clipped-sgd", "rollback-sgd", "power-sgd"}) {
+       {"sgd",
+        "clipped-sgd",
+        "rollback-sgd",
+        "power-sgd",
+        "prodigy",
+        "hypergradient-sgd"}) {
     OneWeightModel model;
     const auto choice = choice_for_saving(name);
     const auto optimizer = make_optimizer(model, choice);
@@ -432,6 +536,23 @@ TEST(MakeOptimizer, PassesTheNumbersOn) {
   check_betas(options_of<torch::optim::AdamWOptions>(*make("adamw")));
   check_betas(options_of<ClippedAdamWOptions>(*make("clipped-adamw")));
   check_betas(options_of<LionOptions>(*make("lion")));
+  check(options_of<torch::optim::SGDOptions>(*make("sam-sgd")));
+  check(options_of<LARSOptions>(*make("lars")));
+  check(options_of<HypergradientSGDOptions>(*make("hypergradient-sgd")));
+  check(options_of<ScheduleFreeSGDOptions>(*make("schedule-free-sgd")));
+  check(options_of<MuonOptions>(*make("muon")));
+  check_betas(options_of<LAMBOptions>(*make("lamb")));
+  check_betas(
+      options_of<HypergradientAdamOptions>(*make("hypergradient-adam")));
+  check_betas(
+      options_of<ScheduleFreeAdamWOptions>(*make("schedule-free-adamw")));
+  check_betas(options_of<ProdigyOptions>(*make("prodigy")));
+  check_betas(options_of<DAdaptAdamOptions>(*make("dadapt-adam")));
+  check_betas(options_of<AdaHessianOptions>(*make("adahessian")));
+  check_betas(options_of<SophiaHOptions>(*make("sophia-h")));
+  const auto dog = make("dog");
+  EXPECT_EQ(options_of<DoGOptions>(*dog).lr(), 0.5);
+  EXPECT_EQ(options_of<DoGOptions>(*dog).weight_decay(), 0.25);
   EXPECT_EQ(options_of<ClippedSGDOptions>(*make("clipped-sgd")).max_norm(), 3);
   EXPECT_EQ(
       options_of<ClippedAdamWOptions>(*make("clipped-adamw")).max_norm(), 3);
@@ -464,8 +585,12 @@ TEST(MakeOptimizer, RefusesUnknownNamesAndNumbersOfOthers) {
   const auto refusal = [&](const OptimizerChoice& choice) {
     return message_of([&] { make_optimizer(model, choice); });
   };
-  EXPECT_THAT(refusal(choice_of("adagrad", 0.1)), HasSubstr("adagrad"));
   auto choice = choice_of("sgd", 0.1);
+  choice.name = "adagrad";
+  EXPECT_THAT(
+      refusal(choice),
+      AllOf(HasSubstr("one of sgd, adam, "), HasSubstr("got adagrad")));
+  choice = choice_of("sgd", 0.1);
   choice.max_norm = 1;
   EXPECT_THAT(refusal(choice), HasSubstr("sgd has no use for a max_norm"));
   choice = choice_of("clipped-sgd", 0.1);
@@ -485,6 +610,12 @@ TEST(MakeOptimizer, RefusesUnknownNamesAndNumbersOfOthers) {
   choice = choice_of("sgd", 0.1);
   choice.policy = "edge";
   EXPECT_THAT(refusal(choice), HasSubstr("no use for a policy"));
+  choice = choice_of("sgd", 0.1);
+  choice.rho = 0.05;
+  EXPECT_THAT(refusal(choice), HasSubstr("no use for a rho"));
+  choice = choice_of("sam-sgd", 0.1);
+  choice.rho.reset();
+  EXPECT_THAT(refusal(choice), HasSubstr("wants a rho"));
 }
 
 }  // namespace

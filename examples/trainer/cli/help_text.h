@@ -16,8 +16,8 @@ Data
 
 Training
   --model NAME         cnn, resnet20 or resnet18
-  --optimizer NAME     sgd, adam, adamw, rmsprop, clipped-sgd, clipped-adamw,
-                       lion, rollback-sgd or power-sgd
+  --optimizer NAME     sgd, adamw, clipped-sgd, power-sgd, muon, prodigy and
+                       16 more: a table in --help-all
   --lr X               the learning rate; auto: found by a range test
   --schedule TEXT      what multiplies it ["warmup 10% > cosine 90%"]
   --epochs N           passes over the training images

@@ -1,23 +1,15 @@
 #include "examples/trainer/cli/optimizer_options.h"
 
+#include <iomanip>
 #include <map>
 #include <sstream>
 
 #include "examples/trainer/cli/help_defaults.h"
 #include "examples/trainer/cli/validators.h"
+#include "examples/trainer/loop/optimizer_table.h"
 
 namespace stepsize::trainer {
 namespace {
-
-// What options are with an optimizer where they are left out.
-struct OptimizerDefaults {
-  double lr;
-  double momentum;
-  double weight_decay;
-  std::optional<double> max_norm;  //< nothing: the optimizer has none
-  std::optional<double> safety;    //< likewise
-  const char* lr_scaling;          //< how the rate follows the batch
-};
 
 // In the place of a rate.
 constexpr const char* kAuto = "auto";
@@ -41,20 +33,14 @@ const std::vector<Policy>& policies() {
   return all;
 }
 
-const std::map<std::string, OptimizerDefaults>& optimizer_defaults() {
-  static const std::map<std::string, OptimizerDefaults> defaults{
-      {"sgd", {0.1, 0.9, 5e-4, {}, {}, "linear"}},
-      {"adam", {0.003, 0.9, 0, {}, {}, "sqrt"}},
-      {"adamw", {0.003, 0.9, 0.05, {}, {}, "sqrt"}},
-      {"rmsprop", {0.001, 0, 0, {}, {}, "sqrt"}},
-      {"clipped-sgd", {0.1, 0.9, 5e-4, 5, {}, "linear"}},
-      {"clipped-adamw", {0.003, 0.9, 0.05, 5, {}, "sqrt"}},
-      {"lion", {0.001, 0.9, 0.15, {}, {}, "sqrt"}},
-      {"rollback-sgd", {0.1, 0.9, 5e-4, {}, {}, "linear"}},
-      // The safety is that of its policy.
-      {"power-sgd", {1, 0.9, 5e-4, {}, kEdgeSafety, "linear"}},
-  };
-  return defaults;
+// The rows by their names.
+const std::map<std::string, OptimizerRow>& rows_by_name() {
+  static const auto all = [] {
+    std::map<std::string, OptimizerRow> rows;
+    for (const auto& row : optimizer_rows()) rows.emplace(row.name, row);
+    return rows;
+  }();
+  return all;
 }
 
 // For the help, in lines.
@@ -74,10 +60,10 @@ std::string safety_defaults() {
   return text.str();
 }
 
-std::string owners_of(std::optional<double> OptimizerDefaults::*option) {
+std::string owners_of(std::optional<double> OptimizerRow::*option) {
   std::string text;
-  for (const auto& [name, defaults] : optimizer_defaults()) {
-    if (defaults.*option) {
+  for (const auto& [name, row] : rows_by_name()) {
+    if (row.*option) {
       text += (text.empty() ? "" : " and ") + name;
     }
   }
@@ -87,9 +73,9 @@ std::string owners_of(std::optional<double> OptimizerDefaults::*option) {
 std::optional<double> given_or_default(
     const char* flag,
     std::optional<double> given,
-    std::optional<double> OptimizerDefaults::*option,
+    std::optional<double> OptimizerRow::*option,
     const std::string& optimizer) {
-  const auto preset = optimizer_defaults().at(optimizer).*option;
+  const auto preset = rows_by_name().at(optimizer).*option;
   if (given && !preset) {
     throw CLI::ValidationError(
         flag,
@@ -102,7 +88,9 @@ std::optional<double> given_or_default(
 }  // namespace
 
 std::vector<std::string> optimizer_names() {
-  return keys_of(optimizer_defaults());
+  std::vector<std::string> names;
+  for (const auto& row : optimizer_rows()) names.push_back(row.name);
+  return names;
 }
 
 const std::vector<std::string>& policy_names() {
@@ -114,53 +102,68 @@ const std::vector<std::string>& policy_names() {
   return all;
 }
 
-std::string usual_lr_scaling(const std::string& optimizer) {
-  return optimizer_defaults().at(optimizer).lr_scaling;
+std::string schedule_defaults(const std::string& usual) {
+  return by_name(rows_by_name(), &OptimizerRow::schedule, usual);
 }
 
-std::string lr_scaling_defaults() {
-  return by_name(optimizer_defaults(), &OptimizerDefaults::lr_scaling);
+std::string optimizer_table() {
+  std::ostringstream text;
+  const auto line = [&](const std::string& name,
+                        const auto& lr,
+                        const auto& momentum,
+                        const auto& decay,
+                        const std::string& scaling,
+                        const std::string& about) {
+    text << "  " << std::left << std::setw(20) << name << std::setw(7) << lr
+         << std::setw(9) << momentum << std::setw(7) << decay << std::setw(7)
+         << scaling << about << '\n';
+  };
+  text << "Optimizers, and --lr, --momentum, --weight-decay and --lr-scaling "
+          "where they\nare left out:\n";
+  line("", "lr", "momentum", "decay", "batch", "");
+  for (const auto& row : optimizer_rows()) {
+    std::ostringstream momentum;
+    if (row.momentum) momentum << *row.momentum;
+    line(
+        row.name,
+        row.lr,
+        momentum.str(),
+        row.weight_decay,
+        row.lr_scaling,
+        row.about);
+  }
+  return text.str();
 }
 
 void add_optimizer_options(
     CLI::App& app, TrainOptions& options, OpenOptimizerOptions& open) {
-  const auto& defaults = optimizer_defaults();
   app.add_option(
          "--optimizer",
          options.optimizer,
-         "LibTorch's sgd, adam, adamw or rmsprop; clipped-sgd,\n"
-         "clipped-adamw: with a longest gradient; lion: steps by\n"
-         "the signs of a mean of gradients; rollback-sgd: takes\n"
-         "back steps that went wrong, with a lower rate;\n"
-         "power-sgd: needs no rate, it measures curvature" +
-             fixed_default(options.optimizer))
-      ->check(one_of(keys_of(defaults)))
+         "One of the table below" + fixed_default(options.optimizer))
+      ->check(one_of(optimizer_names()))
       ->type_name("NAME")
       ->group("Training");
   app.add_option(
          "--lr",
          open.lr,
          "The rate that the schedule multiplies, or auto: found\n"
-         "by a range test; for power-sgd a factor of the rate\n"
-         "that it measures\n" +
-             by_name(defaults, &OptimizerDefaults::lr))
+         "by a range test; for those that find a rate themselves\n"
+         "a factor of it [by optimizer]")
       ->check(number_or(kAuto, "> 0", [](double x) { return x > 0; }))
       ->type_name("X")
       ->group("Training");
   app.add_option(
          "--momentum",
          open.momentum,
-         "Momentum; beta1 of adam, adamw, clipped-adamw and lion\n" +
-             by_name(defaults, &OptimizerDefaults::momentum))
+         "Momentum; beta1 of Adam and its kin [by optimizer]")
       ->check(number("in [0, 1)", [](double x) { return x >= 0 && x < 1; }))
       ->type_name("X")
       ->group("Training");
   app.add_option(
          "--weight-decay",
          open.weight_decay,
-         "Weight decay (decoupled from the gradient in adamw,\n"
-         "clipped-adamw and lion)\n" +
-             by_name(defaults, &OptimizerDefaults::weight_decay))
+         "Weight decay, as each optimizer has it [by optimizer]")
       // LibTorch multiplies in single precision.
       ->check(number(
           ">= 0 and < 1e30", [](double x) { return x >= 0 && x < 1e30; }))
@@ -170,7 +173,7 @@ void add_optimizer_options(
          "--max-norm",
          open.max_norm,
          "Longest gradient that is not clipped\n" +
-             by_name(defaults, &OptimizerDefaults::max_norm))
+             by_name(rows_by_name(), &OptimizerRow::max_norm))
       ->check(number("> 0", [](double x) { return x > 0; }))
       ->type_name("X")
       ->group("Training");
@@ -184,6 +187,14 @@ void add_optimizer_options(
       ->type_name("X")
       ->group("Training");
   app.add_option(
+         "--rho",
+         open.rho,
+         "Length of the step uphill\n" +
+             by_name(rows_by_name(), &OptimizerRow::rho))
+      ->check(number(">= 0", [](double x) { return x >= 0; }))
+      ->type_name("X")
+      ->group("Training");
+  app.add_option(
          "--policy",
          open.policy,
          policies_text() + "\n[power-sgd: " + kEdge + "]")
@@ -194,7 +205,7 @@ void add_optimizer_options(
 
 void fill_optimizer_defaults(
     TrainOptions& options, const OpenOptimizerOptions& open) {
-  const auto& optimizer = optimizer_defaults().at(options.optimizer);
+  const auto& optimizer = rows_by_name().at(options.optimizer);
   options.lr_auto = open.lr == kAuto;
   options.lr_given = open.lr && !options.lr_auto;
   options.lr = options.lr_auto ? 0 : optimizer.lr;
@@ -202,15 +213,22 @@ void fill_optimizer_defaults(
     // It has been checked.
     CLI::detail::lexical_cast(*open.lr, options.lr);
   }
-  options.momentum = open.momentum.value_or(optimizer.momentum);
+  options.schedule = open.schedule.value_or(optimizer.schedule);
+  if (open.momentum && !optimizer.momentum) {
+    throw CLI::ValidationError(
+        "--momentum", "is of no use: " + options.optimizer + " has none");
+  }
+  options.momentum = open.momentum.value_or(optimizer.momentum.value_or(0));
   options.weight_decay = open.weight_decay.value_or(optimizer.weight_decay);
-  options.max_norm = given_or_default(
-      "--max-norm",
-      open.max_norm,
-      &OptimizerDefaults::max_norm,
-      options.optimizer);
-  options.safety = given_or_default(
-      "--safety", open.safety, &OptimizerDefaults::safety, options.optimizer);
+  const auto fill = [&](const char* flag,
+                        std::optional<double>& value,
+                        std::optional<double> given,
+                        std::optional<double> OptimizerRow::*option) {
+    value = given_or_default(flag, given, option, options.optimizer);
+  };
+  fill("--max-norm", options.max_norm, open.max_norm, &OptimizerRow::max_norm);
+  fill("--safety", options.safety, open.safety, &OptimizerRow::safety);
+  fill("--rho", options.rho, open.rho, &OptimizerRow::rho);
   const bool measures = options.safety.has_value();
   if (open.policy && !measures) {
     throw CLI::ValidationError(

@@ -22,7 +22,9 @@ struct OpenOptimizerOptions {
   std::optional<double> weight_decay;
   std::optional<double> max_norm;
   std::optional<double> safety;
+  std::optional<double> rho;
   std::optional<std::string> policy;
+  std::optional<std::string> schedule;
 };
 
 void add_optimizer_options(
@@ -33,8 +35,9 @@ void add_optimizer_options(
 void fill_optimizer_defaults(
     TrainOptions& options, const OpenOptimizerOptions& open);
 
-/// How an optimizer's rate follows the batch, and that of all in the help.
-std::string usual_lr_scaling(const std::string& optimizer);
-std::string lr_scaling_defaults();
+/// For the help: the schedules of those optimizers that have another one than
+/// is usual, and a line for each optimizer.
+std::string schedule_defaults(const std::string& usual);
+std::string optimizer_table();
 
 }  // namespace stepsize::trainer

@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "examples/trainer/loop/optimizer_table.h"
+
 namespace stepsize::trainer {
 namespace {
 
@@ -65,10 +67,13 @@ OptionValues option_values(const TrainOptions& options) {
   } else {
     put("--lr", options.lr);
   }
-  put("--momentum", options.momentum);
+  if (optimizer_row(options.optimizer).momentum) {
+    put("--momentum", options.momentum);
+  }
   put("--weight-decay", options.weight_decay);
   put_present("--max-norm", options.max_norm);
   put_present("--safety", options.safety);
+  put_present("--rho", options.rho);
   if (options.policy) {
     put_text("--policy", *options.policy);
   }

@@ -21,6 +21,7 @@
 #include "examples/trainer/cli/unknown_options.h"
 #include "examples/trainer/cli/validators.h"
 #include "examples/trainer/data/image_set.h"
+#include "examples/trainer/loop/optimizer_table.h"
 
 namespace stepsize::trainer {
 namespace {
@@ -124,9 +125,7 @@ void add_rate_options(CLI::App& app, TrainOptions& options, OpenOptions& open) {
       ->type_name("N")
       ->group("Rate and batch");
   app.add_option(
-         "--lr-scaling",
-         open.lr_scaling,
-         "How: linear or sqrt\n" + lr_scaling_defaults())
+         "--lr-scaling", open.lr_scaling, "How: linear or sqrt [by optimizer]")
       ->check(one_of({"linear", "sqrt"}))
       ->type_name("NAME")
       ->group("Rate and batch");
@@ -164,9 +163,9 @@ void add_training_options(
   add_optimizer_options(app, options, open.optimizer);
   app.add_option(
          "--schedule",
-         options.schedule,
-         "What multiplies the rate over the run, see below\n[" +
-             options.schedule + "]")
+         open.optimizer.schedule,
+         "What multiplies the rate over the run, see below\n" +
+             schedule_defaults(options.schedule))
       ->type_name("TEXT")
       ->group("Training");
   app.add_option(
@@ -379,8 +378,10 @@ void check_rate_and_batch(
           throw CLI::ValidationError(flag, message);
         }
       };
-  const bool measures = options.optimizer == "power-sgd";
-  const std::string why = "--optimizer power-sgd measures its rate";
+  const auto& row = optimizer_row(options.optimizer);
+  const bool measures = !row.finds_rate.empty();
+  const std::string why =
+      "--optimizer " + options.optimizer + " " + row.finds_rate;
   refuse_if(
       measures && options.lr_auto,
       "--lr",
@@ -444,7 +445,7 @@ void fill_defaults(TrainOptions& options, const OpenOptions& open) {
   options.lr_check = !open.no_lr_check;
   fill_optimizer_defaults(options, open.optimizer);
   options.lr_scaling =
-      open.lr_scaling.value_or(usual_lr_scaling(options.optimizer));
+      open.lr_scaling.value_or(optimizer_row(options.optimizer).lr_scaling);
   check_rate_and_batch(options, open);
   options.monitor_every = open.monitor_every.value_or(options.monitor_every);
   options.monitor_budget = open.monitor_budget.value_or(options.monitor_budget);
@@ -538,7 +539,7 @@ constexpr const char* kVersion =
 
 CommandLine parse_command_line(int argc, const char* const* argv) {
   CLI::App app(kDescription, "stepsize-train");
-  app.footer(kFooter);
+  app.footer("\n" + optimizer_table() + kFooter);
   // Leaves 56 columns of 80 for the descriptions.
   constexpr std::size_t kOptionColumns = 24;
   app.get_formatter()->column_width(kOptionColumns);

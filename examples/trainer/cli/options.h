@@ -34,6 +34,7 @@ struct TrainOptions {
   /// Of the optimizers that have it; nothing for the others.
   std::optional<double> max_norm;
   std::optional<double> safety;
+  std::optional<double> rho;
   /// How power-sgd finds its rate; nothing for the others.
   std::optional<std::string> policy;
   std::string schedule = "warmup 10% > cosine 90%";

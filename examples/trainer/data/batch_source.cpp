@@ -88,6 +88,12 @@ void BatchSource::start_epoch() {
   position_ = 0;
 }
 
+void BatchSource::rewind() {
+  generator_.set_current_seed(options_.seed);
+  epoch_state_.reset();
+  position_ = size();
+}
+
 std::optional<Batch> BatchSource::next() {
   if (position_ == size()) {
     return std::nullopt;

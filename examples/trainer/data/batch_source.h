@@ -62,6 +62,9 @@ class BatchSource {
   /// Draws the order, crops and flips of an epoch and goes to its start.
   void start_epoch();
 
+  /// Goes back to where a new source is: the same epochs come again.
+  void rewind();
+
   /// The next batch, or nothing at the end of the epoch (or before the first).
   std::optional<Batch> next();
 

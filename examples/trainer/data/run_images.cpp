@@ -36,6 +36,16 @@ BatchSource train_source(
   return {sets.train, normalization, source, device};
 }
 
+BatchSource statistics_source(
+    const TrainTestSets& sets,
+    const Normalization& normalization,
+    const TrainOptions& options,
+    torch::Device device) {
+  TrainOptions plain = options;
+  plain.augment = "none";
+  return train_source(sets, normalization, plain, device);
+}
+
 BatchSource test_source(
     const TrainTestSets& sets,
     const Normalization& normalization,

@@ -22,11 +22,17 @@ LRRangeTestResult range_test(
     OptimizerChoice choice,
     BatchSource& source,
     LRRangeTestOptions options) {
+  const auto& row = optimizer_row(choice.name);
   TORCH_CHECK(
-      choice.name != "power-sgd",
-      "find_rate: power-sgd measures its rate, there is none to find");
-  if (choice.name == "rollback-sgd") {
-    choice.name = "sgd";
+      row.finds_rate.empty(),
+      "find_rate: ",
+      choice.name,
+      " ",
+      row.finds_rate,
+      ", there is none to find");
+  if (!row.range_test.empty()) {
+    choice.name = row.range_test;
+    choice.rho.reset();
   }
   choice.micro_batch = 0;
   const auto optimizer = make_optimizer(model, choice);
@@ -43,9 +49,14 @@ LRRangeTestResult range_test(
     const Batch batch = next();
     auto loss = loss_part(
         model.forward(batch.images), batch, batch.size(), choice.ranks.get());
-    loss.backward();
+    if (!row.wants_graph) {
+      loss.backward();
+    }
     return loss;
   };
+  if (row.wants_graph) {
+    options.closure(LRClosure::kReturnsGraph);
+  }
   return lr_range_test(
       model, optimizer->inner(), closure, options.reduction(choice.ranks));
 }
@@ -210,6 +221,7 @@ OptimizerChoice optimizer_choice(
   choice.max_norm = options.max_norm;
   choice.safety = options.safety;
   choice.policy = options.policy;
+  choice.rho = options.rho;
   if (options.accumulate > 1 || options.batch_schedule > 0) {
     choice.micro_batch = options.batch_size;
   }
@@ -286,9 +298,8 @@ std::optional<double> choose_lr(
   }
   constexpr std::int64_t kUpdates = 30;
   const bool asked_for = options.lr_given || options.base_batch_size > 0;
-  const bool can_diverge =
-      options.optimizer != "rollback-sgd" && options.optimizer != "power-sgd";
-  if (asked_for && options.lr_check && can_diverge &&
+  if (asked_for && options.lr_check &&
+      optimizer_row(options.optimizer).can_diverge() &&
       run_schedule.updates >= kLeastUpdates) {
     out << "trying " << rate_text(options, lr)
         << " first (--no-lr-check leaves this out)\n"

@@ -10,8 +10,8 @@
 
 #include "examples/trainer/cli/options.h"
 #include "examples/trainer/data/batch_source.h"
+#include "examples/trainer/loop/optimizer_table.h"
 #include "examples/trainer/loop/run_schedule.h"
-#include "examples/trainer/loop/trained_optimizer.h"
 #include "examples/trainer/model/image_model.h"
 
 namespace stepsize::trainer {
@@ -24,10 +24,10 @@ using RangeProgress =
 /// A range test of the model on images of `source`, which it takes in order,
 /// epoch after epoch: updates of `accumulate` micro-batches each by a new
 /// optimizer with these choice, at rates from 1e-5 to 10, or to choice.lr
-/// where that is higher. The model is as
-/// before afterwards; the source is not. With rollback-sgd the test is made
-/// with plain SGD: it is to find where steps go wrong. Throws c10::Error for
-/// power-sgd, which has no rate to find.
+/// where that is higher. The model is as before afterwards; the source is not.
+/// With rollback-sgd and sam-sgd the test is made with plain SGD: it is to find
+/// where steps go wrong. Throws c10::Error for an optimizer that finds its rate
+/// itself.
 LRRangeTestResult find_rate(
     ImageModel& model,
     const OptimizerChoice& choice,

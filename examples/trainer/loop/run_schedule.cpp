@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "examples/trainer/cli/text.h"
+#include "examples/trainer/loop/optimizer_table.h"
 
 namespace stepsize::trainer {
 namespace {
@@ -24,6 +25,16 @@ RunSchedule growing_schedule(std::shared_ptr<GrowingBatches> growing) {
   };
   run_schedule.growing = std::move(growing);
   return run_schedule;
+}
+
+// Whether more than half of the updates have another factor than the one
+// before.
+bool changes_mostly(const Schedule& schedule, double length) {
+  double changes = 0;
+  for (double update = 1; update < length; ++update) {
+    changes += schedule(update) == schedule(update - 1) ? 0 : 1;
+  }
+  return 2 * changes > length;
 }
 
 }  // namespace
@@ -66,6 +77,12 @@ RunSchedule plan_schedule(
   const Schedule schedule = parse(options.schedule, context);
   for (const auto& warning : lint(schedule, context.run_length)) {
     err << "warning: schedule: " << warning.message << '\n';
+  }
+  if (optimizer_row(options.optimizer).learns_rate &&
+      changes_mostly(schedule, context.run_length)) {
+    err << "warning: schedule: " << options.optimizer
+        << " learns its rate from where a schedule has set it last: where that "
+           "changes in every update there is nothing to learn\n";
   }
   RunSchedule run_schedule;
   if (grows) {

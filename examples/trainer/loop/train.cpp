@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "examples/trainer/loop/tested_weights.h"
 #include "examples/trainer/loop/update_reader.h"
 
 namespace stepsize::trainer {
@@ -106,6 +107,8 @@ TrainingEnd train(
       return TrainingEnd::kStopped;
     }
     setup.timer.enter(Phase::kTest);
+    std::optional<TestedWeights> tested(
+        std::in_place, setup.optimizer, setup.statistics);
     const auto test = evaluate(
         setup.model,
         setup.test,
@@ -118,6 +121,7 @@ TrainingEnd train(
         });
     setup.timer.stop();
     if (!test) {
+      tested.reset();
       pause(listener);
       return TrainingEnd::kStopped;
     }
@@ -135,6 +139,7 @@ TrainingEnd train(
     if (stopping != nullptr) {
       stopping->step(test->loss);
     }
+    tested.reset();
     ++state.epoch;
     state.in_epoch = false;
     if (!state.hopeless) {
@@ -143,6 +148,8 @@ TrainingEnd train(
   }
   if (stopping != nullptr && stopping->best_step() >= 0) {
     stopping->restore_best();
+  } else {
+    take_tested_weights(setup.optimizer, setup.statistics);
   }
   return TrainingEnd::kFinished;
 }

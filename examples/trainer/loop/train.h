@@ -44,6 +44,8 @@ struct TrainingSetup {
   ScheduleLR& scheduler;
   BatchSource& train;
   BatchSource& test;
+  /// Training images by themselves, for statistics of TestedWeights.
+  BatchSource& statistics;
   PhaseTimer& timer;
   std::int64_t classes;
   std::int64_t epochs;
@@ -102,7 +104,8 @@ enum class TrainingEnd : std::uint8_t {
 };
 
 /// Trains on the cross-entropy for a number of epochs, steps the schedule once
-/// an update, and tests after every epoch.
+/// an update, and tests after every epoch. Where it has finished the model has
+/// the weights that are to be shipped.
 ///
 /// On a CPU the listener hears of every update at once. On an accelerator
 /// losses and norms are read back some dozens at a time, since each reading

@@ -1,6 +1,7 @@
 #pragma once
 
-#include <stepsize/optim/clipped_optimizer.h>
+#include <stepsize/adaptive/sam.h>
+#include <stepsize/adaptive/schedule_free_optimizer.h>
 #include <stepsize/optim/rollback_sgd.h>
 #include <torch/torch.h>
 
@@ -66,6 +67,10 @@ class TrainedOptimizer {
   /// Whether the optimizer comes back from a loss that others never do.
   virtual bool recovers() const { return false; }
 
+  /// The optimizer, where it tests and ships other weights than it trains; null
+  /// for all others.
+  virtual ScheduleFreeOptimizer* schedule_free() { return nullptr; }
+
   ImageModel& model() { return model_; }
   UpdateMeter& meter() { return meter_; }
   /// Null where there are no others.
@@ -83,13 +88,21 @@ class TrainedOptimizer {
   UpdateMeter meter_;
 };
 
+/// The rate that a schedule has set.
+double scheduled_lr(const torch::optim::Optimizer& optimizer);
+
+/// A line of a summary on updates that were not made, if there were any.
+void add_left_out(std::vector<std::string>& lines, std::int64_t count);
+
 /// For an optimizer that steps by the gradients that it finds. The model must
-/// outlive it.
+/// outlive it. `own_rate`, for one whose option `lr` is no more than a factor
+/// or a start, tells the rate of its last update.
 std::unique_ptr<TrainedOptimizer> by_gradients(
     ImageModel& model,
     std::unique_ptr<torch::optim::Optimizer> optimizer,
     std::int64_t micro_batch = 0,
-    const std::shared_ptr<Reduction>& ranks = nullptr);
+    const std::shared_ptr<Reduction>& ranks = nullptr,
+    std::function<double()> own_rate = nullptr);
 
 /// For one that evaluates a batch once more where it wants to compare.
 std::unique_ptr<TrainedOptimizer> by_rollback(
@@ -98,34 +111,12 @@ std::unique_ptr<TrainedOptimizer> by_rollback(
     std::int64_t micro_batch = 0,
     const std::shared_ptr<Reduction>& ranks = nullptr);
 
-/// An optimizer by its name, with the numbers that the trainer's user gives.
-struct OptimizerChoice {
-  /// sgd, adam, adamw, rmsprop, clipped-sgd, clipped-adamw, lion, rollback-sgd
-  /// or power-sgd.
-  std::string name = "sgd";
-  /// For power-sgd a factor of the rate that it measures.
-  double lr = 0;
-  /// beta1 for adam, adamw, clipped-adamw and lion.
-  double momentum = 0;
-  double weight_decay = 0;
-  /// Of clipped-sgd and clipped-adamw only: the longest gradient that is not
-  /// clipped.
-  std::optional<double> max_norm;
-  /// Of power-sgd only: share of the largest stable rate, and how the rate is
-  /// found: edge, sharpness, averaged-vector, secant or polyak.
-  std::optional<double> safety;
-  std::optional<std::string> policy;
-  /// Images in a full micro-batch, to measure the gradient noise scale; 0 for
-  /// not. Of no use to power-sgd.
-  std::int64_t micro_batch = 0;
-  /// The processes that train together; null where there is one.
-  std::shared_ptr<Reduction> ranks = nullptr;
-};
-
-/// That optimizer of the model, which must outlive it. Throws c10::Error for
-/// another name and for a number that is missing, out of range or of no use to
-/// the optimizer.
-std::unique_ptr<TrainedOptimizer> make_optimizer(
-    ImageModel& model, const OptimizerChoice& choice);
+/// For one that is stepped by the gradients of a point uphill.
+std::unique_ptr<TrainedOptimizer> by_ascent(
+    ImageModel& model,
+    std::unique_ptr<torch::optim::Optimizer> optimizer,
+    const SAMOptions& options,
+    std::int64_t micro_batch = 0,
+    const std::shared_ptr<Reduction>& ranks = nullptr);
 
 }  // namespace stepsize::trainer

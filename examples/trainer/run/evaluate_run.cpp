@@ -11,6 +11,7 @@
 #include "examples/trainer/cli/text.h"
 #include "examples/trainer/data/run_images.h"
 #include "examples/trainer/loop/choose_lr.h"
+#include "examples/trainer/loop/tested_weights.h"
 #include "examples/trainer/loop/train.h"
 #include "examples/trainer/loop/trained_optimizer.h"
 #include "examples/trainer/loop/watched_curvature.h"
@@ -75,6 +76,8 @@ void load_model(
        monitor ? &*monitor : nullptr},
       *request.earlier)
       .load(options.out.string());
+  auto statistics = statistics_source(sets, normalization, options, device);
+  take_tested_weights(*optimizer, statistics);
 }
 
 }  // namespace

@@ -29,6 +29,7 @@
 #include "examples/trainer/data/image_set.h"
 #include "examples/trainer/data/run_images.h"
 #include "examples/trainer/loop/choose_lr.h"
+#include "examples/trainer/loop/optimizer_table.h"
 #include "examples/trainer/loop/phase_timer.h"
 #include "examples/trainer/loop/run_schedule.h"
 #include "examples/trainer/loop/train.h"
@@ -88,6 +89,7 @@ struct RunSetup {
   const Normalization& normalization;
   BatchSource& train;
   BatchSource& test;
+  BatchSource& statistics;
   PhaseTimer& timer;
   AgreedSignal& signal;
   // Null where this process is alone.
@@ -322,6 +324,10 @@ class TrainingRun {
 RunPlan run_plan(
     const TrainOptions& options, double lr, const RunSchedule& run_schedule) {
   RunPlan plan{run_schedule.factor, lr, run_schedule.updates, options.max_norm};
+  const auto& row = optimizer_row(options.optimizer);
+  plan.rate = !row.finds_rate.empty() ? RateOrigin::kFound
+              : row.learns_rate       ? RateOrigin::kLearned
+                                      : RateOrigin::kSchedule;
   plan.monitors = !options.monitor.empty();
   plan.batch_varies = options.accumulate > 1 || options.batch_schedule > 0;
   if (options.policy == "sharpness") {
@@ -545,6 +551,7 @@ TrainingEnd TrainingRun::train_on() {
        scheduler_,
        setup_.train,
        setup_.test,
+       setup_.statistics,
        setup_.timer,
        setup_.classes,
        setup_.options.epochs,
@@ -681,6 +688,7 @@ int start_run(CommandLine command, const Console& console) {
   const auto normalization = normalization_of(sets.train.images);
   auto train_images = train_source(sets, normalization, options, device);
   auto test_images = test_source(sets, normalization, options, device);
+  auto for_statistics = statistics_source(sets, normalization, options, device);
 
   RunSchedule run_schedule =
       first_schedule(request, options, train_images.size(), console.err);
@@ -737,6 +745,7 @@ int start_run(CommandLine command, const Console& console) {
       normalization,
       train_images,
       test_images,
+      for_statistics,
       timer,
       signal,
       ranks};

@@ -126,22 +126,29 @@ void draw_rates(
   const auto rate = [](const StepResult& step) { return step.lr; };
   const bool fell = std::any_of(
       steps.begin(), steps.end(), [](const auto& s) { return s.rolled_back; });
-  if (!plan.stability_limit && !fell) {
+  if (plan.rate == RateOrigin::kSchedule && !fell) {
     return;  // as planned
   }
   LinePlot plot("Learning rate");
   plot.x_label("update").y_label("rate");
   const auto rates = curve(steps, rate);
-  if (plan.stability_limit) {
-    plot.line("", rates.x, rates.y);
+  if (plan.rate == RateOrigin::kFound) {
+    // What the schedule's factor was taken of.
+    const auto found = curve(steps, [&](const StepResult& step) {
+      const double factor =
+          plan.lr * plan.schedule(static_cast<double>(step.step - 1));
+      return factor > 0 ? step.lr / factor : kNowhere;
+    });
+    plot.y_log();
+    plot.line("found", found.x, found.y);
   } else {
     const auto planned = planned_rate(plan);
     // The rates that were taken may lie decades below those planned.
     plot.y_log();
     plot.line("planned", planned.x, planned.y);
-    plot.line("taken", rates.x, rates.y);
-    add_rollbacks(plot, steps, rate);
   }
+  plot.line("taken", rates.x, rates.y);
+  add_rollbacks(plot, steps, rate);
   write_svg((folder / "lr.svg").string(), plot);
 }
 
@@ -269,10 +276,11 @@ const std::vector<std::string>& result_pictures() {
 
 void draw_plan(const fs::path& folder, const RunPlan& plan) {
   const auto planned = planned_rate(plan);
+  const bool is_factor = plan.rate == RateOrigin::kFound;
   LinePlot plot(
-      plan.stability_limit ? "Factor of the measured learning rate"
-                           : "Learning rate");
-  plot.x_label("update").y_label(plan.stability_limit ? "factor" : "rate");
+      is_factor ? "Factor of the learning rate that is found"
+                : "Learning rate");
+  plot.x_label("update").y_label(is_factor ? "factor" : "rate");
   plot.line("", planned.x, planned.y);
   write_svg((folder / "lr.svg").string(), plot);
 }

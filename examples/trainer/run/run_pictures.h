@@ -13,6 +13,13 @@
 
 namespace stepsize::trainer {
 
+/// Where the rates of a run's updates come from.
+enum class RateOrigin : std::uint8_t {
+  kSchedule,  ///< but for rollbacks
+  kFound,     ///< found by the optimizer, times the schedule's factor
+  kLearned,   ///< from the schedule's on
+};
+
 /// What of a run is known before it, for its pictures.
 struct RunPlan {
   Schedule schedule;
@@ -24,7 +31,8 @@ struct RunPlan {
   std::optional<double> max_norm = std::nullopt;
   /// Whether updates are made from several micro-batches.
   bool batch_varies = false;
-  /// For a run that measures its rate: the largest lr * sharpness that is
+  RateOrigin rate = RateOrigin::kSchedule;
+  /// For a run that measures its sharpness: the largest lr * sharpness that is
   /// stable.
   std::optional<double> stability_limit = std::nullopt;
   /// Whether the curvature is watched.
@@ -38,13 +46,13 @@ std::vector<double> smoothed(const std::vector<double>& values);
 /// Pictures that draw_results() may leave beside lr.svg.
 const std::vector<std::string>& result_pictures();
 
-/// lr.svg: the rate as planned; its factor where the rate is measured.
+/// lr.svg: the rate as planned; its factor where the rate is found.
 void draw_plan(const std::filesystem::path& folder, const RunPlan& plan);
 
 /// loss.svg, accuracy.svg and gradient.svg; sharpness.svg for a run that
-/// measures its rate or whose curvature is watched, batch.svg for one with
-/// several micro-batches an update. Draws lr.svg anew where the rates were not
-/// those planned: measured, or lower after a rollback. Throws
+/// measures its sharpness or is watched, batch.svg for one with several
+/// micro-batches an update. Draws lr.svg anew where the rates were not those
+/// planned: found, learned, or lower after a rollback. Throws
 /// std::runtime_error naming a path that cannot be written.
 void draw_results(
     const std::filesystem::path& folder,

@@ -6,6 +6,7 @@
 #include <csignal>
 
 #include "examples/trainer/cli/text.h"
+#include "examples/trainer/loop/optimizer_table.h"
 #include "examples/trainer/run/progress.h"
 #include "examples/trainer/run/run_checkpoints.h"
 
@@ -31,16 +32,22 @@ void describe_run(
     const RunSchedule& run_schedule,
     std::ostream& out) {
   const std::int64_t batch = options.whole_batch() * options.accumulate;
+  const auto& row = optimizer_row(options.optimizer);
   out << options.optimizer << ": lr " << lr
-      << (options.safety ? " of the measured rate" : "");
+      << (row.finds_rate.empty() ? "" : " of the rate that is found");
   if (options.base_batch_size > 0) {
     out << " (" << options.lr << " at batch " << options.base_batch_size << ", "
         << options.lr_scaling << ')';
   }
-  out << ", momentum " << options.momentum << ", weight decay "
-      << options.weight_decay;
+  if (row.momentum) {
+    out << ", momentum " << options.momentum;
+  }
+  out << ", weight decay " << options.weight_decay;
   if (options.max_norm) {
     out << ", max norm " << *options.max_norm;
+  }
+  if (options.rho) {
+    out << ", rho " << *options.rho;
   }
   if (options.safety) {
     out << ", policy " << *options.policy << ", safety " << *options.safety;

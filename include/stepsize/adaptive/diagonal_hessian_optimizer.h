@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -35,6 +36,8 @@ class DiagonalHessianOptimizer : public IndexedOptimizer {
   /// Hessian-vector products so far.
   int64_t products() const { return products_; }
   int64_t skipped_steps() const { return skipped_; }
+  /// Norm of the whole gradient in the last step; NaN before it.
+  double last_grad_norm() const { return last_grad_norm_; }
 
  protected:
   bool has_deciding_counters() const override { return true; }
@@ -68,6 +71,7 @@ class DiagonalHessianOptimizer : public IndexedOptimizer {
   int64_t updates_ = 0;
   int64_t products_ = 0;
   int64_t skipped_ = 0;
+  double last_grad_norm_ = std::numeric_limits<double>::quiet_NaN();
 };
 
 }  // namespace stepsize
