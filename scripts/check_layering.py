@@ -40,7 +40,7 @@ ROOMS: Dict[str, Room] = {
     "lr_scheduler": Room(
         rooms=("schedule", "curvature", "distributed", "optim", "state"),
         torch=True,
-        private_of=("state",),
+        private_of=("state", "schedule"),  # whose text its phases extend
     ),
     "optim": Room(
         rooms=("state", "kernels", "curvature", "distributed"),

@@ -51,6 +51,7 @@ const Reasons& free_types() {
       {"OptionsFrom", kEnum},
       {"ProbeDistribution", kEnum},
       {"ThresholdMode", kEnum},
+      {"ReduceLROnPlateauOptions", "its own knobs have rows"},
       {"RollbackOptions", "its own knobs have rows"},
       {"SharpnessTrackerOptions", "its own knobs have rows"},
       {"CurvatureMeterOptions", "its own knobs have rows"},
