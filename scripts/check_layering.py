@@ -48,10 +48,17 @@ ROOMS: Dict[str, Room] = {
         private_of=("state", "kernels"),  # an optimizer drives its own loop
     ),
     "adaptive": Room(
-        rooms=("state", "kernels", "curvature", "distributed", "optim"),
+        rooms=(
+            "state",
+            "kernels",
+            "curvature",
+            "distributed",
+            "optim",
+            "checkpoint",  # snapshots in files
+        ),
         torch=True,
         private_of=("state", "kernels", "optim"),
-        tests=("checkpoint", "lr_scheduler", "schedule"),
+        tests=("lr_scheduler", "schedule"),
     ),
     "tune": Room(
         rooms=(

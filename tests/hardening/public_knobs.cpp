@@ -71,6 +71,8 @@ const Reasons& free_knobs() {
       {"ResumableSamplerOptions::seed", "every seed is one"},
       {"SophiaHOptions::seed", "every seed is one"},
       {"ConnectOptions::address", "names a machine, which may be there or not"},
+      {"SnapshotEnsembleOptions::folder",
+       "names a folder, which may be there or not"},
   };
   return knobs;
 }
