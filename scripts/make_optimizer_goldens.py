@@ -433,6 +433,15 @@ def prodigy_options(parameters):
     )
 
 
+@case("konstmish/prodigy Prodigy")
+def prodigy_slices(parameters):
+    from prodigyopt import Prodigy
+
+    return with_estimate(
+        Prodigy(parameters, eps=1e-30, d0=1e-3, weight_decay=0.1, slice_p=3)
+    )
+
+
 @case("facebookresearch/dadaptation DAdaptAdam")
 def dadapt_adam(parameters):
     from dadaptation import DAdaptAdam

@@ -7,12 +7,15 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "csrc/adaptive/distance_estimate.h"
 #include "csrc/adaptive/summing_step.h"
 #include "csrc/core/archive.h"
 #include "csrc/kernels/dispatch.h"
+#include "csrc/optim/fused_step.h"
+#include "csrc/optim/operand_checks.h"
 
 namespace stepsize {
 
@@ -22,7 +25,56 @@ namespace {
 
 constexpr detail::Signature kProdigySignature = {
     "Prodigy", {"parameter", "gradient", "exp_avg", "exp_avg_sq", "s", "p0"}};
-constexpr std::size_t kProdigyStart = 3;  // of the states
+constexpr std::size_t kProdigyWeighted = 2;  // of the states
+constexpr std::size_t kProdigyStart = 3;
+// Where s and p0 are sliced: the rest is a step of Adam.
+constexpr detail::Signature kProdigyWholeSignature = {
+    "Prodigy", {"parameter", "gradient", "exp_avg", "exp_avg_sq"}};
+
+// Every p-th element, as the authors' code counts them.
+at::Tensor prodigy_slice(const at::Tensor& tensor, int64_t p) {
+  const at::Tensor flat = tensor.detach().flatten();
+  const int64_t count = flat.numel();
+  // slice() adds to its step, which may be as large as can be.
+  return flat.slice(0, 0, count, std::min(p, std::max<int64_t>(count, 1)))
+      .clone(at::MemoryFormat::Contiguous);
+}
+
+int64_t prodigy_slice_size(int64_t count, int64_t p) {
+  return count == 0 ? 0 : (count - 1) / p + 1;
+}
+
+// Adam's part of a step by tensor operations; `wide` is the parameter in the
+// type of its state.
+void prodigy_move(
+    at::Tensor parameter,
+    at::Tensor wide,
+    const at::Tensor& grad,
+    at::Tensor mean,
+    at::Tensor square,
+    const detail::ProdigyNumbers& numbers) {
+  const at::Tensor scaled = grad * numbers.d;
+  mean.mul_(numbers.beta1).add_(scaled, 1.0 - numbers.beta1);
+  square.mul_(numbers.beta2).addcmul_(scaled, scaled, 1.0 - numbers.beta2);
+  wide.mul_(numbers.keep)
+      .sub_((mean * numbers.step_size).div_(square.sqrt().add_(numbers.eps)));
+  if (!wide.is_same(parameter)) parameter.copy_(wide);
+}
+
+detail::AdamNumbers prodigy_whole_numbers(
+    const detail::ProdigyNumbers& numbers) {
+  return {
+      numbers.beta1,
+      numbers.beta2,
+      numbers.eps,
+      numbers.d * numbers.decay,
+      numbers.keep,
+      /*coarse=*/1,
+      /*scale=*/numbers.d,
+      numbers.step_size,
+      /*inverse_root=*/1,
+      /*mask=*/1};
+}
 
 double prodigy_beta3(const ProdigyOptions& options) {
   return options.beta3() > 0 ? options.beta3()
@@ -79,6 +131,9 @@ const OptionList<ProdigyOptions>& ProdigyOptions::option_list() {
           .same_in_groups()
           .option(STEPSIZE_OPTION(growth_rate))
           .must_be("a factor >= 1", [](double rate) { return rate >= 1; })
+          .same_in_groups()
+          .option(STEPSIZE_OPTION(slice_p))
+          .at_least(1)
           .same_in_groups();
   return list;
 }
@@ -133,14 +188,89 @@ at::Tensor Prodigy::step_by_operations(
   const at::Tensor along =
       (grad.to(at::kDouble) * (start.to(at::kDouble) - wide.to(at::kDouble)))
           .sum();
-  const at::Tensor scaled = grad * numbers.d;
-  mean.mul_(numbers.beta1).add_(scaled, 1.0 - numbers.beta1);
-  square.mul_(numbers.beta2).addcmul_(scaled, scaled, 1.0 - numbers.beta2);
   weighted.mul_(numbers.beta3).add_(grad, numbers.weight);
-  wide.mul_(numbers.keep)
-      .sub_((mean * numbers.step_size).div_(square.sqrt().add_(numbers.eps)));
-  if (!wide.is_same(parameter)) parameter.copy_(wide);
+  prodigy_move(parameter, wide, grad, mean, square, numbers);
   return at::stack({along, weighted.to(at::kDouble).abs().sum()});
+}
+
+void Prodigy::step_whole_by_operations(
+    at::Tensor parameter,
+    const at::Tensor& gradient,
+    const std::vector<at::Tensor>& state,
+    const detail::ProdigyNumbers& numbers) {
+  at::Tensor wide = parameter.to(state[0].scalar_type());
+  at::Tensor grad = gradient.to(state[0].scalar_type());
+  if (numbers.decay != 0) grad = grad.add(wide, numbers.decay);
+  prodigy_move(parameter, wide, grad, state[0], state[1], numbers);
+}
+
+bool Prodigy::has_state(std::size_t group, std::size_t slot) const {
+  return slot < kProdigyWeighted || options_of(group).slice_p() == 1;
+}
+
+void Prodigy::check_slicing(const std::vector<ParameterUpdate>& updates) {
+  for (const ParameterUpdate& own : updates) {
+    const auto& slots = group_state(own.group).slots;
+    if (!slots[0][own.index].defined()) continue;
+    const int64_t p = options_of(own.group).slice_p();
+    const auto found = slices_.find(own.parameter.unsafeGetTensorImpl());
+    const int64_t wanted =
+        p == 1 ? 0 : prodigy_slice_size(own.parameter.numel(), p);
+    const int64_t there =
+        found == slices_.end() ? 0 : found->second.start.numel();
+    TORCH_CHECK(
+        wanted == there &&
+            slots[kProdigyStart][own.index].defined() == (p == 1),
+        "Prodigy: slice_p must stay what it was in the first step, got ",
+        p);
+  }
+}
+
+// The elements that the estimate goes by, as parameters of their own whose
+// update goes nowhere.
+std::vector<ParameterUpdate> Prodigy::sampled(
+    const std::vector<ParameterUpdate>& updates) {
+  std::vector<ParameterUpdate> samples;
+  for (const ParameterUpdate& own : updates) {
+    const int64_t p = options_of(own.group).slice_p();
+    const at::Tensor part = prodigy_slice(own.parameter, p);
+    const at::Tensor start = part.to(own.state[0].scalar_type(), false, true);
+    Slice slice{at::zeros_like(start), start};
+    // A new tensor may have the place of one that is gone.
+    if (group_state(own.group).slots[0][own.index].defined()) {
+      slice = slices_.at(own.parameter.unsafeGetTensorImpl());
+    }
+    samples.push_back(
+        {own.group,
+         own.index,
+         part,
+         prodigy_slice(own.gradient, p),
+         {at::zeros_like(start),
+          at::zeros_like(start),
+          slice.weighted,
+          slice.start},
+         own.step});
+  }
+  return samples;
+}
+
+void Prodigy::keep_slices(
+    const std::vector<ParameterUpdate>& updates,
+    const std::vector<ParameterUpdate>& samples) {
+  if (samples.empty()) return;
+  // Those of parameters that are gone stay behind.
+  std::unordered_map<const void*, Slice> slices;
+  for (const auto& group : param_groups()) {
+    for (const at::Tensor& parameter : group.params()) {
+      const auto known = slices_.find(parameter.unsafeGetTensorImpl());
+      if (known != slices_.end()) slices.insert(*known);
+    }
+  }
+  for (std::size_t k = 0; k < samples.size(); ++k) {
+    slices[updates[k].parameter.unsafeGetTensorImpl()] = {
+        samples[k].state[kProdigyWeighted], samples[k].state[kProdigyStart]};
+  }
+  slices_ = std::move(slices);
 }
 
 at::Tensor Prodigy::step(LossClosure closure) {
@@ -150,14 +280,27 @@ at::Tensor Prodigy::step(LossClosure closure) {
   const detail::GroupRates rates(param_groups());
   detail::drop_resting(rates, updates);
   if (updates.empty()) return loss;
+  const ProdigyOptions& common = options_of(updates.front().group);
+  const bool is_sliced = common.slice_p() > 1;
+  check_slicing(updates);
+  std::vector<ParameterUpdate> samples;
   for (ParameterUpdate& update : updates) {
+    if (is_sliced) {
+      update.state.resize(kProdigyWeighted);
+      continue;
+    }
     const auto& starts = group_state(update.group).slots[kProdigyStart];
     if (starts[update.index].defined()) continue;
     update.state[kProdigyStart].copy_(update.parameter);
   }
+  std::optional<detail::FusedStep<detail::AdamNumbers>> whole;
+  if (is_sliced) {
+    samples = sampled(updates);
+    whole.emplace(kProdigyWholeSignature, updates);
+  }
+  const auto& summed = is_sliced ? samples : updates;
   detail::SummingStep<detail::ProdigyNumbers, detail::kProdigySums> pass(
-      kProdigySignature, updates);
-  const ProdigyOptions& common = options_of(updates.front().group);
+      kProdigySignature, summed);
   const double estimate = d();
   double weight = 0;
   for (std::size_t k = 0; k < updates.size(); ++k) {
@@ -183,18 +326,27 @@ at::Tensor Prodigy::step(LossClosure closure) {
         options.safeguard_warmup() ? relative : weight,
         step_size};
     if (!pass.add(k, detail::loops().prodigy, numbers)) {
+      const ParameterUpdate& part = summed[k];
       pass.add_sums(
           k,
-          step_by_operations(own.parameter, own.gradient, own.state, numbers));
+          step_by_operations(
+              part.parameter, part.gradient, part.state, numbers));
+    }
+    if (whole &&
+        !whole->add(
+            k, detail::loops().plain_adam, prodigy_whole_numbers(numbers))) {
+      step_whole_by_operations(own.parameter, own.gradient, own.state, numbers);
     }
   }
   const auto sums = pass.run();
+  if (whole) whole->run();
   double totals[2] = {};
   for (std::size_t k = 0; k < updates.size(); ++k) {
     totals[0] += sums[k][0];
     totals[1] += rates.factors[updates[k].group] * sums[k][1];
   }
   detail::agree(reduction().get(), totals, 2);
+  keep_slices(updates, samples);
   take_over(std::move(updates));
   ++updates_;
   last_d_ = estimate;
@@ -221,6 +373,17 @@ void Prodigy::save_counters(torch::serialize::OutputArchive& archive) const {
   detail::write_double(archive, "last_d", last_d_);
   detail::write_double(archive, "d_numerator", numerator_);
   detail::write_int(archive, "updates", updates_);
+  // s and p0 of each parameter that has slices of them.
+  std::vector<at::Tensor> slices;
+  for (const auto& group : param_groups()) {
+    for (const at::Tensor& parameter : group.params()) {
+      if (slices_.empty()) continue;
+      const auto found = slices_.find(parameter.unsafeGetTensorImpl());
+      const Slice slice = found == slices_.end() ? Slice() : found->second;
+      slices.insert(slices.end(), {slice.weighted, slice.start});
+    }
+  }
+  detail::write_tensors(archive, "slices", slices);
 }
 
 std::function<void()> Prodigy::read_counters(
@@ -230,7 +393,42 @@ std::function<void()> Prodigy::read_counters(
   const double last = detail::read_double(archive, kind(), "last_d");
   const double numerator = detail::read_double(archive, kind(), "d_numerator");
   const int64_t updates = detail::read_int(archive, kind(), "updates");
-  return [this, d, largest, last, numerator, updates] {
+  // An archive from before there were slices has none.
+  c10::IValue flags;
+  const auto kept = archive.try_read("slices_defined", flags)
+                        ? detail::read_tensors(archive, kind(), "slices")
+                        : std::vector<at::Tensor>();
+  std::unordered_map<const void*, Slice> slices;
+  std::size_t parameters = 0;
+  for (const auto& group : param_groups()) {
+    for (const at::Tensor& parameter : group.params()) {
+      const std::size_t at = 2 * parameters++;
+      if (at + 1 >= kept.size()) continue;
+      const auto fits = [&](const at::Tensor& slice) {
+        return slice.defined() && slice.dim() == 1 &&
+               slice.sizes() == kept[at].sizes() &&
+               slice.numel() <= parameter.numel() &&
+               slice.scalar_type() == detail::state_type(parameter);
+      };
+      if (!kept[at].defined() && !kept[at + 1].defined()) continue;
+      TORCH_CHECK(
+          fits(kept[at]) && fits(kept[at + 1]),
+          kind(),
+          ": 'slices' of the archive do not fit the parameters");
+      const auto copy = [&](const at::Tensor& slice) {
+        return slice.to(parameter.device(), slice.scalar_type(), false, true);
+      };
+      slices[parameter.unsafeGetTensorImpl()] = {
+          copy(kept[at]), copy(kept[at + 1])};
+    }
+  }
+  TORCH_CHECK(
+      kept.empty() || kept.size() == 2 * parameters,
+      kind(),
+      ": 'slices' of the archive must be two a parameter, got ",
+      kept.size());
+  return [this, d, largest, last, numerator, updates, slices] {
+    slices_ = slices;
     d_ = updates > 0 ? d : 0;
     largest_ = updates > 0 ? largest : 0;
     last_d_ = last;

@@ -3,12 +3,16 @@
 #include <ATen/Functions.h>
 #include <c10/core/GradMode.h>
 #include <c10/util/Exception.h>
+#include <stepsize/checkpoint/checkpoint.h>
 #include <torch/serialize/archive.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
+#include <cstring>
+#include <filesystem>
 #include <limits>
-#include <string>
+#include <system_error>
 #include <utility>
 
 #include "csrc/adaptive/weights.h"
@@ -28,6 +32,36 @@ constexpr char kSnapshotFormatKey[] = "stepsize_snapshot_ensemble_format";
 
 std::string snapshot_key(int64_t number) {
   return "snapshot" + std::to_string(number);
+}
+
+constexpr char kSnapshotFile[] = "snapshot-";
+constexpr char kSnapshotEnd[] = ".ckpt";
+
+// FNV-1a of all bits, which tells a file from one that another run, or this
+// one on another way, has written under its name.
+int64_t snapshot_fingerprint(const std::vector<at::Tensor>& tensors) {
+  uint64_t hash = 0xcbf29ce484222325U;
+  for (const at::Tensor& strided : tensors) {
+    const at::Tensor tensor = strided.contiguous();
+    const auto* bytes = static_cast<const unsigned char*>(tensor.data_ptr());
+    const auto size = static_cast<std::size_t>(tensor.nbytes());
+    for (std::size_t i = 0; i < size; ++i) {
+      hash = (hash ^ bytes[i]) * 0x100000001b3U;
+    }
+  }
+  int64_t bits = 0;
+  std::memcpy(&bits, &hash, sizeof(bits));
+  return bits;
+}
+
+// A file's contents: the tensors and what number the snapshot has.
+Checkpoint snapshot_file(std::vector<at::Tensor>& tensors, int64_t& number) {
+  Checkpoint file;
+  file.random_state(false).counter("number", number);
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    file.tensor("weight" + std::to_string(i), tensors[i]);
+  }
+  return file;
 }
 
 // A copy, of float32 at least: it may be a weight, which is put back.
@@ -78,15 +112,120 @@ void SnapshotEnsemble::check_weights() const {
 void SnapshotEnsemble::add() {
   check_weights();
   const c10::AutoGradMode no_grad(false);
-  std::vector<at::Tensor> snapshot;
-  for (const at::Tensor& tensor : tensors_) {
-    snapshot.push_back(tensor.detach().clone());
+  Snapshot snapshot;
+  snapshot.number = added_;
+  if (in_files()) {
+    std::vector<at::Tensor> weights =
+        detail::storable(tensors_, kSnapshotEnsemble);
+    snapshot.fingerprint = snapshot_fingerprint(weights);
+    // What cannot be made cannot be written to either, which says why.
+    std::error_code ignored;
+    std::filesystem::create_directories(options_.folder(), ignored);
+    save_checkpoint(file_of(added_), snapshot_file(weights, snapshot.number));
+  } else {
+    for (const at::Tensor& tensor : tensors_) {
+      snapshot.tensors.push_back(tensor.detach().clone());
+    }
   }
   snapshots_.push_back(std::move(snapshot));
   ++added_;
   if (static_cast<int64_t>(snapshots_.size()) > options_.max_snapshots()) {
     snapshots_.erase(snapshots_.begin());
   }
+}
+
+std::string SnapshotEnsemble::file_of(int64_t number) const {
+  return (std::filesystem::path(options_.folder()) /
+          (kSnapshotFile + std::to_string(number) + kSnapshotEnd))
+      .string();
+}
+
+std::string SnapshotEnsemble::path(std::size_t number) const {
+  TORCH_CHECK(
+      in_files(), kSnapshotEnsemble, ": path: no folder is set in the options");
+  TORCH_CHECK(
+      number < snapshots_.size(),
+      kSnapshotEnsemble,
+      ": there is no snapshot ",
+      number,
+      ", only ",
+      snapshots_.size());
+  return file_of(snapshots_[number].number);
+}
+
+void SnapshotEnsemble::remove_dropped() const {
+  namespace fs = std::filesystem;
+  if (!in_files() || snapshots_.empty()) return;
+  std::error_code failure;
+  std::vector<fs::path> dropped;
+  const std::string start = kSnapshotFile;
+  for (fs::directory_iterator next(options_.folder(), failure);
+       !failure && next != fs::directory_iterator();
+       next.increment(failure)) {
+    const std::string name = next->path().filename().string();
+    int64_t number = -1;
+    if (name.rfind(start, 0) == 0) {
+      std::from_chars(
+          name.data() + start.size(), name.data() + name.size(), number);
+    }
+    // Only the very name of an earlier one.
+    if (number >= 0 && number < snapshots_.front().number &&
+        name == fs::path(file_of(number)).filename()) {
+      dropped.push_back(next->path());
+    }
+  }
+  for (const fs::path& path : dropped) {
+    if (!failure) fs::remove(path, failure);
+  }
+  TORCH_CHECK(
+      !failure,
+      kSnapshotEnsemble,
+      ": remove_dropped: ",
+      options_.folder(),
+      ": ",
+      failure.message());
+}
+
+void SnapshotEnsemble::check_fit(
+    const std::vector<at::Tensor>& tensors,
+    int64_t number,
+    const char* place) const {
+  bool fits = tensors.size() == forms_.size();
+  for (std::size_t k = 0; fits && k < tensors.size(); ++k) {
+    fits = tensors[k].defined() && tensors[k].sizes() == forms_[k].sizes() &&
+           tensors[k].scalar_type() == forms_[k].scalar_type();
+  }
+  TORCH_CHECK(
+      fits,
+      kSnapshotEnsemble,
+      ": snapshot ",
+      number,
+      " of the ",
+      place,
+      " does not fit the weights: their number, shapes or types are others");
+}
+
+std::vector<at::Tensor> SnapshotEnsemble::tensors_of(
+    const Snapshot& snapshot) const {
+  if (!in_files()) return snapshot.tensors;
+  std::vector<at::Tensor> tensors(forms_.size());
+  int64_t number = snapshot.number;
+  const std::string path = file_of(number);
+  Checkpoint file = snapshot_file(tensors, number);
+  try {
+    load_checkpoint(path, file);
+  } catch (const c10::Error& error) {
+    TORCH_CHECK(false, kSnapshotEnsemble, ": ", error.what_without_backtrace());
+  }
+  check_fit(tensors, snapshot.number, "folder");
+  TORCH_CHECK(
+      snapshot_fingerprint(tensors) == snapshot.fingerprint,
+      kSnapshotEnsemble,
+      ": ",
+      path,
+      " is another snapshot than the one that was added: another run has "
+      "written it, or this one after it was saved");
+  return tensors;
 }
 
 bool SnapshotEnsemble::step(double lr) {
@@ -129,20 +268,25 @@ at::Tensor SnapshotEnsemble::predict(
 
 OutputArchive& operator<<(
     OutputArchive& archive, const SnapshotEnsemble& ensemble) {
-  detail::write_int(archive, kSnapshotFormatKey, 1);
+  // 2: the archive says which files, and has no tensors.
+  const bool in_files = ensemble.in_files();
+  detail::write_int(archive, kSnapshotFormatKey, in_files ? 2 : 1);
   const auto count = static_cast<int64_t>(ensemble.snapshots_.size());
   detail::write_int(archive, "snapshots", count);
   detail::write_int(archive, "added", ensemble.added_);
   detail::write_int(archive, "has_fallen", ensemble.has_fallen_ ? 1 : 0);
   detail::write_double(archive, "last_lr", ensemble.last_lr_);
+  std::vector<int64_t> fingerprints;
   for (int64_t i = 0; i < count; ++i) {
+    const auto& snapshot = ensemble.snapshots_[static_cast<std::size_t>(i)];
+    fingerprints.push_back(snapshot.fingerprint);
+    if (in_files) continue;
     detail::write_tensors(
         archive,
         snapshot_key(i),
-        detail::storable(
-            ensemble.snapshots_[static_cast<std::size_t>(i)],
-            kSnapshotEnsemble));
+        detail::storable(snapshot.tensors, kSnapshotEnsemble));
   }
+  if (in_files) detail::write_ints(archive, "fingerprints", fingerprints);
   return archive;
 }
 
@@ -155,9 +299,18 @@ void SnapshotEnsemble::load(InputArchive& archive) {
   c10::IValue format;
   TORCH_CHECK(
       archive.try_read(kSnapshotFormatKey, format) && format.isInt() &&
-          format.toInt() == 1,
+          (format.toInt() == 1 || format.toInt() == 2),
       kSnapshotEnsemble,
       ": the archive holds no snapshot ensemble of this version of the format");
+  const bool has_files = format.toInt() == 2;
+  TORCH_CHECK(
+      has_files == in_files(),
+      kSnapshotEnsemble,
+      has_files
+          ? ": the archive's snapshots lie in files: name their folder in "
+            "the options"
+          : ": the archive has its snapshots in it, and a folder is set "
+            "in the options");
   check_weights();
   const auto read = [&](const char* key, int64_t most) {
     return detail::read_int(archive, kSnapshotEnsemble, key, most);
@@ -172,26 +325,31 @@ void SnapshotEnsemble::load(InputArchive& archive) {
       kSnapshotEnsemble,
       ": 'last_lr' of the archive must be finite and >= 0, got ",
       last_lr);
-  std::vector<std::vector<at::Tensor>> snapshots;
+  std::vector<int64_t> fingerprints;
+  if (has_files) {
+    fingerprints =
+        detail::read_ints(archive, kSnapshotEnsemble, "fingerprints");
+    TORCH_CHECK(
+        static_cast<int64_t>(fingerprints.size()) == count,
+        kSnapshotEnsemble,
+        ": 'fingerprints' of the archive must be one a snapshot, got ",
+        fingerprints.size());
+  }
+  std::vector<Snapshot> snapshots;
   for (int64_t i = count - std::min(count, options_.max_snapshots()); i < count;
        ++i) {
+    Snapshot& snapshot = snapshots.emplace_back();
+    snapshot.number = added - count + i;
+    if (has_files) {
+      snapshot.fingerprint = fingerprints[static_cast<std::size_t>(i)];
+      tensors_of(snapshot);
+      continue;
+    }
     const auto kept =
         detail::read_tensors(archive, kSnapshotEnsemble, snapshot_key(i));
-    bool fits = kept.size() == forms_.size();
-    for (std::size_t k = 0; fits && k < kept.size(); ++k) {
-      fits = kept[k].defined() && kept[k].sizes() == forms_[k].sizes() &&
-             kept[k].scalar_type() == forms_[k].scalar_type();
-    }
-    TORCH_CHECK(
-        fits,
-        kSnapshotEnsemble,
-        ": snapshot ",
-        i,
-        " of the archive does not fit the weights: their number, shapes or "
-        "types are others");
-    std::vector<at::Tensor>& copies = snapshots.emplace_back();
+    check_fit(kept, i, "archive");
     for (std::size_t k = 0; k < kept.size(); ++k) {
-      copies.push_back(detail::copy_like(kept[k], tensors_[k]));
+      snapshot.tensors.push_back(detail::copy_like(kept[k], tensors_[k]));
     }
   }
   snapshots_ = std::move(snapshots);
@@ -210,9 +368,10 @@ SnapshotWeights::SnapshotWeights(SnapshotEnsemble& ensemble, std::size_t number)
       ", only ",
       ensemble.snapshots_.size());
   ensemble.check_weights();
+  const auto values = ensemble.tensors_of(ensemble.snapshots_[number]);
   held_ = std::make_unique<detail::HeldWeights>(
       ensemble.tensors_, "SnapshotWeights");
-  detail::write_weights(ensemble.tensors_, ensemble.snapshots_[number]);
+  detail::write_weights(ensemble.tensors_, values);
   ensemble.is_swapped_ = true;
 }
 

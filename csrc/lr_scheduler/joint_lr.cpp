@@ -123,16 +123,28 @@ void JointLR::for_all(
 std::vector<double> JointLR::get_lrs() {
   if (follows_a_skipped_step()) return lrs_in_force();
   const int64_t t = next_epoch();
-  // All are looked at before the first is changed.
-  for (const auto& part : parts_) part->lr_at(t);
-  for (const auto& part : parts_) part->step();
-  commit(t, parts_.front()->get_last_lr());
+  move_all(t, [](RuleLR& part) { part.step(); });
   return get_last_lr();
 }
 
 void JointLR::seek(int64_t t) {
+  move_all(t, [t](RuleLR& part) { part.seek(t); });
+}
+
+void JointLR::move_all(
+    int64_t t, const std::function<void(RuleLR& part)>& move) {
+  // All are looked at before the first is changed. What a look does not see, a
+  // usage check that throws or a setter of the user's, is undone.
   for (const auto& part : parts_) part->lr_at(t);
-  for (const auto& part : parts_) part->seek(t);
+  std::vector<std::function<void()>> put_back;
+  for (const auto& part : parts_) put_back.push_back(part->keep_place());
+  std::size_t moved = 0;
+  try {
+    for (; moved < parts_.size(); ++moved) move(*parts_[moved]);
+  } catch (...) {
+    while (moved-- > 0) put_back[moved]();
+    throw;
+  }
   commit(t, parts_.front()->get_last_lr());
 }
 

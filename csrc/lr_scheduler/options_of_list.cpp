@@ -26,6 +26,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "csrc/lr_scheduler/rules.h"
@@ -426,6 +427,32 @@ ReduceLROnPlateauOptions plateau_of(const NamedOptions& list) {
   reader.get("min_lr", options.min_lr());
   reader.get("eps", options.eps());
   return options;
+}
+
+std::vector<LRPhase> phases_of(
+    const NamedOptions& list, const std::vector<LRPhase>& present) {
+  const auto* option = list.find("phases");
+  TORCH_CHECK(
+      option != nullptr, list.kind(), ": the file has no list of phases");
+  std::vector<LRPhase> phases;
+  for (const NamedOptions& part : option->parts) {
+    const Reader reader(part, nullptr);
+    const std::size_t i = phases.size();
+    const auto* there =
+        i < present.size() ? std::get_if<Schedule>(&present[i]) : nullptr;
+    const auto* schedule = part.find("schedule");
+    if (schedule == nullptr) {
+      PlateauPhase phase(plateau_of(part));
+      reader.get("steps", phase.steps());
+      reader.get("cuts", phase.cuts());
+      phases.emplace_back(std::move(phase));
+    } else if (there != nullptr && there->to_string() == schedule->value) {
+      phases.emplace_back(*there);
+    } else {
+      phases.emplace_back(reader.need<Schedule>("schedule"));
+    }
+  }
+  return phases;
 }
 
 CurvatureLROptions curvature_of(

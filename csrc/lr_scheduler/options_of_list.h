@@ -2,6 +2,7 @@
 
 #include <stepsize/lr_scheduler/curvature_lr.h>
 #include <stepsize/lr_scheduler/greedy_lr.h>
+#include <stepsize/lr_scheduler/phased_lr.h>
 #include <stepsize/lr_scheduler/reduce_lr_on_plateau.h>
 #include <stepsize/lr_scheduler/warmup_stable_decay_lr.h>
 #include <stepsize/schedule/schedule.h>
@@ -19,6 +20,9 @@ namespace stepsize::detail {
 WarmupStableDecayLROptions warmup_stable_decay_of(const NamedOptions& list);
 GreedyLROptions greedy_of(const NamedOptions& list);
 ReduceLROnPlateauOptions plateau_of(const NamedOptions& list);
+/// `present` gives the schedules that hold callables.
+std::vector<LRPhase> phases_of(
+    const NamedOptions& list, const std::vector<LRPhase>& present);
 /// `present` gives what cannot stand in a list.
 CurvatureLROptions curvature_of(
     const NamedOptions& list, const CurvatureLROptions& present);

@@ -12,6 +12,7 @@
 #include "csrc/lr_scheduler/metric_limit.h"
 #include "csrc/lr_scheduler/option_text.h"
 #include "csrc/lr_scheduler/options_of_list.h"
+#include "csrc/lr_scheduler/plateau_rule.h"
 #include "csrc/lr_scheduler/usage_watch.h"
 #include "csrc/state/metric_order.h"
 
@@ -81,41 +82,25 @@ std::vector<double> ReduceLROnPlateau::get_lrs() {
   return get_last_lr();
 }
 
-bool ReduceLROnPlateau::is_better(double metric) const {
-  const double limit = detail::metric_limit(
-      options_.mode(), options_.threshold_mode(), options_.threshold(), best_);
-  return detail::is_better(options_.mode(), metric, limit);
-}
-
 void ReduceLROnPlateau::step(double metric) {
   const int64_t epoch = next_epoch();
-  const bool better = is_better(metric);
-  int64_t bad = better ? 0 : num_bad_epochs_ + 1;
-  int64_t cooldown = cooldown_counter_;
-  if (cooldown > 0) {
-    --cooldown;
-    bad = 0;
-  }
+  detail::PlateauCounters counters{best_, num_bad_epochs_, cooldown_counter_};
   detail::GroupWrites writes(optimizer());
-  if (bad > options_.patience()) {
+  if (detail::finds_plateau(options_, metric, counters)) {
     writes.set_lrs(cut_lrs());
     detail::UsageWatch::note_cut(optimizer());
-    cooldown = options_.cooldown();
-    bad = 0;
   }
   commit(epoch, lrs_in_force());
-  if (better) best_ = metric;
-  num_bad_epochs_ = bad;
-  cooldown_counter_ = cooldown;
+  best_ = counters.best;
+  num_bad_epochs_ = counters.bad;
+  cooldown_counter_ = counters.cooldown;
   writes.keep();
 }
 
 std::vector<double> ReduceLROnPlateau::cut_lrs() const {
   std::vector<double> lrs = lrs_in_force();
   for (std::size_t i = 0; i < lrs.size(); ++i) {
-    const double least = options_.min_lr()[static_cast<int64_t>(i)];
-    const double lr = std::max(lrs[i] * options_.factor(), least);
-    if (lrs[i] - lr > options_.eps()) lrs[i] = lr;
+    lrs[i] = detail::cut_lr(options_, static_cast<int64_t>(i), lrs[i]);
   }
   return lrs;
 }

@@ -160,6 +160,35 @@ void RuleLR::set_base_lrs(const PerGroup& base_lrs) {
   take_over(last_epoch(), plan(last_epoch(), Purpose::kJump, lrs, lrs));
 }
 
+std::function<void()> RuleLR::keep_place() {
+  std::vector<double> momenta;
+  if (const MomentumAccess* access = rule_.momentum_access()) {
+    for (std::size_t i = 0; i < optimizer().param_groups().size(); ++i) {
+      momenta.push_back(momentum_of(*access, i));
+    }
+  }
+  return [this,
+          momenta = std::move(momenta),
+          in_force = lrs_in_force(),
+          started = started_,
+          base_lrs = base_lrs_,
+          base_momenta = base_momenta_,
+          epoch = last_epoch(),
+          lrs = get_last_lr()] {
+    started_ = started;
+    base_lrs_ = base_lrs;
+    base_momenta_ = base_momenta;
+    commit(epoch, lrs);
+    watch_->set(lrs, in_force, has_ended());
+    detail::GroupWrites writes(optimizer());
+    for (std::size_t i = 0; i < momenta.size(); ++i) {
+      writes.set_momentum(*rule_.momentum_access(), i, momenta[i]);
+    }
+    writes.set_lrs(in_force);
+    writes.keep();
+  };
+}
+
 std::vector<double> RuleLR::get_lrs() {
   if (follows_a_skipped_step()) return lrs_in_force();
   const int64_t t = next_epoch();

@@ -86,6 +86,13 @@ double Call::duration_or_rest(std::size_t i) const {
             ", or run_length in the ParseContext given to parse(): it takes "
             "what is left of the run");
   }
+  if (std::isnan(elapsed_)) {
+    fail(
+        column() + name_.text.size(),
+        "expected the length of " + name_.text +
+            ": what is left of the run is not known after a plateau that only "
+            "a metric ends");
+  }
   const double rest = context_.run_length - elapsed_;
   if (!(rest > 0)) {
     fail(

@@ -22,6 +22,7 @@ struct LevelDecay {
 
 /// One curve of the text form as it was written: its name, the numbers right
 /// behind it, and its keywords. Resolves durations and reports at columns.
+/// `elapsed` is a NaN where it is not known.
 class Call {
  public:
   Call(

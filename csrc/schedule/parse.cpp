@@ -6,12 +6,15 @@
 #include "csrc/schedule/curves.h"
 #include "csrc/schedule/lexer.h"
 #include "csrc/schedule/node.h"
+#include "csrc/schedule/parse_part.h"
 #include "csrc/text/edit_distance.h"
 
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 namespace stepsize {
 namespace detail {
@@ -42,6 +45,10 @@ std::string listed(const std::vector<const char*>& words) {
 }
 
 std::string unknown_curve_message(const std::string& word) {
+  if (word == "plateau") {
+    return "'plateau' goes by a metric and is no curve; a PhasedLR takes it, "
+           "by parse_phases() or its constructor";
+  }
   std::vector<const char*> names;
   for (const CurveSpec& spec : curve_specs()) {
     names.push_back(spec.name);
@@ -64,14 +71,17 @@ bool is_shape(const std::string& flag) {
 
 class Parser {
  public:
-  Parser(const std::string& text, const ParseContext& context)
-      : text_(text), context_(context), tokens_(tokenize(text)) {}
+  Parser(
+      const std::string& text,
+      const ParseContext& context,
+      std::vector<Token> tokens)
+      : text_(text), context_(context), tokens_(std::move(tokens)) {}
 
-  Schedule parse() {
+  Schedule parse(double elapsed) {
     if (peek().kind == TokenKind::kEnd) {
       fail("expected a curve, as in 'warmup 500 > cosine 9500'");
     }
-    Schedule schedule = sequence(0);
+    Schedule schedule = sequence(elapsed);
     if (peek().kind != TokenKind::kEnd) {
       std::vector<const char*> words = accepted_;
       words.insert(
@@ -313,17 +323,26 @@ class Parser {
   std::vector<const char*> accepted_;
 };
 
-void check_context(double value, const char* what) {
-  check_length(value, "ParseContext", what);
+}  // namespace
+
+Schedule parse_part(
+    const std::string& text,
+    const ParseContext& context,
+    std::vector<Token> tokens,
+    double elapsed) {
+  return Parser(text, context, std::move(tokens)).parse(elapsed);
 }
 
-}  // namespace
+void check_context(const ParseContext& context) {
+  check_length(context.steps_per_epoch, "ParseContext", "steps_per_epoch");
+  check_length(context.run_length, "ParseContext", "run_length");
+}
+
 }  // namespace detail
 
 Schedule parse(const std::string& text, const ParseContext& context) {
-  detail::check_context(context.steps_per_epoch, "steps_per_epoch");
-  detail::check_context(context.run_length, "run_length");
-  return detail::Parser(text, context).parse();
+  detail::check_context(context);
+  return detail::parse_part(text, context, detail::tokenize(text), 0);
 }
 
 }  // namespace stepsize

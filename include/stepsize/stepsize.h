@@ -87,6 +87,8 @@
 #include <stepsize/lr_scheduler/one_cycle_lr.h>
 #include <stepsize/lr_scheduler/option_schedule.h>
 #include <stepsize/lr_scheduler/per_group.h>
+#include <stepsize/lr_scheduler/phased_lr.h>
+#include <stepsize/lr_scheduler/plateau_phase.h>
 #include <stepsize/lr_scheduler/polynomial_lr.h>
 #include <stepsize/lr_scheduler/reduce_lr_on_plateau.h>
 #include <stepsize/lr_scheduler/rule_lr.h>

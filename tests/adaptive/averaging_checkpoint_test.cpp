@@ -8,6 +8,8 @@
 #include <torch/torch.h>
 
 #include <cmath>
+#include <cstddef>
+#include <filesystem>
 #include <string>
 
 #include "tests/checkpoint/temporary_folder.h"
@@ -17,11 +19,12 @@ namespace {
 
 class AveragingRun {
  public:
-  AveragingRun()
+  // Without a folder the snapshots lie in memory.
+  explicit AveragingRun(const std::string& folder = "")
       : optimizer(
             net->parameters(), ScheduleFreeAdamWOptions(0.02).warmup_steps(10)),
         averaged(net, AveragedModelOptions().mode(AveragingMode::kTail)),
-        ensemble(net) {
+        ensemble(net, SnapshotEnsembleOptions().folder(folder)) {
     const torch::NoGradGuard no_grad;
     for (auto& parameter : net->parameters()) parameter.fill_(0.5);
   }
@@ -89,6 +92,44 @@ TEST(AveragingCheckpoint, GoesOnBitForBitInEitherMode) {
     const SnapshotWeights other(resumed.ensemble, 4);
     EXPECT_TRUE(torch::equal(resumed.net->weight, run.net->weight));
   }
+}
+
+// The files go along in another folder.
+TEST(AveragingCheckpoint, SnapshotsInFilesGoOnWithTheRun) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("run.ckpt");
+  AveragingRun run(folder.file("snapshots"));
+  run.step(45);
+  EXPECT_EQ(run.ensemble.size(), 5U);
+  save_checkpoint(path, run.checkpoint());
+  AveragingRun resumed(folder.file("moved"));
+  resumed.step(8);
+  std::filesystem::copy(
+      folder.file("snapshots"),
+      folder.file("moved"),
+      std::filesystem::copy_options::recursive |
+          std::filesystem::copy_options::overwrite_existing);
+  auto checkpoint = resumed.checkpoint();
+  load_checkpoint(path, checkpoint);
+  run.step(15);
+  resumed.step(15);
+  EXPECT_EQ(resumed.ensemble.added(), run.ensemble.added());
+  const auto forward = [](AveragingRun& of) {
+    return of.ensemble.mean_output([&] {
+      return of.net->forward(torch::ones({1, 3}));
+    });
+  };
+  EXPECT_TRUE(torch::equal(forward(resumed), forward(run)));
+  for (std::size_t i = 0; i < 5; ++i) {
+    EXPECT_EQ(
+        read_bytes(resumed.ensemble.path(i)), read_bytes(run.ensemble.path(i)));
+  }
+  // One that is missing: all of the load is refused.
+  std::filesystem::remove(resumed.ensemble.path(4));
+  save_checkpoint(path, run.checkpoint());
+  const auto before = resumed.net->weight.detach().clone();
+  EXPECT_THROW(load_checkpoint(path, checkpoint), c10::Error);
+  EXPECT_TRUE(torch::equal(resumed.net->weight, before));
 }
 
 }  // namespace

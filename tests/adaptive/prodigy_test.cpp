@@ -7,6 +7,7 @@
 #include <cmath>
 #include <memory>
 #include <sstream>
+#include <string>
 #include <tuple>
 #include <vector>
 
@@ -14,6 +15,7 @@
 #include "csrc/optim/rollback_point.h"
 #include "tests/adaptive/fused_checks.h"
 #include "tests/adaptive/optimizer_golden.h"
+#include "tests/support/error_text.h"
 #include "tests/support/leaf.h"
 #include "tests/support/numbers.h"
 
@@ -26,6 +28,7 @@ using torch::optim::OptimizerParamGroup;
 class ProdigyByOperations : public Prodigy {
  public:
   using Prodigy::step_by_operations;
+  using Prodigy::step_whole_by_operations;
 };
 
 void expect_prodigy_golden(
@@ -57,6 +60,7 @@ TEST(Prodigy, HasTheReferencesDefaults) {
   EXPECT_EQ(options.d0(), 1e-6);
   EXPECT_EQ(options.d_coef(), 1);
   EXPECT_EQ(options.growth_rate(), kInfinity);
+  EXPECT_EQ(options.slice_p(), 1);
 }
 
 TEST(Prodigy, FollowsTheReference) {
@@ -78,6 +82,124 @@ TEST(Prodigy, FollowsTheReferenceWithAllOptions) {
           .d0(1e-3)
           .d_coef(0.8)
           .growth_rate(1.05));
+}
+
+// The float32 numbers differ as without slices.
+TEST(Prodigy, FollowsTheReferenceWithSlices) {
+  expect_prodigy_golden(
+      "prodigy_slices",
+      ProdigyOptions().eps(1e-30).d0(1e-3).weight_decay(0.1).slice_p(3),
+      5);
+}
+
+// Where the elements in between say what their neighbours say, a slice knows
+// all there is to know: two parameters whose every second element is alike.
+TEST(Prodigy, ASliceOfTwinsEstimatesAsThemAll) {
+  auto x = leaf({0, 0, 3, 3, -1, -1, 2});
+  auto y = leaf({0, 3, -1, 2});
+  Prodigy sliced({x}, ProdigyOptions().slice_p(2).weight_decay(0.1));
+  Prodigy whole({y}, ProdigyOptions().weight_decay(0.1));
+  const auto twins = torch::tensor({0, 0, 1, 1, 2, 2, 3}, torch::kLong);
+  for (int step = 0; step < 60; ++step) {
+    y.mutable_grad() = y.detach() - vector_of({1, -2, 4, 2.5});
+    x.mutable_grad() = y.grad().index_select(0, twins);
+    sliced.step();
+    whole.step();
+    EXPECT_NEAR(sliced.d(), whole.d(), 1e-13 * whole.d());
+    EXPECT_LT(
+        fused_difference(
+            fused_numbers(x), fused_numbers(y.index_select(0, twins))),
+        1e-12);
+  }
+  EXPECT_GT(whole.d(), 0.1);
+  const auto states = fused_states(sliced, 0, 0);
+  EXPECT_FALSE(states[2].defined());
+  EXPECT_FALSE(states[3].defined());
+}
+
+TEST(Prodigy, GivesOneResultWithSlices) {
+  expect_fused_alike<Prodigy>(
+      ProdigyOptions().d0(0.01).weight_decay(0.1).decouple(false).slice_p(3));
+}
+
+TEST(Prodigy, StepsAlikeByTensorOperationsWithSlices) {
+  for (const bool decouple : {false, true}) {
+    FusedDraws draw;
+    auto x = leaf(draw(101));
+    auto other = x.detach().clone();
+    Prodigy prodigy(
+        {x},
+        ProdigyOptions().weight_decay(0.1).d0(0.1).slice_p(4).decouple(
+            decouple));
+    std::vector<torch::Tensor> state(2);
+    for (auto& tensor : state) tensor = torch::zeros({101}, torch::kFloat64);
+    for (int step = 0; step < 5; ++step) {
+      const double d = prodigy.d();
+      x.mutable_grad() = draw(101, torch::kFloat64);
+      ProdigyByOperations::step_whole_by_operations(
+          other,
+          x.grad(),
+          state,
+          {0.9,
+           0.999,
+           std::sqrt(0.999),
+           decouple ? 0 : 0.1,
+           decouple ? 1 - 0.1 * d : 1,
+           d,
+           d * 1e-8,
+           d * d / 0.1,
+           d});
+      prodigy.step();
+    }
+    EXPECT_LT(fused_difference(fused_numbers(x), fused_numbers(other)), 1e-13);
+  }
+}
+
+TEST(Prodigy, SlicesStayAsTheyWereCut) {
+  auto x = leaf({1, 2, 3, 4, 5});
+  Prodigy prodigy({x}, ProdigyOptions().slice_p(2));
+  const auto step = [&x](Prodigy& optimizer) {
+    x.mutable_grad() = x.detach() - 1;
+    optimizer.step();
+  };
+  step(prodigy);
+  std::stringstream file;
+  torch::save(prodigy, file);
+  const auto before = fused_numbers(x);
+  auto& options =
+      static_cast<ProdigyOptions&>(prodigy.param_groups()[0].options());
+  for (const int64_t p : {1, 3}) {
+    options.slice_p(p);
+    EXPECT_NE(
+        message_of([&] { step(prodigy); })
+            .find(
+                "Prodigy: slice_p must stay what it was in the first step, "
+                "got " +
+                std::to_string(p)),
+        std::string::npos);
+    EXPECT_EQ(fused_numbers(x), before);
+  }
+  options.slice_p(2);
+  step(prodigy);
+  const auto after = fused_numbers(x);
+  {
+    const torch::NoGradGuard no_grad;
+    x.copy_(vector_of(before));
+  }
+  Prodigy whole({x});
+  step(whole);
+  static_cast<ProdigyOptions&>(whole.param_groups()[0].options()).slice_p(2);
+  EXPECT_NE(
+      message_of([&] { step(whole); }).find("slice_p must stay"),
+      std::string::npos);
+  {
+    const torch::NoGradGuard no_grad;
+    x.copy_(vector_of(before));
+  }
+  torch::load(whole, file);
+  step(whole);
+  EXPECT_EQ(fused_numbers(x), after);
+  EXPECT_EQ(whole.d(), prodigy.d());
 }
 
 // Algorithm 4 of the paper for one group, a coordinate at a time, with the

@@ -7,11 +7,15 @@
 
 #include <cmath>
 #include <cstdint>
+#include <filesystem>
 #include <limits>
 #include <sstream>
 #include <stdexcept>
+#include <string>
 #include <vector>
 
+#include "tests/checkpoint/temporary_folder.h"
+#include "tests/support/archive_bytes.h"
 #include "tests/support/error_text.h"
 #include "tests/support/leaf.h"
 
@@ -206,6 +210,158 @@ TEST_F(SnapshotEnsembleTest, RefusesWhatItCannotDo) {
       message_of([&] { ensemble.add(); }),
       HasSubstr("SnapshotEnsemble: weight 0 must keep shape"));
   EXPECT_EQ(ensemble.size(), 1U);
+}
+
+class SnapshotFilesTest : public testing::Test {
+ protected:
+  SnapshotEnsembleOptions options(const std::string& name = "snapshots") {
+    return SnapshotEnsembleOptions().max_snapshots(3).folder(folder.file(name));
+  }
+  static void add(SnapshotNet& to, SnapshotEnsemble& ensemble, double value) {
+    to->set(value, value / 2);
+    ensemble.add();
+  }
+  static double first_of(
+      SnapshotNet& of, SnapshotEnsemble& ensemble, std::size_t number) {
+    const SnapshotWeights guard(ensemble, number);
+    return of->weight[0].item<double>();
+  }
+  void change(const std::string& path, std::size_t at) {
+    std::string bytes = read_bytes(path);
+    bytes.at(at) = static_cast<char>(bytes.at(at) ^ 1);
+    write_bytes(path, bytes);
+  }
+
+  TemporaryFolder folder;
+  SnapshotNet net;
+};
+
+TEST_F(SnapshotFilesTest, PredictAsThoseInMemoryDo) {
+  SnapshotEnsemble files(net, options());
+  SnapshotEnsemble memory(net, SnapshotEnsembleOptions().max_snapshots(3));
+  for (const double value : {5.0, -1.0, 4.0, 2.5}) {
+    add(net, files, value);
+    memory.add();
+  }
+  net->set(7, 1);
+  const auto forward = [&] { return net->forward(); };
+  EXPECT_TRUE(torch::equal(files.predict(forward), memory.predict(forward)));
+  EXPECT_TRUE(
+      torch::equal(files.mean_output(forward), memory.mean_output(forward)));
+  EXPECT_TRUE(torch::equal(net->weight, vector_of({7, 2, 3})));
+  EXPECT_EQ(files.size(), 3U);
+  EXPECT_EQ(files.path(0), folder.file("snapshots") + "/snapshot-1.ckpt");
+  EXPECT_THAT(
+      message_of([&] { memory.path(0); }), HasSubstr("no folder is set"));
+}
+
+TEST_F(SnapshotFilesTest, DroppedOnesStayUntilTheyAreRemoved) {
+  SnapshotEnsemble ensemble(net, options());
+  for (int i = 0; i < 5; ++i) add(net, ensemble, i);
+  const std::string stranger = folder.file("snapshots") + "/snapshot-01.ckpt";
+  write_bytes(stranger, "mine");
+  const auto is_there = [&](int number) {
+    return std::filesystem::exists(
+        folder.file("snapshots") + "/snapshot-" + std::to_string(number) +
+        ".ckpt");
+  };
+  EXPECT_TRUE(is_there(0) && is_there(1) && is_there(4));
+  ensemble.remove_dropped();
+  EXPECT_FALSE(is_there(0) || is_there(1));
+  EXPECT_TRUE(is_there(2) && is_there(3) && is_there(4));
+  EXPECT_TRUE(std::filesystem::exists(stranger));
+  EXPECT_EQ(first_of(net, ensemble, 0), 2);
+}
+
+// A run that is ended after two more snapshots and goes on from its state.
+TEST_F(SnapshotFilesTest, ARunGoesOnFromItsState) {
+  SnapshotEnsemble ensemble(net, options());
+  for (int i = 0; i < 4; ++i) add(net, ensemble, i);
+  ensemble.step(1);
+  ensemble.step(0.5);
+  const std::string state = saved(ensemble);
+  EXPECT_LT(state.size(), 3000U);
+  for (int i = 4; i < 6; ++i) add(net, ensemble, i);
+  SnapshotNet other;
+  SnapshotEnsemble resumed(other, options());
+  load(resumed, state);
+  EXPECT_EQ(saved(resumed), state);
+  EXPECT_EQ(resumed.added(), 4);
+  EXPECT_EQ(first_of(other, resumed, 0), 1);
+  EXPECT_EQ(first_of(other, resumed, 2), 3);
+  EXPECT_EQ(other->weight[0].item<double>(), 1);  // its own
+  EXPECT_TRUE(resumed.step(1));
+  EXPECT_EQ(first_of(other, resumed, 2), 1);
+  // Its fifth is another than that of the run before.
+  EXPECT_THAT(
+      message_of([&] { first_of(net, ensemble, 1); }),
+      HasSubstr("snapshot-4.ckpt is another snapshot than the one that was"));
+  SnapshotEnsemble fewer(other, options().max_snapshots(1));
+  load(fewer, state);
+  EXPECT_EQ(first_of(other, fewer, 0), 3);
+}
+
+TEST_F(SnapshotFilesTest, AMissingOrDamagedFileChangesNothing) {
+  SnapshotEnsemble ensemble(net, options());
+  for (int i = 0; i < 3; ++i) add(net, ensemble, i);
+  const std::string state = saved(ensemble);
+  net->set(9, 4);
+  SnapshotEnsemble resumed(net, options());
+  const auto refused_everywhere = [&](const std::string& says) {
+    EXPECT_THAT(
+        message_of([&] { ensemble.predict([&] { return net->forward(); }); }),
+        HasSubstr(says));
+    EXPECT_THAT(
+        message_of([&] { first_of(net, ensemble, 1); }), HasSubstr(says));
+    EXPECT_THAT(message_of([&] { load(resumed, state); }), HasSubstr(says));
+    EXPECT_EQ(resumed.size(), 0U);
+    EXPECT_EQ(resumed.added(), 0);
+    EXPECT_TRUE(torch::equal(net->weight, vector_of({9, 2, 3})));
+    EXPECT_EQ(net->shift.item<double>(), 4);
+  };
+  const std::string path = ensemble.path(1);
+  const std::string whole = read_bytes(path);
+  change(path, whole.size() - 20);
+  refused_everywhere("SnapshotEnsemble: load_checkpoint: " + path);
+  write_bytes(path, whole.substr(0, whole.size() / 2));
+  refused_everywhere("SnapshotEnsemble: load_checkpoint: " + path);
+  std::filesystem::copy_file(
+      ensemble.path(2),
+      path,
+      std::filesystem::copy_options::overwrite_existing);
+  refused_everywhere(path + " is another snapshot");
+  std::filesystem::remove(path);
+  refused_everywhere(path);
+  write_bytes(path, whole);
+  load(resumed, state);
+  EXPECT_EQ(first_of(net, resumed, 1), 1);
+}
+
+TEST_F(SnapshotFilesTest, WhatCannotBeWrittenIsNotAdded) {
+  write_bytes(folder.file("snapshots"), "a file");
+  SnapshotEnsemble ensemble(net, options());
+  EXPECT_THAT(
+      message_of([&] { ensemble.add(); }), HasSubstr("save_checkpoint: "));
+  EXPECT_EQ(ensemble.size(), 0U);
+  EXPECT_EQ(ensemble.added(), 0);
+}
+
+TEST_F(SnapshotFilesTest, TheTwoKindsOfStateAreToldApart) {
+  SnapshotEnsemble files(net, options());
+  SnapshotEnsemble memory(net);
+  add(net, files, 1);
+  memory.add();
+  EXPECT_THAT(
+      message_of([&] { load(memory, saved(files)); }),
+      HasSubstr("snapshots lie in files: name their folder"));
+  EXPECT_THAT(
+      message_of([&] { load(files, saved(memory)); }),
+      HasSubstr("has its snapshots in it, and a folder is set"));
+  torch::nn::Linear linear(2, 2);
+  SnapshotEnsemble wrong(linear, options());
+  EXPECT_THAT(
+      message_of([&] { load(wrong, saved(files)); }),
+      HasSubstr("snapshot 0 of the folder does not fit the weights"));
 }
 
 }  // namespace

@@ -62,6 +62,8 @@ TEST(CheckpointResume, EveryOptimizerAndSchedulerGoesOnBitForBitAfterAKill) {
   ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) << status;
 
   const auto rows = test::training_rows();
+  // A figure of docs/reliability.md: --gtest_output=xml writes it.
+  RecordProperty("combinations", static_cast<int>(rows.size()));
   for (std::size_t i = 0; i < rows.size(); ++i) {
     SCOPED_TRACE(rows[i].optimizer + ", " + rows[i].companion);
     TrainingRun whole(rows[i]);

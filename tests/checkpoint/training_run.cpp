@@ -3,6 +3,7 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Context.h>
 #include <stepsize/lr_scheduler/curvature_lr.h>
+#include <stepsize/lr_scheduler/phased_lr.h>
 #include <stepsize/lr_scheduler/reduce_lr_on_plateau.h>
 #include <stepsize/optim/auto_sgd.h>
 #include <stepsize/optim/clipped_adamw.h>
@@ -14,9 +15,13 @@
 #include <stepsize/tune/gradient_noise_scale.h>
 #include <torch/torch.h>
 
+#include <algorithm>
+#include <type_traits>
+
 #include "tests/lr_scheduler/support/classes.h"
 #include "tests/lr_scheduler/support/spec.h"
 #include "tests/support/archive_bytes.h"
+#include "tests/support/own_optimizers.h"
 
 namespace stepsize::test {
 
@@ -107,6 +112,13 @@ std::unique_ptr<Optimizer> optimizer_of(
   if (name == "too fast SGD") {
     return made<SGD>(lists, SGDOptions(kTooFast).momentum(0.9));
   }
+  std::unique_ptr<Optimizer> own;
+  for_each_own_optimizer([&](const auto& form) {
+    using Form = std::decay_t<decltype(form)>;
+    if (form.name != name) return;
+    own = made<typename Form::Optimizer>(lists, form.options);
+  });
+  if (own != nullptr) return own;
   return made<SGD>(
       lists, SGDOptions(0.05).momentum(0.9).weight_decay(1e-3).nesterov(true));
 }
@@ -128,12 +140,21 @@ std::vector<TrainingRow> training_rows() {
         "RollbackSGD"}) {
     rows.push_back({name, "StepLR(step_size=3)"});
   }
+  for_each_own_optimizer([&rows](const auto& form) {
+    // The network has vectors too.
+    if (form.matrices) return;
+    const bool is_there =
+        std::any_of(rows.begin(), rows.end(), [&form](const TrainingRow& row) {
+          return row.optimizer == form.name;
+        });
+    if (!is_there) rows.push_back({form.name, "StepLR(step_size=3)"});
+  });
   for (const char* name : {"RMSprop", "ClippedSGD", "ClippedAdamW"}) {
     rows.push_back({name, "OneCycleLR(max_lr=0.1, total_steps=43)"});
   }
   for (const char* scheduler : kRuleClasses) rows.push_back({"SGD", scheduler});
   for (const char* companion :
-       {"", "plateau", "curvature", "guard", "noise", "stopping"}) {
+       {"", "plateau", "phases", "curvature", "guard", "noise", "stopping"}) {
     rows.push_back({"SGD", companion});
   }
   rows.push_back({"Adam", "guard"});
@@ -148,6 +169,7 @@ struct TrainingRun::Parts {
   at::Generator batches;
   std::unique_ptr<StatefulLR> scheduler;
   std::optional<ReduceLROnPlateau> plateau;
+  std::optional<PhasedLR> phases;
   std::optional<CurvatureLR> curvature;
   std::optional<GradientNormRollback> guard;
   std::optional<GradientNoiseScale> noise;
@@ -181,6 +203,9 @@ TrainingRun::TrainingRun(const TrainingRow& row)
   Optimizer& optimizer = *parts.optimizer;
   if (row.companion == "plateau") {
     parts.plateau.emplace(optimizer, ReduceLROnPlateauOptions().patience(1));
+  } else if (row.companion == "phases") {
+    parts.phases.emplace(
+        optimizer, "warmup 2 > plateau 0.5 patience 0 for 6 > cooldown 5");
   } else if (row.companion == "curvature") {
     parts.curvature.emplace(optimizer);
   } else if (row.companion == "guard") {
@@ -238,6 +263,11 @@ double TrainingRun::step() {
   if (parts.scheduler) parts.scheduler->step();
   if (parts.curvature) parts.curvature->step();
   if (parts.plateau) parts.plateau->step(value);
+  if (parts.phases) {
+    torch::optim::LRScheduler& time = *parts.phases;
+    time.step();
+    parts.phases->observe(value);
+  }
   if (parts.stopping) parts.stopping->step(value);
   return value;
 }
@@ -262,6 +292,7 @@ Checkpoint TrainingRun::checkpoint() {
   // Companions first: a load must take them last all the same.
   if (parts.scheduler) checkpoint.state("scheduler", *parts.scheduler);
   if (parts.plateau) checkpoint.state("plateau", *parts.plateau);
+  if (parts.phases) checkpoint.state("phases", *parts.phases);
   if (parts.curvature) checkpoint.state("curvature", *parts.curvature);
   if (parts.guard) checkpoint.state("guard", *parts.guard);
   if (parts.noise) checkpoint.state("noise", *parts.noise);
@@ -306,6 +337,7 @@ std::string TrainingRun::state() {
   }
   if (parts.scheduler) all += saved(*parts.scheduler);
   if (parts.plateau) all += saved(*parts.plateau);
+  if (parts.phases) all += saved(*parts.phases);
   if (parts.curvature) all += saved(*parts.curvature);
   if (parts.guard) all += saved(*parts.guard);
   if (parts.noise) all += saved(*parts.noise);

@@ -5,6 +5,7 @@
 #include <stepsize/adaptive/sam.h>
 #include <stepsize/lr_scheduler/curvature_lr.h>
 #include <stepsize/lr_scheduler/one_cycle_lr.h>
+#include <stepsize/lr_scheduler/phased_lr.h>
 #include <stepsize/lr_scheduler/reduce_lr_on_plateau.h>
 #include <stepsize/lr_scheduler/step_lr.h>
 #include <stepsize/optim/gradient_norm_rollback.h>
@@ -42,6 +43,7 @@ static_assert(kStaysPut<GradientNormRollback>);
 static_assert(kStaysPut<SAM>);
 static_assert(kStaysPut<StepLR>);
 static_assert(kStaysPut<OneCycleLR>);
+static_assert(kStaysPut<PhasedLR>);
 static_assert(kStaysPut<ReduceLROnPlateau>);
 static_assert(kStaysPut<CurvatureLR>);
 

@@ -217,6 +217,18 @@ void add_interval(OptionTable& table, const std::string& name) {
       });
 }
 
+void add_slice_p(OptionTable& table) {
+  OptionCases(table, "ProdigyOptions", "Prodigy")
+      .count("slice_p", kNotCount, {1, kMostCount}, [](int64_t v) {
+        auto w = leaf({1, -2});
+        Prodigy optimizer({w}, ProdigyOptions().slice_p(v));
+        for (int step = 0; step < 2; ++step) {
+          w.mutable_grad() = w.detach().clone();
+          optimizer.step();
+        }
+      });
+}
+
 void add_hessian_power(OptionTable& table) {
   OptionCases(table, "AdaHessianOptions", "AdaHessian")
       .number("hessian_power", kNotShare, {0, 1}, [](double v) {
@@ -275,6 +287,7 @@ OptionTable optim_table() {
   add_power_method(table);
   add_interval<AdaHessian, AdaHessianOptions>(table, "AdaHessian");
   add_interval<SophiaH, SophiaHOptions>(table, "SophiaH");
+  add_slice_p(table);
   add_hessian_power(table);
   add_auto_sgd(table);
   add_muon(table);

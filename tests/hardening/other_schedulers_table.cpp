@@ -7,6 +7,7 @@
 #include <stepsize/lr_scheduler/greedy_lr.h>
 #include <stepsize/lr_scheduler/lambda_lr.h>
 #include <stepsize/lr_scheduler/multiplicative_lr.h>
+#include <stepsize/lr_scheduler/phased_lr.h>
 #include <stepsize/lr_scheduler/reduce_lr_on_plateau.h>
 #include <stepsize/lr_scheduler/sequential_lr.h>
 #include <stepsize/lr_scheduler/step_lr.h>
@@ -124,6 +125,23 @@ void add_plateau(OptionTable& table) {
       });
   add_list(
       cases, "min_lr", 0.1, [use](const List& v) { use(Options().min_lr(v)); });
+}
+
+void add_plateau_phase(OptionTable& table) {
+  const auto use = [](const PlateauPhase& phase) {
+    drive<PhasedLR>(std::vector<LRPhase>{phase});
+  };
+  OptionCases(table, "PlateauPhase", "PlateauPhase")
+      .count(
+          "steps",
+          kNegativeCount,
+          {0, kMostCount},
+          [use](int64_t v) { use(PlateauPhase().steps(v)); })
+      .count(
+          "cuts",
+          {-1, INT64_MIN, 1000001, kMostCount},
+          {0, 1000000},
+          [use](int64_t v) { use(PlateauPhase().cuts(v)); });
 }
 
 void add_greedy(OptionTable& table) {
@@ -266,11 +284,14 @@ OptionTable other_schedulers_table() {
   OptionTable table;
   add_compositions(table);
   add_plateau(table);
+  add_plateau_phase(table);
   add_greedy(table);
   add_curvature_lr(table);
   add_base_lrs<StepLR>(table, "StepLR", StepLROptions(3));
   add_base_lrs<ReduceLROnPlateau>(
       table, "ReduceLROnPlateau", ReduceLROnPlateauOptions());
+  add_base_lrs<PhasedLR>(
+      table, "PhasedLR", std::vector<LRPhase>{PlateauPhase()});
   add_base_lrs<GreedyLR>(table, "GreedyLR", GreedyLROptions());
   add_base_lrs<CurvatureLR>(table, "CurvatureLR", CurvatureLROptions());
   const auto use = drive<SWALR, SWALROptions>;

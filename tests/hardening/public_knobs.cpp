@@ -51,6 +51,7 @@ const Reasons& free_types() {
       {"OptionsFrom", kEnum},
       {"ProbeDistribution", kEnum},
       {"ThresholdMode", kEnum},
+      {"ReduceLROnPlateauOptions", "its own knobs have rows"},
       {"RollbackOptions", "its own knobs have rows"},
       {"SharpnessTrackerOptions", "its own knobs have rows"},
       {"CurvatureMeterOptions", "its own knobs have rows"},
@@ -70,6 +71,8 @@ const Reasons& free_knobs() {
       {"ResumableSamplerOptions::seed", "every seed is one"},
       {"SophiaHOptions::seed", "every seed is one"},
       {"ConnectOptions::address", "names a machine, which may be there or not"},
+      {"SnapshotEnsembleOptions::folder",
+       "names a folder, which may be there or not"},
   };
   return knobs;
 }

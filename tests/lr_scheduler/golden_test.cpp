@@ -1,6 +1,7 @@
 // Every class against Python's torch: scripts/make_goldens.py.
 
 #include <gtest/gtest.h>
+#include <stepsize/lr_scheduler/phased_lr.h>
 #include <stepsize/lr_scheduler/reduce_lr_on_plateau.h>
 
 #include <algorithm>
@@ -102,12 +103,19 @@ void expect_plateaus_of(
     Spec spec = parse_spec(golden.spec);
     edit(spec);
     const auto made = recipe_of(spec).make(*optimizer);
+    const auto phased_optimizer =
+        make_optimizer(golden.optimizer, golden.base_lrs);
+    spec.word = "PlateauPhase";
+    const auto phase = recipe_of(spec).make(*phased_optimizer);
+    auto& phased = dynamic_cast<PhasedLR&>(*phase);
     auto& plateau = dynamic_cast<ReduceLROnPlateau&>(*made);
     const auto& series = golden.series;
     const std::vector<double>& metrics = series.at("metrics")[0];
     for (std::size_t t = 0; t < metrics.size(); ++t) {
       SCOPED_TRACE(t);
       plateau.step(metrics[t]);
+      phased.observe(metrics[t]);
+      ASSERT_EQ(lrs_of(*phased_optimizer), lrs_of(*optimizer));
       const std::vector<double> lrs = lrs_of(*optimizer);
       for (std::size_t i = 0; i < lrs.size(); ++i) {
         // The same operations in the same order: equal to the last bit.

@@ -4,12 +4,17 @@
 #include <gtest/gtest.h>
 #include <stepsize/lr_scheduler/exponential_lr.h>
 #include <stepsize/lr_scheduler/one_cycle_lr.h>
+#include <stepsize/lr_scheduler/usage_check.h>
 #include <stepsize/schedule/parse.h>
 #include <torch/torch.h>
 
 #include <functional>
+#include <memory>
 #include <sstream>
+#include <stdexcept>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "tests/support/leaf.h"
 
@@ -120,6 +125,63 @@ TEST(JointLR, AStepThatOneRefusesChangesNone) {
   EXPECT_EQ(pair.second(), 1e308);
   EXPECT_EQ(scheduler.last_epoch(), 0);
   EXPECT_EQ(scheduler.part(0).last_epoch(), 0);
+}
+
+// The second's rate was set by hand, which a look at the rates does not see.
+TEST(JointLR, AStepThatAUsageCheckRefusesChangesNone) {
+  TwoOptimizers pair;
+  JointLR scheduler({&pair.sgd, &pair.adamw}, parse("linear 4"));
+  scheduler.step();
+  pair.adamw.param_groups()[0].options().set_lr(0.5);
+  std::stringstream before;
+  torch::save(scheduler, before);
+  set_scheduler_usage_check(UsageCheck::kThrow);
+  const std::string said = joint_error([&] { scheduler.step(); });
+  set_scheduler_usage_check(UsageCheck::kWarn);
+  EXPECT_THAT(said, HasSubstr("has been set to 0.5 since the last step"));
+  EXPECT_DOUBLE_EQ(pair.first(), 0.075);
+  EXPECT_EQ(pair.second(), 0.5);
+  EXPECT_EQ(scheduler.last_epoch(), 1);
+  EXPECT_EQ(scheduler.part(0).last_epoch(), 1);
+  std::stringstream after;
+  torch::save(scheduler, after);
+  EXPECT_EQ(after.str(), before.str());
+  scheduler.step();
+  EXPECT_DOUBLE_EQ(pair.first(), 0.05);
+  EXPECT_DOUBLE_EQ(pair.second(), 0.005);
+}
+
+// Rates that a setter of the user's refuses.
+struct PickyOptions : torch::optim::OptimizerCloneableOptions<PickyOptions> {
+  double lr = 0.1;
+  double get_lr() const override { return lr; }
+  void set_lr(const double value) override {
+    if (value < 0.06) throw std::runtime_error("too low for me");
+    lr = value;
+  }
+};
+struct PickyOptimizer : torch::optim::Optimizer {
+  explicit PickyOptimizer(std::vector<torch::Tensor> parameters)
+      : Optimizer(
+            {torch::optim::OptimizerParamGroup(
+                std::move(parameters), std::make_unique<PickyOptions>())},
+            std::make_unique<PickyOptions>()) {}
+  torch::Tensor step(LossClosure) override { return {}; }
+};
+
+TEST(JointLR, AStepThatASetterRefusesChangesNone) {
+  SGD sgd({leaf({1})}, SGDOptions(0.1).momentum(0.5));
+  PickyOptimizer picky({leaf({1})});
+  JointLR scheduler({&sgd, &picky}, parse("linear 4"));
+  scheduler.step();
+  for (const int64_t t : {2, 3}) {
+    EXPECT_EQ(
+        joint_error([&] { t == 2 ? scheduler.step() : scheduler.seek(t); }),
+        "too low for me");
+    EXPECT_DOUBLE_EQ(sgd.param_groups()[0].options().get_lr(), 0.075);
+    EXPECT_EQ(scheduler.part(0).last_epoch(), 1);
+    EXPECT_EQ(scheduler.last_epoch(), 1);
+  }
 }
 
 TEST(JointLR, RefusesWhatItCannotDrive) {

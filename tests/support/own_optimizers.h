@@ -88,6 +88,8 @@ void for_each_own_optimizer(const Visit& visit) {
   // At a factor of 0.02 they begin with the rate 0.02.
   visit(OwnOptimizer<Prodigy, ProdigyOptions>{
       "Prodigy", ProdigyOptions(0.02).d0(1), 4000, 5000});
+  visit(OwnOptimizer<Prodigy, ProdigyOptions>{
+      "ProdigySliced", ProdigyOptions(0.02).d0(1).slice_p(2), 4000, 5000});
   visit(OwnOptimizer<DAdaptAdam, DAdaptAdamOptions>{
       "DAdaptAdam", DAdaptAdamOptions(0.02).d0(1), 4000, 5000});
   visit(OwnOptimizer<DoG, DoGOptions>{

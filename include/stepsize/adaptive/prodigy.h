@@ -8,6 +8,7 @@
 #include <functional>
 #include <limits>
 #include <tuple>
+#include <unordered_map>
 #include <vector>
 
 namespace stepsize {
@@ -51,6 +52,10 @@ class ProdigyOptions : public ListedOptions<ProdigyOptions> {
   /// By which factor the estimate may grow in an update, >= 1; its first growth
   /// is free.
   TORCH_ARG(double, growth_rate) = std::numeric_limits<double>::infinity();
+  /// The estimate goes by every slice_p-th element of each parameter alone, so
+  /// that s and p0 take that part of the memory; >= 1. Not to be changed once a
+  /// step was made.
+  TORCH_ARG(int64_t, slice_p) = 1;
 
  public:
   static const OptionList<ProdigyOptions>& option_list();
@@ -71,7 +76,8 @@ class ProdigyOptions : public ListedOptions<ProdigyOptions> {
 /// rates weigh against the largest of them; a group at rate 0 is left alone.
 ///
 /// Cost a step on a CPU: 40 bytes moved a float32 parameter, in one pass; four
-/// buffers (float32 for half-precision parameters).
+/// buffers (float32 for half-precision parameters). With slice_p two, and 2 /
+/// slice_p of one.
 class Prodigy : public IndexedOptimizer {
  public:
   /// Throws c10::Error, naming option, rule and value, where an option is out
@@ -95,6 +101,8 @@ class Prodigy : public IndexedOptimizer {
 
  protected:
   bool has_deciding_counters() const override { return true; }
+  /// Sliced, s and p0 lie in slices_.
+  bool has_state(std::size_t group, std::size_t slot) const override;
 
   void save_counters(torch::serialize::OutputArchive& archive) const override;
   std::function<void()> read_counters(
@@ -108,9 +116,27 @@ class Prodigy : public IndexedOptimizer {
       const at::Tensor& gradient,
       const std::vector<at::Tensor>& state,
       const detail::ProdigyNumbers& numbers);
+  /// The same without s and p0: of a parameter whose estimate is sliced.
+  static void step_whole_by_operations(
+      at::Tensor parameter,
+      const at::Tensor& gradient,
+      const std::vector<at::Tensor>& state,
+      const detail::ProdigyNumbers& numbers);
 
  private:
+  /// s and p0 of some elements of a parameter.
+  struct Slice {
+    at::Tensor weighted;
+    at::Tensor start;
+  };
+
   const ProdigyOptions& options_of(std::size_t group) const;
+  void check_slicing(const std::vector<ParameterUpdate>& updates);
+  std::vector<ParameterUpdate> sampled(
+      const std::vector<ParameterUpdate>& updates);
+  void keep_slices(
+      const std::vector<ParameterUpdate>& updates,
+      const std::vector<ParameterUpdate>& samples);
   void renew_estimate(const ProdigyOptions& options, double size);
 
   // Of the estimate: 0 until there is one.
@@ -119,6 +145,8 @@ class Prodigy : public IndexedOptimizer {
   double last_d_ = std::numeric_limits<double>::quiet_NaN();
   double numerator_ = 0;
   int64_t updates_ = 0;
+  /// By the parameter that it is of; none unless slice_p > 1.
+  std::unordered_map<const void*, Slice> slices_;
 };
 
 }  // namespace stepsize

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 namespace torch::nn {
@@ -26,6 +27,10 @@ class SnapshotEnsembleOptions {
  public:
   /// Snapshots that are kept; the oldest one goes when another comes; >= 1.
   TORCH_ARG(int64_t, max_snapshots) = 5;
+  /// Where snapshots lie as files, one checkpoint each, so that memory holds
+  /// one at a time; the first add() makes it. Empty: they lie in memory. One
+  /// ensemble of one process a folder.
+  TORCH_ARG(std::string, folder);
 };
 
 /// Several models from one run (Huang et al., Snapshot Ensembles: Train 1, Get
@@ -42,9 +47,10 @@ class SnapshotEnsembleOptions {
 ///     ensemble.add();  // the last cycle, after which the rate does not rise
 ///     auto p = ensemble.predict([&] { return model->forward(inputs); });
 ///
-/// Cost: one copy of parameters and buffers a snapshot, on their devices, and
-/// one more while one is in the module; a pass forward a snapshot in predict().
-/// `torch::save` and `torch::load` carry the snapshots and step()'s memory.
+/// Cost: one copy of parameters and buffers a snapshot, on their devices or as
+/// a file, and one more while one is in the module; a pass forward a snapshot
+/// in predict(). `torch::save` and `torch::load` carry step()'s memory and the
+/// snapshots: themselves, or which files of the folder they are.
 class SnapshotEnsemble {
  public:
   /// Of the parameters and buffers that the module has now, which must keep
@@ -80,14 +86,19 @@ class SnapshotEnsemble {
   /// changes nothing, unless the rate is finite and >= 0.
   bool step(double lr);
   /// Adds the weights as they are. Throws c10::Error, and changes nothing,
-  /// where one has changed its shape, type or device, and while a
-  /// SnapshotWeights lives.
+  /// where one has changed its shape, type or device, while a SnapshotWeights
+  /// lives, and where a file cannot be written.
   void add();
 
   /// Snapshots that are there.
   std::size_t size() const { return snapshots_.size(); }
   /// Snapshots that were added so far.
   int64_t added() const { return added_; }
+  /// The file of a snapshot, of which the oldest is number 0.
+  std::string path(std::size_t number) const;
+  /// Removes the files of snapshots that are kept no longer. Nothing else does:
+  /// a checkpoint of the run from before still names them.
+  void remove_dropped() const;
 
   /// The mean over all snapshots of softmax(forward(), dim). `forward` returns
   /// the module's output, in eval mode as a rule; it runs once with each
@@ -102,7 +113,9 @@ class SnapshotEnsemble {
   const SnapshotEnsembleOptions& options() const { return options_; }
 
   /// Loads what `torch::save` has written, the last max_snapshots of it. Throws
-  /// c10::Error, and changes nothing, where it does not fit the weights.
+  /// c10::Error, and changes nothing, where it does not fit the weights, and
+  /// where a file is missing, damaged, or another than it was then: each is
+  /// read.
   void load(torch::serialize::InputArchive& archive);
 
   friend torch::serialize::OutputArchive& operator<<(
@@ -124,13 +137,26 @@ class SnapshotEnsemble {
   SnapshotEnsemble(
       const detail::Weights& weights, const SnapshotEnsembleOptions& options);
 
+  struct Snapshot {
+    std::vector<at::Tensor> tensors;  ///< none where it lies in a file
+    int64_t number = 0;               ///< counted from the first add()
+    int64_t fingerprint = 0;          ///< of the file's contents
+  };
+
+  bool in_files() const { return !options_.folder().empty(); }
+  std::string file_of(int64_t number) const;
+  std::vector<at::Tensor> tensors_of(const Snapshot& snapshot) const;
+  void check_fit(
+      const std::vector<at::Tensor>& tensors,
+      int64_t number,
+      const char* place) const;
   void check_weights() const;
   at::Tensor mean_of(const std::function<at::Tensor()>& output);
 
   SnapshotEnsembleOptions options_;
   std::vector<at::Tensor> tensors_;
-  std::vector<at::Tensor> forms_;  ///< their shapes, types and devices
-  std::vector<std::vector<at::Tensor>> snapshots_;  ///< the oldest first
+  std::vector<at::Tensor> forms_;    ///< their shapes, types and devices
+  std::vector<Snapshot> snapshots_;  ///< the oldest first
   int64_t added_ = 0;
   double last_lr_ = -1;  ///< -1 before there is one
   bool has_fallen_ = false;
@@ -142,8 +168,8 @@ class SnapshotEnsemble {
 /// moved then.
 class SnapshotWeights {
  public:
-  /// Throws c10::Error, and changes nothing, where there is no such snapshot;
-  /// the oldest is number 0.
+  /// Throws c10::Error, and changes nothing, where there is no such snapshot or
+  /// its file cannot be read; the oldest is number 0.
   SnapshotWeights(SnapshotEnsemble& ensemble, std::size_t number);
   ~SnapshotWeights();
   SnapshotWeights(const SnapshotWeights&) = delete;

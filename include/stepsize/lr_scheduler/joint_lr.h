@@ -62,6 +62,8 @@ class JointLR : public StatefulLR {
   void take_options(const detail::NamedOptions& options) override;
 
  private:
+  // Moves all parts to time t; where one throws, all are as they were.
+  void move_all(int64_t t, const std::function<void(RuleLR& part)>& move);
   void load_parts(torch::serialize::InputArchive& archive, OptionsFrom from);
   // Does this to all parts; where one throws, all are as they were.
   void for_all(const std::function<void(RuleLR& part, std::size_t)>& change);

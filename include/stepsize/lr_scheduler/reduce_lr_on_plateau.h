@@ -111,7 +111,6 @@ class ReduceLROnPlateau : public StatefulLR {
       torch::serialize::InputArchive& archive,
       const std::vector<double>& lrs,
       bool of_other_options);
-  bool is_better(double metric) const;
   std::vector<double> cut_lrs() const;
 
   ReduceLROnPlateauOptions options_;

@@ -112,6 +112,9 @@ class RuleLR : public StatefulLR {
       const std::vector<double>& in_force) const;
   // Whether the next step leaves the rates alone.
   bool has_ended() const;
+  // What puts clock, rates and momenta back as they are now.
+  std::function<void()> keep_place();
+  friend class JointLR;
   void check_groups_kept() const;
   double momentum_of(const MomentumAccess& access, std::size_t group) const;
   void take_over(int64_t t, Plan plan);

@@ -12,6 +12,7 @@
 #include <stepsize/lr_scheduler/multi_step_lr.h>
 #include <stepsize/lr_scheduler/multiplicative_lr.h>
 #include <stepsize/lr_scheduler/one_cycle_lr.h>
+#include <stepsize/lr_scheduler/phased_lr.h>
 #include <stepsize/lr_scheduler/polynomial_lr.h>
 #include <stepsize/lr_scheduler/reduce_lr_on_plateau.h>
 #include <stepsize/lr_scheduler/schedule_lr.h>
@@ -157,8 +158,13 @@ Recipe plateau(const Spec& s) {
   o.cooldown(s.integer("cooldown", o.cooldown()));
   o.min_lr(per_group(s, "min_lr", 0.0));
   o.eps(s.number("eps", o.eps()));
-  return {nullptr, [o](Optimizer& optimizer) {
-            return std::make_unique<ReduceLROnPlateau>(optimizer, o);
+  // "PlateauPhase": the same as the only phase of a PhasedLR.
+  const bool is_phase = s.word == "PlateauPhase";
+  return {nullptr, [o, is_phase](Optimizer& optimizer) {
+            return is_phase
+                       ? std::unique_ptr<StatefulLR>(std::make_unique<PhasedLR>(
+                             optimizer, std::vector<LRPhase>{PlateauPhase(o)}))
+                       : std::make_unique<ReduceLROnPlateau>(optimizer, o);
           }};
 }
 
@@ -235,6 +241,7 @@ const std::map<std::string, Maker>& makers() {
          o.anneal_strategy(strategy(s));
          return of<SWALR>(o);
        }},
+      {"PlateauPhase", plateau},
       {"ReduceLROnPlateau", plateau},
       {"LinearWarmupLR",
        [](const Spec& s) {
