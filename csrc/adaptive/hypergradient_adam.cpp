@@ -32,27 +32,18 @@ HypergradientAdamOptions::HypergradientAdamOptions(double lr) : lr_(lr) {}
 
 const OptionList<HypergradientAdamOptions>&
 HypergradientAdamOptions::option_list() {
-  static const auto list =
-      OptionList<HypergradientAdamOptions>("HypergradientAdam")
-          .option(STEPSIZE_OPTION(lr))
-          .not_negative()
-          .role(OptionRole::kRate)
-          .option(
-              "beta1", [](auto& o) -> auto& { return std::get<0>(o.betas()); })
-          .share()
-          .role(OptionRole::kMomentum)
-          .option(
-              "beta2", [](auto& o) -> auto& { return std::get<1>(o.betas()); })
-          .share()
-          .role(OptionRole::kSecondBeta)
-          .option(STEPSIZE_OPTION(eps))
-          .not_negative()
-          .option(STEPSIZE_OPTION(weight_decay))
-          .not_negative()
-          .role(OptionRole::kWeightDecay)
-          .option(STEPSIZE_OPTION(hypergrad_lr))
-          .not_negative()
-          .choice(STEPSIZE_OPTION(form), {"kAdditive", "kMultiplicative"});
+  static const auto list = [] {
+    OptionList<HypergradientAdamOptions> own("HypergradientAdam");
+    return detail::add_betas(detail::add_rate(own))
+        .option(STEPSIZE_OPTION(eps))
+        .not_negative()
+        .option(STEPSIZE_OPTION(weight_decay))
+        .not_negative()
+        .role(OptionRole::kWeightDecay)
+        .option(STEPSIZE_OPTION(hypergrad_lr))
+        .not_negative()
+        .choice(STEPSIZE_OPTION(form), {"kAdditive", "kMultiplicative"});
+  }();
   return list;
 }
 

@@ -7,9 +7,9 @@
 #include <cstddef>
 #include <vector>
 
-#include "csrc/adaptive/summing_step.h"
 #include "csrc/kernels/hypergradient_loop.h"
 #include "csrc/optim/fused_step.h"
+#include "csrc/optim/rank_evaluation.h"
 
 namespace stepsize::detail {
 
@@ -34,7 +34,7 @@ void renew_rates(
     std::size_t groups,
     Reduction* reduction,
     HypergradientRates& rates) {
-  SummingStep<Numbers, kHypergradientSums> pass(signature, updates);
+  FusedStep<Numbers, kHypergradientSums> pass(signature, updates);
   for (std::size_t k = 0; k < updates.size(); ++k) {
     if (!pass.add(k, loops, numbers[k])) pass.add_sums(k, by_operations(k));
   }
@@ -48,7 +48,7 @@ void renew_rates(
       totals[group * kHypergradientSums + i] += sums[k][i];
     }
   }
-  agree(reduction, totals.data(), totals.size());
+  agree_on(totals, reduction);
   for (std::size_t g = 0; g < groups; ++g) {
     if (!moves[g]) continue;
     const auto& options = options_of(g);

@@ -1,9 +1,23 @@
-#include "csrc/adaptive/summing_step.h"
+#include "csrc/optim/fused_step.h"
 
 #include <ATen/Functions.h>
-#include <stepsize/distributed/reduction.h>
 
 namespace stepsize::detail {
+
+std::vector<Operands> checked_operands(
+    const Signature& signature, const std::vector<ParameterUpdate>& updates) {
+  std::vector<Operands> operands;
+  operands.reserve(updates.size());
+  for (const ParameterUpdate& update : updates) {
+    Operands& own = operands.emplace_back(
+        Operands{{&update.parameter, &update.gradient}, 2});
+    for (const at::Tensor& state : update.state) {
+      own.tensors[own.count++] = &state;
+    }
+    check_operands(signature, static_cast<int64_t>(operands.size()) - 1, own);
+  }
+  return operands;
+}
 
 void add_rows(
     const std::vector<std::pair<std::size_t, at::Tensor>>& rows,
@@ -22,17 +36,6 @@ void add_rows(
       totals[rows[r].first * count + i] += values[r * count + i];
     }
   }
-}
-
-void agree(Reduction* reduction, double* numbers, std::size_t count) {
-  if (reduction == nullptr) return;
-  at::Tensor all = at::empty({static_cast<int64_t>(count)}, at::kDouble);
-  double* const values = all.data_ptr<double>();
-  for (std::size_t i = 0; i < count; ++i) values[i] = numbers[i];
-  reduction->sum(all);
-  const auto ranks = static_cast<double>(reduction->world_size());
-  const double* const sums = all.data_ptr<double>();
-  for (std::size_t i = 0; i < count; ++i) numbers[i] = sums[i] / ranks;
 }
 
 }  // namespace stepsize::detail
