@@ -177,22 +177,19 @@ at::Tensor DoG::step(LossClosure closure) {
   }
 
   std::vector<detail::DoGNumbers> numbers;
-  using Measure = detail::FusedStep<detail::DoGNumbers, detail::kDoGSums>;
-  std::vector<Measure::Sums> sums;
-  {
-    Measure pass(kDoGSignature, updates);
-    for (std::size_t k = 0; k < updates.size(); ++k) {
-      const ParameterUpdate& own = updates[k];
-      numbers.push_back({options_of(own.group).weight_decay(), 0});
-      if (!pass.add(k, detail::loops().dog_sums, numbers[k])) {
-        pass.add_sums(
-            k,
-            sums_by_operations(
-                own.parameter, own.gradient, own.state[0], numbers[k]));
-      }
+  detail::FusedStep<detail::DoGNumbers, detail::kDoGSums> measure(
+      kDoGSignature, updates);
+  for (std::size_t k = 0; k < updates.size(); ++k) {
+    const ParameterUpdate& own = updates[k];
+    numbers.push_back({options_of(own.group).weight_decay(), 0});
+    if (!measure.add(k, detail::loops().dog_sums, numbers[k])) {
+      measure.add_sums(
+          k,
+          sums_by_operations(
+              own.parameter, own.gradient, own.state[0], numbers[k]));
     }
-    sums = pass.run();
   }
+  const auto sums = measure.read();
 
   // Three numbers of each parameter, or of all.
   std::vector<double> parts;
@@ -203,7 +200,7 @@ at::Tensor DoG::step(LossClosure closure) {
   const std::vector<Block> blocks =
       renewed_blocks(updates, std::move(parts), common);
 
-  detail::FusedStep<detail::DoGNumbers> fused(kDoGSignature, updates);
+  detail::FusedStep<detail::DoGNumbers> fused(measure.operands());
   for (std::size_t k = 0; k < updates.size(); ++k) {
     const ParameterUpdate& own = updates[k];
     numbers[k].rate = options_of(own.group).lr() * blocks[k].eta;

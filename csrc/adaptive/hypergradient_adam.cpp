@@ -124,8 +124,10 @@ at::Tensor HypergradientAdam::step(LossClosure closure) {
          first ? 0 : 1 / (1 - std::pow(beta1, last)),
          first ? 1 : 1 / std::sqrt(1 - std::pow(beta2, last))});
   }
+  const auto operands =
+      detail::checked_operands(kHypergradientAdamSignature, updates);
   detail::renew_rates(
-      kHypergradientAdamSignature,
+      operands,
       updates,
       detail::loops().hypergradient_adam_sums,
       before,
@@ -142,8 +144,7 @@ at::Tensor HypergradientAdam::step(LossClosure closure) {
       param_groups().size(),
       reduction().get(),
       rates_);
-  detail::FusedStep<detail::AdamNumbers> fused(
-      kHypergradientAdamSignature, updates);
+  detail::FusedStep<detail::AdamNumbers> fused(operands);
   for (std::size_t k = 0; k < updates.size(); ++k) {
     const ParameterUpdate& own = updates[k];
     const HypergradientAdamOptions& options = options_of(own.group);

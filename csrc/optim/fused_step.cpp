@@ -14,7 +14,12 @@ std::vector<Operands> checked_operands(
     for (const at::Tensor& state : update.state) {
       own.tensors[own.count++] = &state;
     }
-    check_operands(signature, static_cast<int64_t>(operands.size()) - 1, own);
+  }
+  for (std::size_t i = 0; i < operands.size(); ++i) {
+    if (i + kTensorsAhead < operands.size()) {
+      prefetch_operands(operands[i + kTensorsAhead]);
+    }
+    check_operands(signature, static_cast<int64_t>(i), operands[i]);
   }
   return operands;
 }

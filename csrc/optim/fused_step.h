@@ -13,8 +13,15 @@
 #include "csrc/kernels/cpu_work.h"
 #include "csrc/kernels/loops.h"
 #include "csrc/kernels/operands.h"
+#include "csrc/kernels/prefetch.h"
 
 namespace stepsize::detail {
+
+/// Asks for what is known of these tensors.
+inline void prefetch_operands(const Operands& operands) {
+  for (int i = 0; i < operands.count; ++i)
+    prefetch_tensor(*operands.tensors[i]);
+}
 
 /// Parameter, gradient and state of each update, which must stay as it is.
 /// Throws c10::Error where they do not fit together.
@@ -31,7 +38,7 @@ void add_rows(
 /// A step by loops over all elements of all parameters: those on the CPU in one
 /// parallel run, the others by what the optimizer does with tensors. With
 /// `kSums` it is of loops that make so many sums of each parameter on their
-/// way, or that do nothing else.
+/// way.
 template <typename Numbers, std::size_t kSums = 0>
 class FusedStep {
  public:
@@ -43,7 +50,12 @@ class FusedStep {
   /// fit together. The updates must stay as they are until run() is over.
   FusedStep(
       const Signature& signature, const std::vector<ParameterUpdate>& updates)
-      : operands_(checked_operands(signature, updates)), cpu_(updates.size()) {}
+      : FusedStep(checked_operands(signature, updates)) {}
+  /// Of checked operands, for a second pass over them.
+  explicit FusedStep(std::vector<Operands> operands)
+      : operands_(std::move(operands)), cpu_(operands_.size()) {}
+
+  const std::vector<Operands>& operands() const { return operands_; }
 
   /// Gives the update of this position a loop, out of those of all formats;
   /// false where it is on a device for which there is none.
@@ -51,6 +63,9 @@ class FusedStep {
       std::size_t position,
       const Loop (&loops)[kFormatCount],
       const Numbers& numbers) {
+    if (position + kTensorsAhead < operands_.size()) {
+      prefetch_operands(operands_[position + kTensorsAhead]);
+    }
     const Operands& own = operands_[position];
     if (!own.param().is_cpu()) return false;
     cpu_.add(own, position, {loops[format_of(own)], numbers});
@@ -62,7 +77,7 @@ class FusedStep {
     rows_.emplace_back(position, std::move(sums));
   }
 
-  /// Returns the sums of each update, where there are any.
+  /// Makes the step; returns the sums of each update, where there are any.
   auto run() {
     const auto operands_at = [this](std::size_t position) {
       return operands_[position];
@@ -76,34 +91,42 @@ class FusedStep {
              int64_t end) { slot.loop(arrays, begin, end, slot.numbers); },
           operands_at);
     } else {
-      std::vector<double> totals(operands_.size() * kSums, 0.0);
-      if (!cpu_.empty()) {
-        cpu_.run_sums(
-            kSums,
-            [](const Slot& slot,
-               void* const* arrays,
-               int64_t begin,
-               int64_t end,
-               double* sums) {
-              slot.loop(arrays, begin, end, slot.numbers, sums);
-            },
-            operands_at,
-            totals);
-      }
-      add_rows(rows_, kSums, totals);
-      std::vector<Sums> sums(operands_.size());
-      for (std::size_t i = 0; i < totals.size(); ++i) {
-        sums[i / kSums][i % kSums] = totals[i];
-      }
-      return sums;
+      return sums(operands_at);
     }
   }
+
+  /// The same of loops that write nothing.
+  std::vector<Sums> read() { return sums(nullptr); }
 
  private:
   struct Slot {
     Loop loop;
     Numbers numbers;
   };
+
+  template <typename OperandsAt>
+  std::vector<Sums> sums(const OperandsAt& operands_at) {
+    std::vector<double> totals(operands_.size() * kSums, 0.0);
+    if (!cpu_.empty()) {
+      cpu_.run_sums(
+          kSums,
+          [](const Slot& slot,
+             void* const* arrays,
+             int64_t begin,
+             int64_t end,
+             double* sums) {
+            slot.loop(arrays, begin, end, slot.numbers, sums);
+          },
+          operands_at,
+          totals);
+    }
+    add_rows(rows_, kSums, totals);
+    std::vector<Sums> sums(operands_.size());
+    for (std::size_t i = 0; i < totals.size(); ++i) {
+      sums[i / kSums][i % kSums] = totals[i];
+    }
+    return sums;
+  }
 
   std::vector<Operands> operands_;
   std::vector<std::pair<std::size_t, at::Tensor>> rows_;
