@@ -15,14 +15,16 @@
 #include <torch/torch.h>
 
 #include <cstdint>
-#include <cstdlib>
-#include <memory>
 #include <string>
-#include <thread>
 #include <vector>
+
+#include "triad.h"
 
 namespace {
 
+using stepsize::benchmarks::Floats;
+using stepsize::benchmarks::make_floats;
+using stepsize::benchmarks::on_threads;
 using Tensors = std::vector<torch::Tensor>;
 
 constexpr double kMaxNorm = 1.0;
@@ -159,47 +161,10 @@ void BM_StepsizeNorm(benchmark::State& state) {
   set_counters(state, 4);
 }
 
-/// Calls work(begin, end) on as many threads as LibTorch uses.
-template <typename Work>
-void on_threads(int64_t count, const Work& work) {
-  const int64_t threads = torch::get_num_threads();
-  std::vector<std::thread> helpers;
-  for (int64_t i = 1; i < threads; ++i) {
-    helpers.emplace_back(work, count * i / threads, count * (i + 1) / threads);
-  }
-  work(0, count / threads);
-  for (std::thread& helper : helpers) helper.join();
-}
-
-struct Free {
-  void operator()(float* data) const { std::free(data); }
-};
-using Floats = std::unique_ptr<float, Free>;
-
-Floats make_floats(int64_t count, float value) {
-  Floats floats(static_cast<float*>(
-      std::aligned_alloc(64, static_cast<size_t>(count) * sizeof(float))));
-  float* data = floats.get();
-  on_threads(count, [=](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) data[i] = value;
-  });
-  return floats;
-}
-
-// a = b + s c. Each line of a is read before it is written: 16 bytes an element
-// go over the bus, of which the benchmark STREAM counts 12.
 void BM_Triad(benchmark::State& state) {
-  const int64_t count = state.range(0) * state.range(1);
-  const Floats a = make_floats(count, 0.0F);
-  const Floats b = make_floats(count, 1.0F);
-  const Floats c = make_floats(count, 2.0F);
-  float* to = a.get();
-  const float* from = b.get();
-  const float* factor = c.get();
+  stepsize::benchmarks::Triad triad(state.range(0) * state.range(1));
   for (auto _ : state) {
-    on_threads(count, [=](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) to[i] = from[i] + 3.0F * factor[i];
-    });
+    triad.run();
     benchmark::ClobberMemory();
   }
   set_counters(state, 16);
@@ -246,12 +211,7 @@ BENCHMARK(BM_StepsizeNorm)->Apply(sizes);
 int main(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
-  // LibTorch takes the cores of some virtual machines for hyperthreads, and
-  // uses half of them.
-  if (std::getenv("OMP_NUM_THREADS") == nullptr) {
-    torch::set_num_threads(
-        static_cast<int>(std::thread::hardware_concurrency()));
-  }
+  stepsize::benchmarks::use_all_cores();
   benchmark::AddCustomContext(
       "cpu_capability", stepsize::to_string(stepsize::cpu_capability()));
   benchmark::AddCustomContext(

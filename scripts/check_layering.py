@@ -109,13 +109,14 @@ ROOMS: Dict[str, Room] = {
 OPTIMIZER = re.compile(
     r"^class (\w+)\s*: public "
     r"(?:IndexedOptimizer|ClippedOptimizer|DiagonalHessianOptimizer"
-    r"|MeasuredSGD|ScheduleFreeOptimizer)\b",
+    r"|DistanceAdam|MeasuredSGD|ScheduleFreeOptimizer)\b",
     re.M,
 )
 
 OPTIMIZER_BASES = (
     "ClippedOptimizer",
     "DiagonalHessianOptimizer",
+    "DistanceAdam",
     "MeasuredSGD",
     "ScheduleFreeOptimizer",
 )

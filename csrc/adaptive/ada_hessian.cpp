@@ -6,6 +6,7 @@
 #include <memory>
 #include <utility>
 
+#include "csrc/adaptive/diagonal_hessian_options.h"
 #include "csrc/kernels/dispatch.h"
 #include "csrc/kernels/operands.h"
 #include "csrc/optim/common_options.h"
@@ -46,44 +47,27 @@ AdaHessianOptions::AdaHessianOptions(double lr) : lr_(lr) {}
 const OptionList<AdaHessianOptions>& AdaHessianOptions::option_list() {
   // Not with the roles of Adam's second beta and eps: what is known of the
   // noise in Adam's steps goes by those.
-  static const auto list =
-      OptionList<AdaHessianOptions>("AdaHessian")
-          .option(STEPSIZE_OPTION(lr))
-          .not_negative()
-          .role(OptionRole::kRate)
-          .option(
-              "beta1", [](auto& o) -> auto& { return std::get<0>(o.betas()); })
-          .share()
-          .role(OptionRole::kMomentum)
-          .option(
-              "beta2", [](auto& o) -> auto& { return std::get<1>(o.betas()); })
-          .share()
-          .option(STEPSIZE_OPTION(eps))
-          .not_negative()
-          .option(STEPSIZE_OPTION(weight_decay))
-          .not_negative()
-          .role(OptionRole::kDecoupledWeightDecay)
-          .option(STEPSIZE_OPTION(hessian_power))
-          .must_be(
-              "in [0, 1]",
-              [](double power) { return power >= 0 && power <= 1; })
-          .option(STEPSIZE_OPTION(spatial_averaging))
-          .option(STEPSIZE_OPTION(interval))
-          .at_least(1)
-          .same_in_groups()
-          .seed(STEPSIZE_OPTION(seed))
-          .same_in_groups();
+  static const auto list = [] {
+    OptionList<AdaHessianOptions> own("AdaHessian");
+    detail::add_betas(detail::add_rate(own), OptionRole::kNone)
+        .option(STEPSIZE_OPTION(eps))
+        .not_negative()
+        .option(STEPSIZE_OPTION(weight_decay))
+        .not_negative()
+        .role(OptionRole::kDecoupledWeightDecay)
+        .option(STEPSIZE_OPTION(hessian_power))
+        .must_be(
+            "in [0, 1]", [](double power) { return power >= 0 && power <= 1; })
+        .option(STEPSIZE_OPTION(spatial_averaging));
+    return detail::add_products(own);
+  }();
   return list;
 }
 
 const OptimizerTraits& AdaHessianOptions::optimizer_traits() {
   static const OptimizerTraits traits =
-      OptimizerTraits::of<AdaHessian>(option_list())
-          .gradient(GradientUse::kScalesCoordinates)
-          .momentum_is_mean(true)
-          .wants_graph(true)
-          .state({"exp_avg", "exp_hessian_diag_sq"})
-          .skipped_steps(detail::skipped_by<AdaHessian>);
+      detail::diagonal_hessian_traits<AdaHessian, AdaHessianOptions>(
+          {"exp_avg", "exp_hessian_diag_sq"});
   return traits;
 }
 

@@ -16,6 +16,10 @@
 #include "csrc/adaptive/weights.h"
 #include "csrc/core/archive.h"
 #include "csrc/core/tensors.h"
+#include "csrc/kernels/cpu_work.h"
+#include "csrc/kernels/dispatch.h"
+#include "csrc/kernels/operands.h"
+#include "csrc/kernels/prefetch.h"
 #include "csrc/optim/operand_checks.h"
 #include "csrc/text/number.h"
 
@@ -49,6 +53,12 @@ std::vector<std::string> averaged_differences(
         " in the file, " + detail::number_text(present[i].second) + " here");
   }
   return texts;
+}
+
+bool averaged_has_loop(const at::Tensor& tensor) {
+  return tensor.is_cpu() && tensor.layout() == at::kStrided &&
+         tensor.is_contiguous() && detail::is_plain(tensor) &&
+         detail::element_type(tensor.scalar_type()) != detail::kFormatCount;
 }
 
 // What is read from an archive has its memory.
@@ -175,14 +185,33 @@ void AveragedModel::take(
     averages = std::move(fresh);
     return;
   }
+  const detail::LoopTable& loops = detail::loops();
+  detail::CpuWork<detail::StepLoop<detail::AverageNumbers>> cpu(
+      tensors_.size());
   for (std::size_t i = 0; i < tensors_.size(); ++i) {
-    const at::Tensor plain = tensors_[i].detach();
+    detail::prefetch_tensor(tensors_, i);
+    detail::prefetch_tensor(averages, i);
+    const at::Tensor& weight = tensors_[i];
+    at::Tensor& average = averages[i];
     if (!is_averaged_[i] || share == 1) {
-      averages[i].copy_(plain);
+      average.copy_(weight.detach());
+    } else if (averaged_has_loop(weight) && averaged_has_loop(average)) {
+      const detail::Operands own = {{&weight, &weight, &average}, 3};
+      cpu.add(own, i, loops.average[detail::format_of(own)]);
     } else {
-      averages[i].lerp_(plain.to(averages[i].scalar_type()), share);
+      average.lerp_(weight.detach().to(average.scalar_type()), share);
     }
   }
+  if (cpu.empty()) return;
+  cpu.run(
+      [share](
+          const auto& loop, void* const* arrays, int64_t begin, int64_t end) {
+        loop(arrays, begin, end, {share});
+      },
+      // What is written.
+      [&averages](std::size_t i) {
+        return detail::Operands{{&averages[i]}, 1};
+      });
 }
 
 bool AveragedModel::update() {

@@ -1,8 +1,6 @@
 #include <stepsize/adaptive/dadapt_adam.h>
 
 #include <ATen/Functions.h>
-#include <c10/core/GradMode.h>
-#include <torch/serialize/archive.h>
 
 #include <algorithm>
 #include <cmath>
@@ -10,9 +8,8 @@
 #include <utility>
 
 #include "csrc/adaptive/distance_estimate.h"
-#include "csrc/adaptive/summing_step.h"
-#include "csrc/core/archive.h"
 #include "csrc/kernels/dispatch.h"
+#include "csrc/optim/fused_step.h"
 
 namespace stepsize {
 
@@ -23,46 +20,21 @@ namespace {
 constexpr detail::Signature kDAdaptAdamSignature = {
     "DAdaptAdam", {"parameter", "gradient", "exp_avg", "exp_avg_sq", "s"}};
 
+double dadapt_root_beta2(const DAdaptAdamOptions& options) {
+  return std::sqrt(std::get<1>(options.betas()));
+}
+
 }  // namespace
 
 DAdaptAdamOptions::DAdaptAdamOptions(double lr) : lr_(lr) {}
 
 const OptionList<DAdaptAdamOptions>& DAdaptAdamOptions::option_list() {
-  // eps has no role, as in Prodigy's list.
-  static const auto list =
-      OptionList<DAdaptAdamOptions>("DAdaptAdam")
-          .option(STEPSIZE_OPTION(lr))
-          .not_negative()
-          .role(OptionRole::kRate)
-          .option(
-              "beta1", [](auto& o) -> auto& { return std::get<0>(o.betas()); })
-          .share()
-          .role(OptionRole::kMomentum)
-          .same_in_groups()
-          .option(
-              "beta2", [](auto& o) -> auto& { return std::get<1>(o.betas()); })
-          .share()
-          .role(OptionRole::kSecondBeta)
-          .same_in_groups()
-          .option(STEPSIZE_OPTION(eps))
-          .must_be(
-              "finite and > 0",
-              [](double eps) { return std::isfinite(eps) && eps > 0; })
-          .option(STEPSIZE_OPTION(weight_decay))
-          .not_negative()
-          .role(OptionRole::kWeightDecay)
-          .option(STEPSIZE_OPTION(decouple))
-          .role(OptionRole::kDecouples)
-          .option(STEPSIZE_OPTION(use_bias_correction))
-          .same_in_groups()
-          .option(STEPSIZE_OPTION(d0))
-          .must_be(
-              "finite and > 0",
-              [](double d0) { return std::isfinite(d0) && d0 > 0; })
-          .same_in_groups()
-          .option(STEPSIZE_OPTION(growth_rate))
-          .must_be("a factor >= 1", [](double rate) { return rate >= 1; })
-          .same_in_groups();
+  static const auto list = [] {
+    OptionList<DAdaptAdamOptions> own("DAdaptAdam");
+    detail::add_distance_decay(detail::add_distance_means(own));
+    detail::positive(own.option(STEPSIZE_OPTION(d0))).same_in_groups();
+    return detail::add_growth_rate(own);
+  }();
   return list;
 }
 
@@ -86,7 +58,7 @@ DAdaptAdam::DAdaptAdam(
 DAdaptAdam::DAdaptAdam(
     const std::vector<OptimizerParamGroup>& groups,
     const DAdaptAdamOptions& defaults)
-    : IndexedOptimizer(std::make_unique<DAdaptAdamOptions>(defaults)) {
+    : DistanceAdam(std::make_unique<DAdaptAdamOptions>(defaults)) {
   add_groups(groups);
 }
 
@@ -94,11 +66,8 @@ const DAdaptAdamOptions& DAdaptAdam::options_of(std::size_t group) const {
   return static_cast<const DAdaptAdamOptions&>(param_groups()[group].options());
 }
 
-double DAdaptAdam::d() const {
-  if (d_ > 0) return d_;
-  return param_groups().empty()
-             ? static_cast<const DAdaptAdamOptions&>(defaults()).d0()
-             : options_of(0).d0();
+double DAdaptAdam::d0(const torch::optim::OptimizerOptions& options) const {
+  return static_cast<const DAdaptAdamOptions&>(options).d0();
 }
 
 at::Tensor DAdaptAdam::step_by_operations(
@@ -124,28 +93,19 @@ at::Tensor DAdaptAdam::step_by_operations(
   return at::stack({along, weighted.to(at::kDouble).abs().sum()});
 }
 
-at::Tensor DAdaptAdam::step(LossClosure closure) {
-  const at::Tensor loss = evaluate(closure);
-  const c10::AutoGradMode no_grad(false);
-  auto updates = coming_updates();
-  const detail::GroupRates rates(param_groups());
-  detail::drop_resting(rates, updates);
-  if (updates.empty()) return loss;
-  detail::SummingStep<detail::DAdaptAdamNumbers, detail::kDAdaptAdamSums> pass(
+std::vector<double> DAdaptAdam::update_all(
+    std::vector<ParameterUpdate>& updates, const detail::GroupRates& rates) {
+  detail::FusedStep<detail::DAdaptAdamNumbers, detail::kDAdaptAdamSums> pass(
       kDAdaptAdamSignature, updates);
-  const DAdaptAdamOptions& common = options_of(updates.front().group);
+  const double root_beta2 = dadapt_root_beta2(options_of(0));
   const double estimate = d();
-  const double root_beta2 = std::sqrt(std::get<1>(common.betas()));
-  double rate = 0;
+  const double correction =
+      detail::rate_correction(options_of(0), coming_step());
+  const double rate = estimate * rates.largest * correction;
   for (std::size_t k = 0; k < updates.size(); ++k) {
     const ParameterUpdate& own = updates[k];
     const DAdaptAdamOptions& options = options_of(own.group);
     const auto& [beta1, beta2] = options.betas();
-    const double correction =
-        options.use_bias_correction()
-            ? detail::bias_correction(beta1, beta2, updates_ + 1)
-            : 1;
-    rate = estimate * rates.largest * correction;
     const double own_rate = estimate * options.lr() * correction;
     const detail::DAdaptAdamNumbers numbers = {
         beta1,
@@ -163,45 +123,29 @@ at::Tensor DAdaptAdam::step(LossClosure closure) {
     }
   }
   const auto sums = pass.run();
-  double totals[2] = {};
+  std::vector<double> totals(2, 0.0);
   for (std::size_t k = 0; k < updates.size(); ++k) {
     const double factor = rates.factors[updates[k].group];
     totals[0] += factor * rate * sums[k][0];
     totals[1] += factor * sums[k][1];
   }
-  detail::agree(reduction().get(), totals, 2);
-  take_over(std::move(updates));
-  ++updates_;
-  last_d_ = estimate;
-  d_ = estimate;
-  numerator_ = root_beta2 * numerator_ + (1 - root_beta2) * totals[0];
-  const double found = numerator_ / ((1 - root_beta2) * totals[1]);
+  return totals;
+}
+
+DistanceAdam::Estimate DAdaptAdam::renewed(
+    const Estimate& last,
+    const std::vector<double>& sums,
+    const detail::GroupRates& /*rates*/) {
+  const double root_beta2 = dadapt_root_beta2(options_of(0));
+  Estimate next = {
+      last.d, root_beta2 * last.numerator + (1 - root_beta2) * sums[0]};
+  const double found = next.numerator / ((1 - root_beta2) * sums[1]);
   // Without a gradient so far the sums are 0.
   if (std::isfinite(found)) {
-    d_ = std::max(d_, std::min(found, d_ * common.growth_rate()));
+    next.d =
+        std::max(last.d, std::min(found, last.d * options_of(0).growth_rate()));
   }
-  return loss;
-}
-
-void DAdaptAdam::save_counters(torch::serialize::OutputArchive& archive) const {
-  detail::write_double(archive, "d", d());
-  detail::write_double(archive, "last_d", last_d_);
-  detail::write_double(archive, "d_numerator", numerator_);
-  detail::write_int(archive, "updates", updates_);
-}
-
-std::function<void()> DAdaptAdam::read_counters(
-    torch::serialize::InputArchive& archive) {
-  const double d = detail::read_estimate(archive, kind(), "d");
-  const double last = detail::read_double(archive, kind(), "last_d");
-  const double numerator = detail::read_double(archive, kind(), "d_numerator");
-  const int64_t updates = detail::read_int(archive, kind(), "updates");
-  return [this, d, last, numerator, updates] {
-    d_ = updates > 0 ? d : 0;
-    last_d_ = last;
-    numerator_ = numerator;
-    updates_ = updates;
-  };
+  return next;
 }
 
 }  // namespace stepsize

@@ -9,11 +9,12 @@
 #include <memory>
 #include <utility>
 
-#include "csrc/adaptive/summing_step.h"
 #include "csrc/adaptive/tensor_norms.h"
 #include "csrc/core/archive.h"
 #include "csrc/kernels/dispatch.h"
+#include "csrc/optim/common_options.h"
 #include "csrc/optim/fused_step.h"
+#include "csrc/optim/rank_evaluation.h"
 
 namespace stepsize {
 
@@ -35,27 +36,23 @@ at::Tensor dog_gradient(
 DoGOptions::DoGOptions(double lr) : lr_(lr) {}
 
 const OptionList<DoGOptions>& DoGOptions::option_list() {
-  static const auto list =
-      OptionList<DoGOptions>("DoG")
-          .option(STEPSIZE_OPTION(lr))
-          .not_negative()
-          .role(OptionRole::kRate)
-          .option(STEPSIZE_OPTION(reps_rel))
-          .must_be(
-              "finite and > 0",
-              [](double share) { return std::isfinite(share) && share > 0; })
-          .same_in_groups()
-          .option(STEPSIZE_OPTION(eps))
-          .not_negative()
-          .same_in_groups()
-          .option(STEPSIZE_OPTION(init_eta))
-          .not_negative()
-          .same_in_groups()
-          .option(STEPSIZE_OPTION(weight_decay))
-          .not_negative()
-          .role(OptionRole::kWeightDecay)
-          .option(STEPSIZE_OPTION(layer_wise))
-          .same_in_groups();
+  static const auto list = [] {
+    OptionList<DoGOptions> own("DoG");
+    return detail::positive(
+               detail::add_rate(own).option(STEPSIZE_OPTION(reps_rel)))
+        .same_in_groups()
+        .option(STEPSIZE_OPTION(eps))
+        .not_negative()
+        .same_in_groups()
+        .option(STEPSIZE_OPTION(init_eta))
+        .not_negative()
+        .same_in_groups()
+        .option(STEPSIZE_OPTION(weight_decay))
+        .not_negative()
+        .role(OptionRole::kWeightDecay)
+        .option(STEPSIZE_OPTION(layer_wise))
+        .same_in_groups();
+  }();
   return list;
 }
 
@@ -128,14 +125,14 @@ std::vector<DoG::Block> DoG::renewed_blocks(
     const DoGOptions& options) {
   std::vector<Block> blocks(updates.size());
   if (!options.layer_wise()) {
-    double totals[3] = {};
+    std::vector<double> totals(3, 0.0);
     for (std::size_t i = 0; i < parts.size(); ++i) totals[i % 3] += parts[i];
-    detail::agree(reduction().get(), totals, 3);
-    whole_ = renewed(whole_, totals, options);
+    detail::agree_on(totals, reduction().get());
+    whole_ = renewed(whole_, totals.data(), options);
     std::fill(blocks.begin(), blocks.end(), whole_);
     return blocks;
   }
-  detail::agree(reduction().get(), parts.data(), parts.size());
+  detail::agree_on(parts, reduction().get());
   // Those of parameters that are gone stay behind.
   std::unordered_map<const void*, Block> layers;
   for (const auto& group : param_groups()) {
@@ -180,22 +177,19 @@ at::Tensor DoG::step(LossClosure closure) {
   }
 
   std::vector<detail::DoGNumbers> numbers;
-  std::vector<detail::SummingStep<detail::DoGNumbers, 2>::Sums> sums;
-  {
-    detail::SummingStep<detail::DoGNumbers, detail::kDoGSums> pass(
-        kDoGSignature, updates);
-    for (std::size_t k = 0; k < updates.size(); ++k) {
-      const ParameterUpdate& own = updates[k];
-      numbers.push_back({options_of(own.group).weight_decay(), 0});
-      if (!pass.add(k, detail::loops().dog_sums, numbers[k])) {
-        pass.add_sums(
-            k,
-            sums_by_operations(
-                own.parameter, own.gradient, own.state[0], numbers[k]));
-      }
+  detail::FusedStep<detail::DoGNumbers, detail::kDoGSums> measure(
+      kDoGSignature, updates);
+  for (std::size_t k = 0; k < updates.size(); ++k) {
+    const ParameterUpdate& own = updates[k];
+    numbers.push_back({options_of(own.group).weight_decay(), 0});
+    if (!measure.add(k, detail::loops().dog_sums, numbers[k])) {
+      measure.add_sums(
+          k,
+          sums_by_operations(
+              own.parameter, own.gradient, own.state[0], numbers[k]));
     }
-    sums = pass.run();
   }
+  const auto sums = measure.read();
 
   // Three numbers of each parameter, or of all.
   std::vector<double> parts;
@@ -206,7 +200,7 @@ at::Tensor DoG::step(LossClosure closure) {
   const std::vector<Block> blocks =
       renewed_blocks(updates, std::move(parts), common);
 
-  detail::FusedStep<detail::DoGNumbers> fused(kDoGSignature, updates);
+  detail::FusedStep<detail::DoGNumbers> fused(measure.operands());
   for (std::size_t k = 0; k < updates.size(); ++k) {
     const ParameterUpdate& own = updates[k];
     numbers[k].rate = options_of(own.group).lr() * blocks[k].eta;

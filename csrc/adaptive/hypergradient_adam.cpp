@@ -32,27 +32,18 @@ HypergradientAdamOptions::HypergradientAdamOptions(double lr) : lr_(lr) {}
 
 const OptionList<HypergradientAdamOptions>&
 HypergradientAdamOptions::option_list() {
-  static const auto list =
-      OptionList<HypergradientAdamOptions>("HypergradientAdam")
-          .option(STEPSIZE_OPTION(lr))
-          .not_negative()
-          .role(OptionRole::kRate)
-          .option(
-              "beta1", [](auto& o) -> auto& { return std::get<0>(o.betas()); })
-          .share()
-          .role(OptionRole::kMomentum)
-          .option(
-              "beta2", [](auto& o) -> auto& { return std::get<1>(o.betas()); })
-          .share()
-          .role(OptionRole::kSecondBeta)
-          .option(STEPSIZE_OPTION(eps))
-          .not_negative()
-          .option(STEPSIZE_OPTION(weight_decay))
-          .not_negative()
-          .role(OptionRole::kWeightDecay)
-          .option(STEPSIZE_OPTION(hypergrad_lr))
-          .not_negative()
-          .choice(STEPSIZE_OPTION(form), {"kAdditive", "kMultiplicative"});
+  static const auto list = [] {
+    OptionList<HypergradientAdamOptions> own("HypergradientAdam");
+    return detail::add_betas(detail::add_rate(own))
+        .option(STEPSIZE_OPTION(eps))
+        .not_negative()
+        .option(STEPSIZE_OPTION(weight_decay))
+        .not_negative()
+        .role(OptionRole::kWeightDecay)
+        .option(STEPSIZE_OPTION(hypergrad_lr))
+        .not_negative()
+        .choice(STEPSIZE_OPTION(form), {"kAdditive", "kMultiplicative"});
+  }();
   return list;
 }
 
@@ -133,8 +124,10 @@ at::Tensor HypergradientAdam::step(LossClosure closure) {
          first ? 0 : 1 / (1 - std::pow(beta1, last)),
          first ? 1 : 1 / std::sqrt(1 - std::pow(beta2, last))});
   }
+  const auto operands =
+      detail::checked_operands(kHypergradientAdamSignature, updates);
   detail::renew_rates(
-      kHypergradientAdamSignature,
+      operands,
       updates,
       detail::loops().hypergradient_adam_sums,
       before,
@@ -151,8 +144,7 @@ at::Tensor HypergradientAdam::step(LossClosure closure) {
       param_groups().size(),
       reduction().get(),
       rates_);
-  detail::FusedStep<detail::AdamNumbers> fused(
-      kHypergradientAdamSignature, updates);
+  detail::FusedStep<detail::AdamNumbers> fused(operands);
   for (std::size_t k = 0; k < updates.size(); ++k) {
     const ParameterUpdate& own = updates[k];
     const HypergradientAdamOptions& options = options_of(own.group);

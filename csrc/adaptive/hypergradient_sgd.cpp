@@ -100,24 +100,15 @@ void HypergradientSGD::step_by_operations(
   parameter.copy_(wide - direction * numbers.rate);
 }
 
-// As coming_updates(), but with a momentum buffer only where it is needed.
+bool HypergradientSGD::has_state(std::size_t group, std::size_t slot) const {
+  return slot == 0 || options_of(group).nesterov();
+}
+
+// A momentum buffer that is not wanted is left where it is.
 std::vector<ParameterUpdate> HypergradientSGD::own_updates() {
-  std::vector<ParameterUpdate> updates;
-  for (std::size_t g = 0; g < param_groups().size(); ++g) {
-    const auto& parameters = param_groups()[g].params();
-    const GroupState& own = group_state(g);
-    const std::size_t slots = options_of(g).nesterov() ? 2 : 1;
-    for (std::size_t i = 0; i < parameters.size(); ++i) {
-      const at::Tensor& gradient = parameters[i].grad();
-      if (!gradient.defined()) continue;
-      auto& update = updates.emplace_back(
-          ParameterUpdate{g, i, parameters[i], gradient, {}, own.steps[i] + 1});
-      for (std::size_t slot = 0; slot < slots; ++slot) {
-        const at::Tensor& state = own.slots[slot][i];
-        update.state.push_back(
-            state.defined() ? state : new_state(parameters[i]));
-      }
-    }
+  auto updates = coming_updates();
+  for (ParameterUpdate& own : updates) {
+    if (!own.state.back().defined()) own.state.pop_back();
   }
   return updates;
 }
@@ -138,8 +129,10 @@ at::Tensor HypergradientSGD::step(LossClosure closure) {
          options.nesterov(),
          0});
   }
+  const auto operands =
+      detail::checked_operands(kHypergradientSGDSignature, updates);
   detail::renew_rates(
-      kHypergradientSGDSignature,
+      operands,
       updates,
       detail::loops().hypergradient_sgd_sums,
       numbers,
@@ -156,8 +149,7 @@ at::Tensor HypergradientSGD::step(LossClosure closure) {
       param_groups().size(),
       reduction().get(),
       rates_);
-  detail::FusedStep<detail::HypergradientSGDNumbers> fused(
-      kHypergradientSGDSignature, updates);
+  detail::FusedStep<detail::HypergradientSGDNumbers> fused(operands);
   for (std::size_t k = 0; k < updates.size(); ++k) {
     const ParameterUpdate& own = updates[k];
     numbers[k].rate = current_lr(own.group);

@@ -7,9 +7,9 @@
 #include <cstddef>
 #include <vector>
 
-#include "csrc/adaptive/summing_step.h"
 #include "csrc/kernels/hypergradient_loop.h"
 #include "csrc/optim/fused_step.h"
+#include "csrc/optim/rank_evaluation.h"
 
 namespace stepsize::detail {
 
@@ -25,7 +25,7 @@ inline at::Tensor hypergradient_sums(
 /// the loops make, or `by_operations(k)` on a device without loops.
 template <typename Numbers, typename ByOperations, typename OptionsOf>
 void renew_rates(
-    const Signature& signature,
+    const std::vector<Operands>& operands,
     const std::vector<ParameterUpdate>& updates,
     const SumLoop<Numbers> (&loops)[kFormatCount],
     const std::vector<Numbers>& numbers,
@@ -34,11 +34,11 @@ void renew_rates(
     std::size_t groups,
     Reduction* reduction,
     HypergradientRates& rates) {
-  SummingStep<Numbers, kHypergradientSums> pass(signature, updates);
+  FusedStep<Numbers, kHypergradientSums> pass(operands);
   for (std::size_t k = 0; k < updates.size(); ++k) {
     if (!pass.add(k, loops, numbers[k])) pass.add_sums(k, by_operations(k));
   }
-  const auto sums = pass.run();
+  const auto sums = pass.read();
   std::vector<double> totals(groups * kHypergradientSums, 0.0);
   std::vector<bool> moves(groups, false);
   for (std::size_t k = 0; k < updates.size(); ++k) {
@@ -48,7 +48,7 @@ void renew_rates(
       totals[group * kHypergradientSums + i] += sums[k][i];
     }
   }
-  agree(reduction, totals.data(), totals.size());
+  agree_on(totals, reduction);
   for (std::size_t g = 0; g < groups; ++g) {
     if (!moves[g]) continue;
     const auto& options = options_of(g);

@@ -12,6 +12,8 @@
 #include "csrc/adaptive/layerwise_step.h"
 #include "csrc/adaptive/tensor_norms.h"
 #include "csrc/kernels/dispatch.h"
+#include "csrc/optim/common_options.h"
+#include "csrc/optim/rank_evaluation.h"
 
 namespace stepsize {
 
@@ -69,30 +71,21 @@ struct LambLayer {
 LAMBOptions::LAMBOptions(double lr) : lr_(lr) {}
 
 const OptionList<LAMBOptions>& LAMBOptions::option_list() {
-  static const auto list =
-      OptionList<LAMBOptions>("LAMB")
-          .option(STEPSIZE_OPTION(lr))
-          .not_negative()
-          .role(OptionRole::kRate)
-          .option(
-              "beta1", [](auto& o) -> auto& { return std::get<0>(o.betas()); })
-          .share()
-          .role(OptionRole::kMomentum)
-          .option(
-              "beta2", [](auto& o) -> auto& { return std::get<1>(o.betas()); })
-          .share()
-          .role(OptionRole::kSecondBeta)
-          .option(STEPSIZE_OPTION(eps))
-          .not_negative()
-          .role(OptionRole::kEpsilon)
-          .option(STEPSIZE_OPTION(weight_decay))
-          .not_negative()
-          .role(OptionRole::kDecoupledWeightDecay)
-          .option(STEPSIZE_OPTION(bias_correction))
-          .option(STEPSIZE_OPTION(max_trust_ratio))
-          .must_be("> 0", [](double ratio) { return ratio > 0; })
-          .option(STEPSIZE_OPTION(adapt))
-          .option(STEPSIZE_OPTION(adapt_vectors));
+  static const auto list = [] {
+    OptionList<LAMBOptions> own("LAMB");
+    return detail::add_betas(detail::add_rate(own))
+        .option(STEPSIZE_OPTION(eps))
+        .not_negative()
+        .role(OptionRole::kEpsilon)
+        .option(STEPSIZE_OPTION(weight_decay))
+        .not_negative()
+        .role(OptionRole::kDecoupledWeightDecay)
+        .option(STEPSIZE_OPTION(bias_correction))
+        .option(STEPSIZE_OPTION(max_trust_ratio))
+        .must_be("> 0", [](double ratio) { return ratio > 0; })
+        .option(STEPSIZE_OPTION(adapt))
+        .option(STEPSIZE_OPTION(adapt_vectors));
+  }();
   return list;
 }
 

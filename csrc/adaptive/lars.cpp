@@ -12,6 +12,7 @@
 #include "csrc/adaptive/tensor_norms.h"
 #include "csrc/kernels/dispatch.h"
 #include "csrc/optim/common_options.h"
+#include "csrc/optim/rank_evaluation.h"
 
 namespace stepsize {
 

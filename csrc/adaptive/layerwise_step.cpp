@@ -1,7 +1,5 @@
 #include "csrc/adaptive/layerwise_step.h"
 
-#include <stepsize/distributed/average.h>
-#include <stepsize/distributed/reduction.h>
 #include <stepsize/kernels/grad_norm.h>
 
 #include <limits>
@@ -24,13 +22,6 @@ bool is_safe_sum(double sum, at::ScalarType type) {
 double norm_by_sum(double sum, const at::Tensor& tensor) {
   if (is_safe_sum(sum, tensor.scalar_type())) return std::sqrt(sum);
   return global_norm(tensor).item<double>();
-}
-
-void agree_on(std::vector<double>& numbers, Reduction* reduction) {
-  if (reduction == nullptr || numbers.empty()) return;
-  RankShare share;
-  share.numbers = numbers;
-  numbers = average({}, share, *reduction).numbers;
 }
 
 }  // namespace stepsize::detail

@@ -13,10 +13,7 @@
 #include "csrc/kernels/flat_ranges.h"
 #include "csrc/kernels/loops.h"
 #include "csrc/kernels/operands.h"
-
-namespace stepsize {
-class Reduction;
-}  // namespace stepsize
+#include "csrc/optim/fused_step.h"
 
 namespace stepsize::detail {
 
@@ -50,10 +47,6 @@ bool is_safe_sum(double sum, at::ScalarType type);
 /// The root of such a sum, or the norm of the tensor itself where it is unsafe.
 double norm_by_sum(double sum, const at::Tensor& tensor);
 
-/// Makes the numbers the means over ranks: the last bit may differ where
-/// processors do, and all must step alike. Null: no other ranks.
-void agree_on(std::vector<double>& numbers, Reduction* reduction);
-
 /// A step in two passes over each parameter on the CPU. The first one measures
 /// it, the second one goes by the norms. `Layer` says how:
 ///
@@ -73,18 +66,10 @@ class LayerwiseStep {
   /// fit together. The updates must stay as they are until step() is over.
   LayerwiseStep(
       const Signature& signature, const std::vector<ParameterUpdate>& updates)
-      : updates_(updates), cpu_(updates.size()) {
-    operands_.reserve(updates.size());
+      : updates_(updates),
+        operands_(checked_operands(signature, updates)),
+        cpu_(updates.size()) {
     entries_.reserve(updates.size());
-    for (const ParameterUpdate& update : updates) {
-      Operands& own = operands_.emplace_back(
-          Operands{{&update.parameter, &update.gradient}, 2});
-      for (const at::Tensor& state : update.state) {
-        own.tensors[own.count++] = &state;
-      }
-      check_operands(
-          signature, static_cast<int64_t>(operands_.size()) - 1, own);
-    }
   }
 
   /// How the update of this position is stored; nothing where it is on a device

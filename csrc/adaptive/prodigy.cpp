@@ -1,7 +1,6 @@
 #include <stepsize/adaptive/prodigy.h>
 
 #include <ATen/Functions.h>
-#include <c10/core/GradMode.h>
 #include <torch/serialize/archive.h>
 
 #include <algorithm>
@@ -11,7 +10,6 @@
 #include <utility>
 
 #include "csrc/adaptive/distance_estimate.h"
-#include "csrc/adaptive/summing_step.h"
 #include "csrc/core/archive.h"
 #include "csrc/kernels/dispatch.h"
 #include "csrc/optim/fused_step.h"
@@ -81,60 +79,42 @@ double prodigy_beta3(const ProdigyOptions& options) {
                              : std::sqrt(std::get<1>(options.betas()));
 }
 
+// Relative to d0, as d^2 may be too small a number for float32.
+double prodigy_square(const ProdigyOptions& options, double d) {
+  return d / options.d0() * d;
+}
+
+// Of a gradient in the sums that the estimate is made of.
+double prodigy_weight(
+    const ProdigyOptions& options,
+    double d,
+    const detail::GroupRates& rates,
+    int64_t step) {
+  return prodigy_square(options, d) * rates.largest *
+         detail::rate_correction(options, step);
+}
+
 }  // namespace
 
 ProdigyOptions::ProdigyOptions(double lr) : lr_(lr) {}
 
 const OptionList<ProdigyOptions>& ProdigyOptions::option_list() {
-  // eps has no role: the rule of batch sizes that goes by it is for rates that
-  // are set.
-  static const auto list =
-      OptionList<ProdigyOptions>("Prodigy")
-          .option(STEPSIZE_OPTION(lr))
-          .not_negative()
-          .role(OptionRole::kRate)
-          .option(
-              "beta1", [](auto& o) -> auto& { return std::get<0>(o.betas()); })
-          .share()
-          .role(OptionRole::kMomentum)
-          .same_in_groups()
-          .option(
-              "beta2", [](auto& o) -> auto& { return std::get<1>(o.betas()); })
-          .share()
-          .role(OptionRole::kSecondBeta)
-          .same_in_groups()
-          .option(STEPSIZE_OPTION(beta3))
-          .share()
-          .same_in_groups()
-          .option(STEPSIZE_OPTION(eps))
-          .must_be(
-              "finite and > 0",
-              [](double eps) { return std::isfinite(eps) && eps > 0; })
-          .option(STEPSIZE_OPTION(weight_decay))
-          .not_negative()
-          .role(OptionRole::kWeightDecay)
-          .option(STEPSIZE_OPTION(decouple))
-          .role(OptionRole::kDecouples)
-          .option(STEPSIZE_OPTION(use_bias_correction))
-          .same_in_groups()
-          .option(STEPSIZE_OPTION(safeguard_warmup))
-          .same_in_groups()
-          .option(STEPSIZE_OPTION(d0))
-          .must_be(
-              "finite and > 0",
-              [](double d0) { return std::isfinite(d0) && d0 > 0; })
-          .same_in_groups()
-          .option(STEPSIZE_OPTION(d_coef))
-          .must_be(
-              "finite and > 0",
-              [](double coef) { return std::isfinite(coef) && coef > 0; })
-          .same_in_groups()
-          .option(STEPSIZE_OPTION(growth_rate))
-          .must_be("a factor >= 1", [](double rate) { return rate >= 1; })
-          .same_in_groups()
-          .option(STEPSIZE_OPTION(slice_p))
-          .at_least(1)
-          .same_in_groups();
+  static const auto list = [] {
+    OptionList<ProdigyOptions> own("Prodigy");
+    detail::add_distance_means(own)
+        .option(STEPSIZE_OPTION(beta3))
+        .share()
+        .same_in_groups();
+    detail::add_distance_decay(own)
+        .option(STEPSIZE_OPTION(safeguard_warmup))
+        .same_in_groups();
+    detail::positive(own.option(STEPSIZE_OPTION(d0))).same_in_groups();
+    detail::positive(own.option(STEPSIZE_OPTION(d_coef))).same_in_groups();
+    return detail::add_growth_rate(own)
+        .option(STEPSIZE_OPTION(slice_p))
+        .at_least(1)
+        .same_in_groups();
+  }();
   return list;
 }
 
@@ -158,7 +138,7 @@ Prodigy::Prodigy(
 Prodigy::Prodigy(
     const std::vector<OptimizerParamGroup>& groups,
     const ProdigyOptions& defaults)
-    : IndexedOptimizer(std::make_unique<ProdigyOptions>(defaults)) {
+    : DistanceAdam(std::make_unique<ProdigyOptions>(defaults)) {
   add_groups(groups);
 }
 
@@ -166,11 +146,8 @@ const ProdigyOptions& Prodigy::options_of(std::size_t group) const {
   return static_cast<const ProdigyOptions&>(param_groups()[group].options());
 }
 
-double Prodigy::d() const {
-  if (d_ > 0) return d_;
-  return param_groups().empty()
-             ? static_cast<const ProdigyOptions&>(defaults()).d0()
-             : options_of(0).d0();
+double Prodigy::d0(const torch::optim::OptimizerOptions& options) const {
+  return static_cast<const ProdigyOptions&>(options).d0();
 }
 
 at::Tensor Prodigy::step_by_operations(
@@ -273,17 +250,10 @@ void Prodigy::keep_slices(
   slices_ = std::move(slices);
 }
 
-at::Tensor Prodigy::step(LossClosure closure) {
-  const at::Tensor loss = evaluate(closure);
-  const c10::AutoGradMode no_grad(false);
-  auto updates = coming_updates();
-  const detail::GroupRates rates(param_groups());
-  detail::drop_resting(rates, updates);
-  if (updates.empty()) return loss;
-  const ProdigyOptions& common = options_of(updates.front().group);
-  const bool is_sliced = common.slice_p() > 1;
+std::vector<double> Prodigy::update_all(
+    std::vector<ParameterUpdate>& updates, const detail::GroupRates& rates) {
+  const bool is_sliced = options_of(0).slice_p() > 1;
   check_slicing(updates);
-  std::vector<ParameterUpdate> samples;
   for (ParameterUpdate& update : updates) {
     if (is_sliced) {
       update.state.resize(kProdigyWeighted);
@@ -293,37 +263,32 @@ at::Tensor Prodigy::step(LossClosure closure) {
     if (starts[update.index].defined()) continue;
     update.state[kProdigyStart].copy_(update.parameter);
   }
+  std::vector<ParameterUpdate> samples;
   std::optional<detail::FusedStep<detail::AdamNumbers>> whole;
   if (is_sliced) {
     samples = sampled(updates);
     whole.emplace(kProdigyWholeSignature, updates);
   }
   const auto& summed = is_sliced ? samples : updates;
-  detail::SummingStep<detail::ProdigyNumbers, detail::kProdigySums> pass(
+  detail::FusedStep<detail::ProdigyNumbers, detail::kProdigySums> pass(
       kProdigySignature, summed);
   const double estimate = d();
-  double weight = 0;
   for (std::size_t k = 0; k < updates.size(); ++k) {
     const ParameterUpdate& own = updates[k];
     const ProdigyOptions& options = options_of(own.group);
-    const auto& [beta1, beta2] = options.betas();
-    const double correction =
-        options.use_bias_correction()
-            ? detail::bias_correction(beta1, beta2, updates_ + 1)
-            : 1;
-    const double step_size = estimate * options.lr() * correction;
-    // Relative to d0, as d^2 may be too small a number for float32.
-    const double relative = estimate / options.d0() * estimate;
-    weight = relative * rates.largest * correction;
+    const double step_size = estimate * options.lr() *
+                             detail::rate_correction(options, coming_step());
     const detail::ProdigyNumbers numbers = {
-        beta1,
-        beta2,
+        std::get<0>(options.betas()),
+        std::get<1>(options.betas()),
         prodigy_beta3(options),
         options.decouple() ? 0 : options.weight_decay(),
         options.decouple() ? 1 - options.weight_decay() * step_size : 1,
         estimate,
         estimate * options.eps(),
-        options.safeguard_warmup() ? relative : weight,
+        options.safeguard_warmup()
+            ? prodigy_square(options, estimate)
+            : prodigy_weight(options, estimate, rates, coming_step()),
         step_size};
     if (!pass.add(k, detail::loops().prodigy, numbers)) {
       const ParameterUpdate& part = summed[k];
@@ -340,39 +305,37 @@ at::Tensor Prodigy::step(LossClosure closure) {
   }
   const auto sums = pass.run();
   if (whole) whole->run();
-  double totals[2] = {};
+  keep_slices(updates, samples);
+  std::vector<double> totals(2, 0.0);
   for (std::size_t k = 0; k < updates.size(); ++k) {
     totals[0] += sums[k][0];
     totals[1] += rates.factors[updates[k].group] * sums[k][1];
   }
-  detail::agree(reduction().get(), totals, 2);
-  keep_slices(updates, samples);
-  take_over(std::move(updates));
-  ++updates_;
-  last_d_ = estimate;
-  numerator_ = prodigy_beta3(common) * numerator_ + weight * totals[0];
-  renew_estimate(common, totals[1]);
-  return loss;
+  return totals;
 }
 
-void Prodigy::renew_estimate(const ProdigyOptions& options, double size) {
-  d_ = last_d_;
-  largest_ = std::max(largest_, d_);
-  const double found = options.d_coef() * numerator_ / size;
+DistanceAdam::Estimate Prodigy::renewed(
+    const Estimate& last,
+    const std::vector<double>& sums,
+    const detail::GroupRates& rates) {
+  const ProdigyOptions& options = options_of(0);
+  const double weight = prodigy_weight(options, last.d, rates, coming_step());
+  Estimate next = {
+      last.d, prodigy_beta3(options) * last.numerator + weight * sums[0]};
+  largest_ = std::max(largest_, last.d);
+  const double found = options.d_coef() * next.numerator / sums[1];
   // Without a gradient so far the sums are 0.
-  if (!std::isfinite(found)) return;
+  if (!std::isfinite(found)) return next;
   // The first growth is free: d0 says nothing of the distance.
-  if (d_ == options.d0() && found > d_) d_ = found;
+  if (next.d == options.d0() && found > next.d) next.d = found;
   if (found > largest_) largest_ = found;
-  d_ = std::min(largest_, d_ * options.growth_rate());
+  next.d = std::min(largest_, next.d * options.growth_rate());
+  return next;
 }
 
 void Prodigy::save_counters(torch::serialize::OutputArchive& archive) const {
-  detail::write_double(archive, "d", d());
+  DistanceAdam::save_counters(archive);
   detail::write_double(archive, "d_max", std::max(largest_, d()));
-  detail::write_double(archive, "last_d", last_d_);
-  detail::write_double(archive, "d_numerator", numerator_);
-  detail::write_int(archive, "updates", updates_);
   // s and p0 of each parameter that has slices of them.
   std::vector<at::Tensor> slices;
   for (const auto& group : param_groups()) {
@@ -388,11 +351,8 @@ void Prodigy::save_counters(torch::serialize::OutputArchive& archive) const {
 
 std::function<void()> Prodigy::read_counters(
     torch::serialize::InputArchive& archive) {
-  const double d = detail::read_estimate(archive, kind(), "d");
+  const auto take_common = DistanceAdam::read_counters(archive);
   const double largest = detail::read_estimate(archive, kind(), "d_max");
-  const double last = detail::read_double(archive, kind(), "last_d");
-  const double numerator = detail::read_double(archive, kind(), "d_numerator");
-  const int64_t updates = detail::read_int(archive, kind(), "updates");
   // An archive from before there were slices has none.
   c10::IValue flags;
   const auto kept = archive.try_read("slices_defined", flags)
@@ -427,13 +387,10 @@ std::function<void()> Prodigy::read_counters(
       kind(),
       ": 'slices' of the archive must be two a parameter, got ",
       kept.size());
-  return [this, d, largest, last, numerator, updates, slices] {
+  return [this, take_common, largest, slices] {
+    take_common();
     slices_ = slices;
-    d_ = updates > 0 ? d : 0;
-    largest_ = updates > 0 ? largest : 0;
-    last_d_ = last;
-    numerator_ = numerator;
-    updates_ = updates;
+    largest_ = coming_step() > 1 ? largest : 0;
   };
 }
 

@@ -91,17 +91,27 @@ at::Tensor ScheduleFreeOptimizer::step(LossClosure closure) {
   std::vector<Mean> means;
   steps.reserve(updates.size());
   means.reserve(updates.size());
+  // Where the map has them: it does not move what it holds.
+  std::vector<Mean*> places;
+  places.reserve(updates.size());
   for (ParameterUpdate& own : updates) {
     const bool is_first =
         !group_state(own.group).slots[kScheduleFreeZ][own.index].defined();
     if (is_first) own.state[kScheduleFreeZ].copy_(own.parameter);
-    Mean& mean = means.emplace_back(is_first ? Mean() : mean_of(own.parameter));
+    const auto known = means_.find(own.parameter.unsafeGetTensorImpl());
+    places.push_back(known == means_.end() ? nullptr : &known->second);
+    Mean& mean = means.emplace_back(
+        is_first || places.back() == nullptr ? Mean() : *places.back());
     steps.push_back(next_step(
         averaging(param_groups()[own.group].options()), own.step, mean));
   }
   update_all(updates, steps);
   for (std::size_t k = 0; k < updates.size(); ++k) {
-    means_[updates[k].parameter.unsafeGetTensorImpl()] = means[k];
+    if (places[k] != nullptr) {
+      *places[k] = means[k];
+    } else {
+      means_[updates[k].parameter.unsafeGetTensorImpl()] = means[k];
+    }
   }
   take_over(std::move(updates));
   return loss;

@@ -5,6 +5,7 @@
 #include <memory>
 #include <utility>
 
+#include "csrc/adaptive/diagonal_hessian_options.h"
 #include "csrc/kernels/dispatch.h"
 #include "csrc/kernels/operands.h"
 #include "csrc/optim/common_options.h"
@@ -33,41 +34,25 @@ detail::SophiaNumbers sophia_numbers(const SophiaHOptions& options) {
 SophiaHOptions::SophiaHOptions(double lr) : lr_(lr) {}
 
 const OptionList<SophiaHOptions>& SophiaHOptions::option_list() {
-  static const auto list =
-      OptionList<SophiaHOptions>("SophiaH")
-          .option(STEPSIZE_OPTION(lr))
-          .not_negative()
-          .role(OptionRole::kRate)
-          .option(
-              "beta1", [](auto& o) -> auto& { return std::get<0>(o.betas()); })
-          .share()
-          .role(OptionRole::kMomentum)
-          .option(
-              "beta2", [](auto& o) -> auto& { return std::get<1>(o.betas()); })
-          .share()
-          .option(STEPSIZE_OPTION(gamma))
-          .not_negative()
-          .option(STEPSIZE_OPTION(eps))
-          .not_negative()
-          .option(STEPSIZE_OPTION(weight_decay))
-          .not_negative()
-          .role(OptionRole::kDecoupledWeightDecay)
-          .option(STEPSIZE_OPTION(interval))
-          .at_least(1)
-          .same_in_groups()
-          .seed(STEPSIZE_OPTION(seed))
-          .same_in_groups();
+  static const auto list = [] {
+    OptionList<SophiaHOptions> own("SophiaH");
+    detail::add_betas(detail::add_rate(own), OptionRole::kNone)
+        .option(STEPSIZE_OPTION(gamma))
+        .not_negative()
+        .option(STEPSIZE_OPTION(eps))
+        .not_negative()
+        .option(STEPSIZE_OPTION(weight_decay))
+        .not_negative()
+        .role(OptionRole::kDecoupledWeightDecay);
+    return detail::add_products(own);
+  }();
   return list;
 }
 
 const OptimizerTraits& SophiaHOptions::optimizer_traits() {
   static const OptimizerTraits traits =
-      OptimizerTraits::of<SophiaH>(option_list())
-          .gradient(GradientUse::kScalesCoordinates)
-          .momentum_is_mean(true)
-          .wants_graph(true)
-          .state({"exp_avg", "hessian"})
-          .skipped_steps(detail::skipped_by<SophiaH>);
+      detail::diagonal_hessian_traits<SophiaH, SophiaHOptions>(
+          {"exp_avg", "hessian"});
   return traits;
 }
 

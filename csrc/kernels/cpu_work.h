@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 #include <vector>
 
 #include "csrc/kernels/flat_ranges.h"
@@ -60,6 +61,7 @@ class CpuWork {
   /// `count` numbers. Those of each parameter are added to `totals`, where it
   /// has `count` from `count * index` on. Every block has sums of its own, and
   /// these are taken in order: the totals do not depend on the threads.
+  /// Without `operands_at`, a null pointer, the step writes nothing.
   template <typename Step, typename OperandsAt>
   void run_sums(
       size_t count,
@@ -115,11 +117,13 @@ class CpuWork {
           last - item, [&](ptrdiff_t position, int64_t begin, int64_t end) {
             const Entry* entry = entries_.data() + position;
             if (entry != &entries_.back()) prefetch_heads(entry[1]);
-            if (begin == 0) mark_written(operands_at(entry->index));
+            if constexpr (!std::is_null_pointer_v<OperandsAt>) {
+              if (begin == 0) mark_written(operands_at(entry->index));
+            }
             piece(*entry, position, last - item, begin, end);
           });
     });
-    view_.copy_back();
+    if constexpr (!std::is_null_pointer_v<OperandsAt>) view_.copy_back();
   }
 
   /// Hardware foresees how an array goes on, but not where the next one begins.

@@ -31,23 +31,31 @@ void dog_sums(
   const P* __restrict grads = static_cast<const P*>(arrays[1]);
   const S* __restrict starts = static_cast<const S*>(arrays[2]);
   const M decay = static_cast<M>(numbers.decay);
-  double far[kSumLanes] = {};
-  double size[kSumLanes] = {};
-  double far_terms[kSumChunk];
-  double size_terms[kSumChunk];
-  for (int64_t from = begin; from < end; from += kSumChunk) {
-    const int64_t count = end - from < kSumChunk ? end - from : kSumChunk;
-    for (int64_t j = 0; j < count; ++j) {
-      const int64_t i = from + j;
-      const M param = load(params[i]);
-      const double grad = static_cast<double>(load(grads[i]) + decay * param);
-      const double moved =
-          static_cast<double>(param) - static_cast<double>(load(starts[i]));
-      far_terms[j] = moved * moved;
-      size_terms[j] = grad * grad;
+  ProductSums far;
+  ProductSums size;
+  double moved[kSumStep];
+  double own_grads[kSumStep];
+  int64_t i = begin;
+  for (; i + kSumStep <= end; i += kSumStep) {
+    for (int j = 0; j < kSumStep; ++j) {
+      const M param = load(params[i + j]);
+      own_grads[j] = load(grads[i + j]) + decay * param;
+      moved[j] =
+          static_cast<double>(param) - static_cast<double>(load(starts[i + j]));
     }
-    add_to_lanes(far, far_terms, count);
-    add_to_lanes(size, size_terms, count);
+    far.add(moved, moved);
+    size.add(own_grads, own_grads);
+  }
+  if (i < end) {
+    for (int j = 0; j < kSumStep; ++j) moved[j] = own_grads[j] = 0;
+    for (int j = 0; i + j < end; ++j) {
+      const M param = load(params[i + j]);
+      own_grads[j] = load(grads[i + j]) + decay * param;
+      moved[j] =
+          static_cast<double>(param) - static_cast<double>(load(starts[i + j]));
+    }
+    far.add(moved, moved);
+    size.add(own_grads, own_grads);
   }
   sums[0] += lane_total(far);
   sums[1] += lane_total(size);

@@ -32,6 +32,26 @@ constexpr int kHypergradientSums = 3;
 
 namespace {
 
+/// The three sums, of numbers that come kSumStep at a time.
+class HypergradientLanes {
+ public:
+  inline void add(const double* grads, const double* directions) {
+    along_.add(grads, directions);
+    grads_.add(grads, grads);
+    directions_.add(directions, directions);
+  }
+  inline void add_to(double* sums) const {
+    sums[0] += lane_total(along_);
+    sums[1] += lane_total(grads_);
+    sums[2] += lane_total(directions_);
+  }
+
+ private:
+  ProductSums along_;
+  ProductSums grads_;
+  ProductSums directions_;
+};
+
 template <typename P, typename S>
 void hypergradient_sgd_sums(
     void* const* arrays,
@@ -44,24 +64,26 @@ void hypergradient_sgd_sums(
   const P* __restrict grads = static_cast<const P*>(arrays[1]);
   const S* __restrict directions = static_cast<const S*>(arrays[2]);
   const M decay = static_cast<M>(numbers.decay);
-  double lanes[kHypergradientSums][kSumLanes] = {};
-  double terms[kHypergradientSums][kSumChunk];
-  for (int64_t from = begin; from < end; from += kSumChunk) {
-    const int64_t count = end - from < kSumChunk ? end - from : kSumChunk;
-    for (int64_t j = 0; j < count; ++j) {
-      const int64_t i = from + j;
-      const double grad =
-          static_cast<double>(load(grads[i]) + decay * load(params[i]));
-      const double direction = static_cast<double>(load(directions[i]));
-      terms[0][j] = grad * direction;
-      terms[1][j] = grad * grad;
-      terms[2][j] = direction * direction;
+  HypergradientLanes lanes;
+  double own_grads[kSumStep];
+  double own_directions[kSumStep];
+  int64_t i = begin;
+  for (; i + kSumStep <= end; i += kSumStep) {
+    for (int j = 0; j < kSumStep; ++j) {
+      own_grads[j] = load(grads[i + j]) + decay * load(params[i + j]);
+      own_directions[j] = load(directions[i + j]);
     }
-    for (int k = 0; k < kHypergradientSums; ++k) {
-      add_to_lanes(lanes[k], terms[k], count);
-    }
+    lanes.add(own_grads, own_directions);
   }
-  for (int k = 0; k < kHypergradientSums; ++k) sums[k] += lane_total(lanes[k]);
+  if (i < end) {
+    for (int j = 0; j < kSumStep; ++j) own_grads[j] = own_directions[j] = 0;
+    for (int j = 0; i + j < end; ++j) {
+      own_grads[j] = load(grads[i + j]) + decay * load(params[i + j]);
+      own_directions[j] = load(directions[i + j]);
+    }
+    lanes.add(own_grads, own_directions);
+  }
+  lanes.add_to(sums);
 }
 
 template <typename P, typename S>
@@ -116,28 +138,33 @@ void hypergradient_adam_sums(
   const M eps = static_cast<M>(numbers.eps);
   const M mean_scale = static_cast<M>(numbers.mean_scale);
   const M inverse_root = static_cast<M>(numbers.inverse_root);
-  double lanes[kHypergradientSums][kSumLanes] = {};
-  double terms[kHypergradientSums][kSumChunk];
-  for (int64_t from = begin; from < end; from += kSumChunk) {
-    const int64_t count = end - from < kSumChunk ? end - from : kSumChunk;
-    for (int64_t j = 0; j < count; ++j) {
-      const int64_t i = from + j;
-      const double grad =
-          static_cast<double>(load(grads[i]) + decay * load(params[i]));
-      const M mean = load(means[i]);
-      const M ratio = mean_scale * mean /
-                      (square_root(load(squares[i])) * inverse_root + eps);
-      // 0 / 0 where there was no gradient yet and eps is 0.
-      const double direction = static_cast<double>(mean == M(0) ? M(0) : ratio);
-      terms[0][j] = grad * direction;
-      terms[1][j] = grad * grad;
-      terms[2][j] = direction * direction;
+  const auto direction_at = [=](int64_t i) {
+    const M mean = load(means[i]);
+    const M ratio = mean_scale * mean /
+                    (square_root(load(squares[i])) * inverse_root + eps);
+    // 0 / 0 where there was no gradient yet and eps is 0.
+    return mean == M(0) ? M(0) : ratio;
+  };
+  HypergradientLanes lanes;
+  double own_grads[kSumStep];
+  double own_directions[kSumStep];
+  int64_t i = begin;
+  for (; i + kSumStep <= end; i += kSumStep) {
+    for (int j = 0; j < kSumStep; ++j) {
+      own_grads[j] = load(grads[i + j]) + decay * load(params[i + j]);
+      own_directions[j] = direction_at(i + j);
     }
-    for (int k = 0; k < kHypergradientSums; ++k) {
-      add_to_lanes(lanes[k], terms[k], count);
-    }
+    lanes.add(own_grads, own_directions);
   }
-  for (int k = 0; k < kHypergradientSums; ++k) sums[k] += lane_total(lanes[k]);
+  if (i < end) {
+    for (int j = 0; j < kSumStep; ++j) own_grads[j] = own_directions[j] = 0;
+    for (int j = 0; i + j < end; ++j) {
+      own_grads[j] = load(grads[i + j]) + decay * load(params[i + j]);
+      own_directions[j] = direction_at(i + j);
+    }
+    lanes.add(own_grads, own_directions);
+  }
+  lanes.add_to(sums);
 }
 
 }  // namespace

@@ -325,6 +325,16 @@ void ArrayView::copy_back() {
 }
 
 void mark_written(const Operands& operands) {
+  // The counters lie apart, and a bump waits for each: so all are read first.
+  uint32_t versions = 0;
+  for (int i = 0; i < operands.count; ++i) {
+    if (i == 1 || operands.tensors[i]->is_inference()) continue;
+    versions += operands.tensors[i]
+                    ->unsafeGetTensorImpl()
+                    ->version_counter()
+                    .current_version();
+  }
+  static_cast<void>(versions);
   for (int i = 0; i < operands.count; ++i) {
     if (i == 1 || operands.tensors[i]->is_inference()) continue;
     operands.tensors[i]->unsafeGetTensorImpl()->bump_version();

@@ -19,14 +19,21 @@ inline void prefetch(const void* address, int bytes) {
   }
 }
 
+/// How many tensors ahead of their use what is known of them is asked for.
+constexpr size_t kTensorsAhead = 12;
+
+/// Asks for what is known of a tensor.
+inline void prefetch_tensor(const at::Tensor& tensor) {
+  constexpr int kMetadataBytes = 256;
+  prefetch(tensor.unsafeGetTensorImpl(), kMetadataBytes);
+}
+
 /// Asks for what is known of a tensor of the list some way after `index`. Of
 /// thousands of tensors the metadata alone is megabytes, and the gradients have
 /// pushed it out of the cache since the last step.
 inline void prefetch_tensor(at::TensorList list, size_t index) {
-  constexpr size_t kAhead = 12;
-  constexpr int kMetadataBytes = 256;
-  if (index + kAhead < list.size()) {
-    prefetch(list[index + kAhead].unsafeGetTensorImpl(), kMetadataBytes);
+  if (index + kTensorsAhead < list.size()) {
+    prefetch_tensor(list[index + kTensorsAhead]);
   }
 }
 

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "csrc/kernels/average_loop.h"
 #include "csrc/kernels/dadapt_adam_loop.h"
 #include "csrc/kernels/diagonal_hessian_loop.h"
 #include "csrc/kernels/dog_loop.h"
@@ -117,6 +118,7 @@ struct StepTable {
   StepLoop<HypergradientSGDNumbers> hypergradient_sgd[kFormatCount];
   SumLoop<HypergradientAdamNumbers> hypergradient_adam_sums[kFormatCount];
   StepLoop<AdamNumbers> plain_adam[kFormatCount];
+  StepLoop<AverageNumbers> average[kFormatCount];
 };
 
 namespace {
@@ -311,6 +313,7 @@ constexpr void set_steps(StepTable& table, Format format) {
   table.hypergradient_sgd[format] = hypergradient_sgd_loop<P, S>;
   table.hypergradient_adam_sums[format] = hypergradient_adam_sums<P, S>;
   table.plain_adam[format] = plain_adam_loop<P, S>;
+  table.average[format] = average_loop<P, S>;
 }
 
 }  // namespace

@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "csrc/kernels/square_sums.h"
+
 namespace stepsize::detail {
 
 /// A loop over elements of parameter, gradient and state that adds to `sums`,
@@ -30,6 +32,73 @@ inline double lane_total(const double* lanes) {
     for (int i = 0; i < half; ++i) sums[i] += sums[i + half];
   }
   return sums[0];
+}
+
+/// Numbers that a loop which only reads turns to doubles before it adds their
+/// products: twice the lanes, for GCC unrolls 16 rounds and vectorizes no more.
+constexpr int kSumStep = 2 * kSumLanes;
+
+/// The lanes of a sum of products, of kSumStep pairs of doubles at a time.
+#if defined(__GNUC__)
+// Members instead of an array, which GCC would leave in memory.
+template <int kFirstLane, bool kIsEnd>
+class ProductLanes {
+ public:
+  inline void add(const double* a, const double* b) {
+    Doubles left;
+    Doubles right;
+    memcpy(&left, a + kFirstLane, sizeof left);
+    memcpy(&right, b + kFirstLane, sizeof right);
+    sums_ += left * right;
+    rest_.add(a, b);
+  }
+
+  inline void copy_to(double* to) const {
+    memcpy(to + kFirstLane, &sums_, sizeof sums_);
+    rest_.copy_to(to);
+  }
+
+ private:
+  Doubles sums_ = {};
+  ProductLanes<kFirstLane + kWidth, kFirstLane + kWidth == kSumLanes> rest_;
+};
+
+template <int kFirstLane>
+class ProductLanes<kFirstLane, true> {
+ public:
+  inline void add(const double*, const double*) {}
+  inline void copy_to(double*) const {}
+};
+
+class ProductSums {
+ public:
+  inline void add(const double* a, const double* b) {
+    lanes_.add(a, b);
+    lanes_.add(a + kSumLanes, b + kSumLanes);
+  }
+  inline void copy_to(double* to) const { lanes_.copy_to(to); }
+
+ private:
+  ProductLanes<0, false> lanes_;
+};
+#else
+class ProductSums {
+ public:
+  void add(const double* a, const double* b) {
+    for (int i = 0; i < kSumStep; ++i) sums_[i % kSumLanes] += a[i] * b[i];
+  }
+
+  void copy_to(double* to) const { memcpy(to, sums_, sizeof sums_); }
+
+ private:
+  double sums_[kSumLanes] = {};
+};
+#endif
+
+inline double lane_total(const ProductSums& sums) {
+  double lanes[kSumLanes];
+  sums.copy_to(lanes);
+  return lane_total(lanes);
 }
 
 /// Elements whose terms a loop makes before it adds them up. The pointers of a

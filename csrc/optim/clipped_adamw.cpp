@@ -16,17 +16,7 @@ ClippedAdamWOptions::ClippedAdamWOptions(double lr) : lr_(lr) {}
 const OptionList<ClippedAdamWOptions>& ClippedAdamWOptions::option_list() {
   static const auto list = [] {
     OptionList<ClippedAdamWOptions> own("ClippedAdamW");
-    own.option(STEPSIZE_OPTION(lr))
-        .not_negative()
-        .role(OptionRole::kRate)
-        .option(
-            "beta1", [](auto& o) -> auto& { return std::get<0>(o.betas()); })
-        .share()
-        .role(OptionRole::kMomentum)
-        .option(
-            "beta2", [](auto& o) -> auto& { return std::get<1>(o.betas()); })
-        .share()
-        .role(OptionRole::kSecondBeta)
+    detail::add_betas(detail::add_rate(own))
         .option(STEPSIZE_OPTION(eps))
         .not_negative()
         .role(OptionRole::kEpsilon)

@@ -7,7 +7,9 @@
 #include <stepsize/optim/clipped_optimizer.h>
 #include <stepsize/state/option_list.h>
 
+#include <cmath>
 #include <string>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -21,13 +23,45 @@ int64_t skipped_by(const torch::optim::Optimizer& optimizer) {
   return static_cast<const Optimizer&>(optimizer).skipped_steps();
 }
 
+template <typename Options>
+OptionList<Options>& add_rate(OptionList<Options>& list) {
+  return list.option(STEPSIZE_OPTION(lr))
+      .not_negative()
+      .role(OptionRole::kRate);
+}
+
+/// The rule of the option before: finite and > 0.
+template <typename Options>
+OptionList<Options>& positive(OptionList<Options>& list) {
+  return list.must_be("finite and > 0", [](double value) {
+    return std::isfinite(value) && value > 0;
+  });
+}
+
+/// The two betas of Adam; `second` is the second one's role.
+template <typename Options>
+OptionList<Options>& add_betas(
+    OptionList<Options>& list,
+    OptionRole second = OptionRole::kSecondBeta,
+    bool same_in_groups = false) {
+  const auto add = [&](const char* name, auto access, OptionRole role) {
+    list.option(name, access).share().role(role);
+    if (same_in_groups) list.same_in_groups();
+  };
+  add(
+      "beta1",
+      [](auto& o) -> auto& { return std::get<0>(o.betas()); },
+      OptionRole::kMomentum);
+  add(
+      "beta2", [](auto& o) -> auto& { return std::get<1>(o.betas()); }, second);
+  return list;
+}
+
 /// The options of SGD, in parts, as the lists of classes have them in orders of
 /// their own: that of an archive.
 template <typename Options>
 OptionList<Options>& add_rate_and_momentum(OptionList<Options>& list) {
-  return list.option(STEPSIZE_OPTION(lr))
-      .not_negative()
-      .role(OptionRole::kRate)
+  return add_rate(list)
       .option(STEPSIZE_OPTION(momentum))
       .share()
       .role(OptionRole::kMomentum);

@@ -1,68 +1,135 @@
 #pragma once
 
+#include <ATen/core/Tensor.h>
 #include <stepsize/optim/indexed_optimizer.h>
 
-#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "csrc/kernels/cpu_work.h"
 #include "csrc/kernels/loops.h"
 #include "csrc/kernels/operands.h"
+#include "csrc/kernels/prefetch.h"
 
 namespace stepsize::detail {
 
+/// Asks for what is known of these tensors.
+inline void prefetch_operands(const Operands& operands) {
+  for (int i = 0; i < operands.count; ++i)
+    prefetch_tensor(*operands.tensors[i]);
+}
+
+/// Parameter, gradient and state of each update, which must stay as it is.
+/// Throws c10::Error where they do not fit together.
+std::vector<Operands> checked_operands(
+    const Signature& signature, const std::vector<ParameterUpdate>& updates);
+
+/// Adds numbers that tensors hold, of float64 and on any device, to rows of
+/// `count`, each at its position. An accelerator is waited for once.
+void add_rows(
+    const std::vector<std::pair<std::size_t, at::Tensor>>& rows,
+    std::size_t count,
+    std::vector<double>& totals);
+
 /// A step by loops over all elements of all parameters: those on the CPU in one
-/// parallel run, the others by what the optimizer does with tensors.
-template <typename Numbers>
+/// parallel run, the others by what the optimizer does with tensors. With
+/// `kSums` it is of loops that make so many sums of each parameter on their
+/// way.
+template <typename Numbers, std::size_t kSums = 0>
 class FusedStep {
  public:
+  using Loop =
+      std::conditional_t<kSums == 0, StepLoop<Numbers>, SumLoop<Numbers>>;
+  using Sums = std::array<double, kSums>;
+
   /// Throws c10::Error where parameter, gradient and state of an update do not
   /// fit together. The updates must stay as they are until run() is over.
   FusedStep(
       const Signature& signature, const std::vector<ParameterUpdate>& updates)
-      : cpu_(updates.size()) {
-    operands_.reserve(updates.size());
-    for (const ParameterUpdate& update : updates) {
-      Operands& own = operands_.emplace_back(
-          Operands{{&update.parameter, &update.gradient}, 2});
-      for (const at::Tensor& state : update.state) {
-        own.tensors[own.count++] = &state;
-      }
-      check_operands(
-          signature, static_cast<int64_t>(operands_.size()) - 1, own);
-    }
-  }
+      : FusedStep(checked_operands(signature, updates)) {}
+  /// Of checked operands, for a second pass over them.
+  explicit FusedStep(std::vector<Operands> operands)
+      : operands_(std::move(operands)), cpu_(operands_.size()) {}
+
+  const std::vector<Operands>& operands() const { return operands_; }
 
   /// Gives the update of this position a loop, out of those of all formats;
   /// false where it is on a device for which there is none.
   bool add(
       std::size_t position,
-      const StepLoop<Numbers> (&loops)[kFormatCount],
+      const Loop (&loops)[kFormatCount],
       const Numbers& numbers) {
+    if (position + kTensorsAhead < operands_.size()) {
+      prefetch_operands(operands_[position + kTensorsAhead]);
+    }
     const Operands& own = operands_[position];
     if (!own.param().is_cpu()) return false;
     cpu_.add(own, position, {loops[format_of(own)], numbers});
     return true;
   }
 
-  void run() {
-    if (cpu_.empty()) return;
-    cpu_.run(
-        [](const Slot& slot, void* const* arrays, int64_t begin, int64_t end) {
-          slot.loop(arrays, begin, end, slot.numbers);
-        },
-        [this](std::size_t position) { return operands_[position]; });
+  /// Takes the sums of an update that tensor operations have made.
+  void add_sums(std::size_t position, at::Tensor sums) {
+    rows_.emplace_back(position, std::move(sums));
   }
+
+  /// Makes the step; returns the sums of each update, where there are any.
+  auto run() {
+    const auto operands_at = [this](std::size_t position) {
+      return operands_[position];
+    };
+    if constexpr (kSums == 0) {
+      if (cpu_.empty()) return;
+      cpu_.run(
+          [](const Slot& slot,
+             void* const* arrays,
+             int64_t begin,
+             int64_t end) { slot.loop(arrays, begin, end, slot.numbers); },
+          operands_at);
+    } else {
+      return sums(operands_at);
+    }
+  }
+
+  /// The same of loops that write nothing.
+  std::vector<Sums> read() { return sums(nullptr); }
 
  private:
   struct Slot {
-    StepLoop<Numbers> loop;
+    Loop loop;
     Numbers numbers;
   };
 
+  template <typename OperandsAt>
+  std::vector<Sums> sums(const OperandsAt& operands_at) {
+    std::vector<double> totals(operands_.size() * kSums, 0.0);
+    if (!cpu_.empty()) {
+      cpu_.run_sums(
+          kSums,
+          [](const Slot& slot,
+             void* const* arrays,
+             int64_t begin,
+             int64_t end,
+             double* sums) {
+            slot.loop(arrays, begin, end, slot.numbers, sums);
+          },
+          operands_at,
+          totals);
+    }
+    add_rows(rows_, kSums, totals);
+    std::vector<Sums> sums(operands_.size());
+    for (std::size_t i = 0; i < totals.size(); ++i) {
+      sums[i / kSums][i % kSums] = totals[i];
+    }
+    return sums;
+  }
+
   std::vector<Operands> operands_;
+  std::vector<std::pair<std::size_t, at::Tensor>> rows_;
   CpuWork<Slot> cpu_;
 };
 

@@ -9,6 +9,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "csrc/kernels/prefetch.h"
 #include "csrc/optim/operand_checks.h"
 #include "csrc/optim/rank_evaluation.h"
 #include "csrc/optim/state_tensor.h"
@@ -135,6 +136,11 @@ std::vector<ParameterUpdate> IndexedOptimizer::coming_updates() {
   for (std::size_t g = 0; g < param_groups().size(); ++g) {
     const auto& parameters = param_groups()[g].params();
     const GroupState& own = group_state(g);
+    std::vector<bool> wanted;
+    for (std::size_t slot = 0; slot < own.slots.size(); ++slot) {
+      wanted.push_back(has_state(g, slot));
+    }
+    updates.reserve(updates.size() + parameters.size());
     for (std::size_t i = 0; i < parameters.size(); ++i) {
       const at::Tensor& gradient = parameters[i].grad();
       if (!gradient.defined()) continue;
@@ -144,9 +150,9 @@ std::vector<ParameterUpdate> IndexedOptimizer::coming_updates() {
       for (std::size_t slot = 0; slot < own.slots.size(); ++slot) {
         const at::Tensor& kept = own.slots[slot][i];
         update.state.push_back(
-            !has_state(g, slot) ? at::Tensor()
-            : kept.defined()    ? kept
-                                : new_state(parameters[i]));
+            !wanted[slot]    ? at::Tensor()
+            : kept.defined() ? kept
+                             : new_state(parameters[i]));
       }
     }
   }
@@ -238,10 +244,26 @@ at::Tensor IndexedOptimizer::new_state(const at::Tensor& parameter) {
   return detail::new_state_like(parameter);
 }
 
+// A step's first look at its tensors. Where there are thousands, all that is
+// known of them has left the cache since the last step.
+void IndexedOptimizer::prefetch_parameter(
+    std::size_t group, std::size_t index) const {
+  const auto& parameters = param_groups()[group].params();
+  detail::prefetch_tensor(parameters, index + detail::kTensorsAhead);
+  const std::size_t coming = index + detail::kTensorsAhead;
+  if (coming >= parameters.size()) return;
+  detail::prefetch_tensor(parameters[coming].grad());
+  if (group >= states_.size()) return;
+  for (const auto& slot : states_[group].slots) {
+    detail::prefetch_tensor(slot, index);
+  }
+}
+
 void IndexedOptimizer::check_gradients() const {
   for (std::size_t group = 0; group < param_groups().size(); ++group) {
     const auto& parameters = param_groups()[group].params();
     for (std::size_t i = 0; i < parameters.size(); ++i) {
+      prefetch_parameter(group, i);
       check_gradient(group, i, parameters[i].grad());
     }
   }

@@ -9,6 +9,7 @@
 
 #include "csrc/kernels/dispatch.h"
 #include "csrc/kernels/operands.h"
+#include "csrc/optim/common_options.h"
 #include "csrc/optim/fused_step.h"
 
 namespace stepsize {
@@ -33,21 +34,13 @@ detail::LionNumbers numbers_of(const LionOptions& options) {
 LionOptions::LionOptions(double lr) : lr_(lr) {}
 
 const OptionList<LionOptions>& LionOptions::option_list() {
-  static const auto list =
-      OptionList<LionOptions>("Lion")
-          .option(STEPSIZE_OPTION(lr))
-          .not_negative()
-          .role(OptionRole::kRate)
-          .option(
-              "beta1", [](auto& o) -> auto& { return std::get<0>(o.betas()); })
-          .share()
-          .role(OptionRole::kMomentum)
-          .option(
-              "beta2", [](auto& o) -> auto& { return std::get<1>(o.betas()); })
-          .share()
-          .option(STEPSIZE_OPTION(weight_decay))
-          .not_negative()
-          .role(OptionRole::kDecoupledWeightDecay);
+  static const auto list = [] {
+    OptionList<LionOptions> own("Lion");
+    return detail::add_betas(detail::add_rate(own), OptionRole::kNone)
+        .option(STEPSIZE_OPTION(weight_decay))
+        .not_negative()
+        .role(OptionRole::kDecoupledWeightDecay);
+  }();
   return list;
 }
 

@@ -73,4 +73,11 @@ std::exception_ptr refusal_of(
   return nullptr;
 }
 
+void agree_on(std::vector<double>& numbers, Reduction* reduction) {
+  if (reduction == nullptr || numbers.empty()) return;
+  RankShare share;
+  share.numbers = numbers;
+  numbers = average({}, share, *reduction).numbers;
+}
+
 }  // namespace stepsize::detail

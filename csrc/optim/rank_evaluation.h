@@ -33,4 +33,8 @@ at::Tensor evaluate_gradients(
 std::exception_ptr refusal_of(
     const std::function<void()>& check, Reduction* reduction);
 
+/// Makes the numbers the means over ranks: the last bit may differ where
+/// processors do, and all must step alike. Null: no other ranks.
+void agree_on(std::vector<double>& numbers, Reduction* reduction);
+
 }  // namespace stepsize::detail

@@ -8,6 +8,7 @@
 #include <stepsize/adaptive/averaged_model.h>
 #include <stepsize/adaptive/dadapt_adam.h>
 #include <stepsize/adaptive/diagonal_hessian_optimizer.h>
+#include <stepsize/adaptive/distance_adam.h>
 #include <stepsize/adaptive/dog.h>
 #include <stepsize/adaptive/hypergradient_adam.h>
 #include <stepsize/adaptive/hypergradient_rates.h>

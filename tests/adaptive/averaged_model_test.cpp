@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "csrc/kernels/dispatch.h"
 #include "tests/adaptive/optimizer_golden.h"
 #include "tests/support/error_text.h"
 #include "tests/support/leaf.h"
@@ -444,6 +445,77 @@ TEST(AveragedModel, RefusesWhatItCannotAverage) {
   EXPECT_THROW(AveragedModel(std::vector<torch::Tensor>(1)), c10::Error);
   const std::shared_ptr<torch::nn::Module> null;
   EXPECT_THROW(AveragedModel{null}, c10::Error);
+}
+
+// Weights that no vector divides, and one whose memory has gaps, which the loop
+// does not take.
+std::vector<torch::Tensor> loop_averages(
+    const AveragedModelOptions& options, torch::Dtype type, bool strided) {
+  const auto wave = [](int64_t n) {
+    return torch::sin(
+        torch::arange(1037, torch::kFloat64) * 0.7 + static_cast<double>(n));
+  };
+  torch::Tensor weight = strided ? torch::zeros({1037, 2}, type).select(1, 0)
+                                 : torch::zeros({1037}, type);
+  AveragedModel averaged({weight}, options);
+  torch::Tensor exact;
+  for (int64_t n = 0; n < 9; ++n) {
+    weight.copy_(wave(n));
+    averaged.update();
+    const double share = options.mode() == AveragingMode::kMean
+                             ? 1 / static_cast<double>(n + 1)
+                             : 1 - options.decay();
+    const auto now = weight.to(torch::kFloat64).clone();
+    exact = n == 0 ? now : exact + share * (now - exact);
+  }
+  return {averaged.averages()[0].clone(), exact};
+}
+
+TEST(AveragedModel, UpdatesByItsLoopAsItShould) {
+  const CPUCapability used = cpu_capability();
+  for (const auto type :
+       {torch::kFloat32, torch::kFloat64, torch::kBFloat16, torch::kHalf}) {
+    const double width = type == torch::kFloat64 ? 1e-15 : 5e-7;
+    for (const auto& options :
+         {AveragedModelOptions(),
+          // A share of the new weight above and below a half.
+          AveragedModelOptions().mode(AveragingMode::kExponential).decay(0.3),
+          AveragedModelOptions()
+              .mode(AveragingMode::kExponential)
+              .decay(0.8)}) {
+      detail::use_capability(CPUCapability::kBase);
+      const auto base = loop_averages(options, type, false);
+      EXPECT_LT(
+          (base[0].to(torch::kFloat64) - base[1]).abs().max().item<double>(),
+          width)
+          << type;
+      const auto strided = loop_averages(options, type, true);
+      EXPECT_LT((base[0] - strided[0]).abs().max().item<double>(), 2 * width)
+          << type;
+      for (const auto capability :
+           {CPUCapability::kAVX2, CPUCapability::kAVX512}) {
+        if (capability > detail::supported_capability()) continue;
+        detail::use_capability(capability);
+        EXPECT_TRUE(
+            torch::equal(loop_averages(options, type, false)[0], base[0]))
+            << type;
+      }
+    }
+  }
+  detail::use_capability(used);
+}
+
+// Autograd must hear of the one and not of the other.
+TEST(AveragedModel, WritesTheAverageAlone) {
+  auto weight = torch::ones({70000});
+  AveragedModel averaged({weight});
+  averaged.update();
+  const auto before = weight._version();
+  const auto kept = averaged.averages()[0];
+  const auto version = kept._version();
+  averaged.update();
+  EXPECT_EQ(weight._version(), before);
+  EXPECT_EQ(kept._version(), version + 1);
 }
 
 }  // namespace

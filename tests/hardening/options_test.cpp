@@ -126,11 +126,13 @@ TEST(OptionTable, EveryOptimizerIsInTheListOfTheTests) {
            {"IndexedOptimizer",
             "ClippedOptimizer",
             "DiagonalHessianOptimizer",
+            "DistanceAdam",
             "MeasuredSGD",
             "ScheduleFreeOptimizer"})) {
-    const bool is_base =
-        name == "ClippedOptimizer" || name == "DiagonalHessianOptimizer" ||
-        name == "MeasuredSGD" || name == "ScheduleFreeOptimizer";
+    const bool is_base = name == "ClippedOptimizer" ||
+                         name == "DiagonalHessianOptimizer" ||
+                         name == "DistanceAdam" || name == "MeasuredSGD" ||
+                         name == "ScheduleFreeOptimizer";
     EXPECT_TRUE(tested.count(name) == 1 || is_base)
         << name << " is not in tests/support/own_optimizers.h";
   }

@@ -1,11 +1,9 @@
 #pragma once
 
-#include <stepsize/optim/indexed_optimizer.h>
+#include <stepsize/adaptive/distance_adam.h>
 #include <stepsize/state/optimizer_traits.h>
 #include <torch/arg.h>
 
-#include <cstdint>
-#include <functional>
 #include <limits>
 #include <tuple>
 #include <vector>
@@ -59,12 +57,11 @@ class DAdaptAdamOptions : public ListedOptions<DAdaptAdamOptions> {
 ///   s = b s + (1 - b) a g                p = p - m / (sqrt(v) + eps)
 ///   d = max(d, r / ((1 - b) |s|_1))
 ///
-/// r and |s|_1 are of all parameters of all groups. d never falls. The groups'
-/// rates weigh against the largest of them; a group at rate 0 is left alone.
+/// r and |s|_1 are of all parameters of all groups; see DistanceAdam.
 ///
 /// Cost a step on a CPU: 36 bytes moved a float32 parameter, in one pass; three
 /// buffers (float32 for half-precision parameters).
-class DAdaptAdam : public IndexedOptimizer {
+class DAdaptAdam : public DistanceAdam {
  public:
   /// Throws c10::Error, naming option, rule and value, where an option is out
   /// of range.
@@ -75,23 +72,15 @@ class DAdaptAdam : public IndexedOptimizer {
       const std::vector<torch::optim::OptimizerParamGroup>& groups,
       const DAdaptAdamOptions& defaults = {});
 
-  /// One update. With a closure, which computes the loss and calls backward(),
-  /// the loss is returned. Throws c10::Error where an option is out of range or
-  /// a gradient does not fit its parameter; nothing has been changed then.
-  at::Tensor step(LossClosure closure = nullptr) override;
-
-  /// The estimate that the coming update goes by; d0 at first.
-  double d() const;
-  /// That of the last update, and whether it grew by it. NaN before the first.
-  double last_d() const { return last_d_; }
-  bool d_grew() const { return d() > last_d_; }
-
  protected:
-  bool has_deciding_counters() const override { return true; }
-
-  void save_counters(torch::serialize::OutputArchive& archive) const override;
-  std::function<void()> read_counters(
-      torch::serialize::InputArchive& archive) override;
+  double d0(const torch::optim::OptimizerOptions& options) const override;
+  std::vector<double> update_all(
+      std::vector<ParameterUpdate>& updates,
+      const detail::GroupRates& rates) override;
+  Estimate renewed(
+      const Estimate& last,
+      const std::vector<double>& sums,
+      const detail::GroupRates& rates) override;
 
   /// One parameter's update by tensor operations, as on a device without a loop
   /// of ours; returns the sums that the loop makes. `state` is in the order of
@@ -104,12 +93,6 @@ class DAdaptAdam : public IndexedOptimizer {
 
  private:
   const DAdaptAdamOptions& options_of(std::size_t group) const;
-
-  // Of the estimate: 0 until there is one.
-  double d_ = 0;
-  double last_d_ = std::numeric_limits<double>::quiet_NaN();
-  double numerator_ = 0;
-  int64_t updates_ = 0;
 };
 
 }  // namespace stepsize

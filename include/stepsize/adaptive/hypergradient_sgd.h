@@ -74,6 +74,7 @@ class HypergradientSGD : public IndexedOptimizer {
   double current_lr(std::size_t group = 0) const;
 
  protected:
+  bool has_state(std::size_t group, std::size_t slot) const override;
   bool has_deciding_counters() const override { return true; }
 
   void save_counters(torch::serialize::OutputArchive& archive) const override;

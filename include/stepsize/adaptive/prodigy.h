@@ -1,6 +1,6 @@
 #pragma once
 
-#include <stepsize/optim/indexed_optimizer.h>
+#include <stepsize/adaptive/distance_adam.h>
 #include <stepsize/state/optimizer_traits.h>
 #include <torch/arg.h>
 
@@ -72,13 +72,12 @@ class ProdigyOptions : public ListedOptions<ProdigyOptions> {
 ///   p = p - lr d m / (sqrt(v) + d eps)
 ///   d = max(d, d_coef r / |s|_1)
 ///
-/// r and |s|_1 are of all parameters of all groups. d never falls. The groups'
-/// rates weigh against the largest of them; a group at rate 0 is left alone.
+/// r and |s|_1 are of all parameters of all groups; see DistanceAdam.
 ///
 /// Cost a step on a CPU: 40 bytes moved a float32 parameter, in one pass; four
 /// buffers (float32 for half-precision parameters). With slice_p two, and 2 /
 /// slice_p of one.
-class Prodigy : public IndexedOptimizer {
+class Prodigy : public DistanceAdam {
  public:
   /// Throws c10::Error, naming option, rule and value, where an option is out
   /// of range.
@@ -88,21 +87,17 @@ class Prodigy : public IndexedOptimizer {
       const std::vector<torch::optim::OptimizerParamGroup>& groups,
       const ProdigyOptions& defaults = {});
 
-  /// One update. With a closure, which computes the loss and calls backward(),
-  /// the loss is returned. Throws c10::Error where an option is out of range or
-  /// a gradient does not fit its parameter; nothing has been changed then.
-  at::Tensor step(LossClosure closure = nullptr) override;
-
-  /// The estimate that the coming update goes by; d0 at first.
-  double d() const;
-  /// That of the last update, and whether it grew by it. NaN before the first.
-  double last_d() const { return last_d_; }
-  bool d_grew() const { return d() > last_d_; }
-
  protected:
-  bool has_deciding_counters() const override { return true; }
   /// Sliced, s and p0 lie in slices_.
   bool has_state(std::size_t group, std::size_t slot) const override;
+  double d0(const torch::optim::OptimizerOptions& options) const override;
+  std::vector<double> update_all(
+      std::vector<ParameterUpdate>& updates,
+      const detail::GroupRates& rates) override;
+  Estimate renewed(
+      const Estimate& last,
+      const std::vector<double>& sums,
+      const detail::GroupRates& rates) override;
 
   void save_counters(torch::serialize::OutputArchive& archive) const override;
   std::function<void()> read_counters(
@@ -137,14 +132,8 @@ class Prodigy : public IndexedOptimizer {
   void keep_slices(
       const std::vector<ParameterUpdate>& updates,
       const std::vector<ParameterUpdate>& samples);
-  void renew_estimate(const ProdigyOptions& options, double size);
 
-  // Of the estimate: 0 until there is one.
-  double d_ = 0;
   double largest_ = 0;  ///< what d may grow to
-  double last_d_ = std::numeric_limits<double>::quiet_NaN();
-  double numerator_ = 0;
-  int64_t updates_ = 0;
   /// By the parameter that it is of; none unless slice_p > 1.
   std::unordered_map<const void*, Slice> slices_;
 };

@@ -177,6 +177,7 @@ class IndexedOptimizer : public torch::optim::Optimizer,
   class State;
 
   void check_new_parameters(const std::vector<at::Tensor>& parameters) const;
+  void prefetch_parameter(std::size_t group, std::size_t index) const;
   bool states_match() const;
   std::vector<GroupState> matched_states() const;
 
