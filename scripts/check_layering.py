@@ -58,6 +58,7 @@ ROOMS: Dict[str, Room] = {
         ),
         torch=True,
         private_of=("state", "kernels", "optim"),
+        others=("immintrin.h",),  # products that no library has by half
         tests=("lr_scheduler", "schedule"),
     ),
     "tune": Room(

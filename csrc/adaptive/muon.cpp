@@ -1,6 +1,8 @@
 #include <stepsize/adaptive/muon.h>
 
 #include <ATen/Functions.h>
+#include <ATen/Parallel.h>
+#include <ATen/ops/from_blob.h>
 #include <c10/core/GradMode.h>
 #include <c10/util/Exception.h>
 #include <stepsize/distributed/reduction.h>
@@ -10,11 +12,14 @@
 #include <cmath>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <utility>
 
 #include "csrc/adaptive/newton_schulz.h"
+#include "csrc/adaptive/tiled_newton_schulz.h"
 #include "csrc/core/half.h"
 #include "csrc/kernels/operands.h"
+#include "csrc/kernels/parallel.h"
 
 namespace stepsize {
 
@@ -199,6 +204,7 @@ class Muon::Matrices {
   }
 
   void step() {
+    step_by_tiles(take_flat());
     for (Batch& batch : batches_) {
       orthogonalize(batch);
       apply(batch);
@@ -287,6 +293,110 @@ class Muon::Matrices {
     return ranks;
   }
 
+  static bool has_tiles(const Batch& batch) {
+    return batch.updates[0]->parameter.is_cpu() &&
+           detail::has_tiled_newton_schulz(batch.type);
+  }
+
+  // Whether the tiles can have the values where they lie.
+  static bool is_flat(const ParameterUpdate& update) {
+    const auto is = [](const at::Tensor& own) {
+      return own.scalar_type() == at::kFloat && own.is_contiguous();
+    };
+    return is(update.parameter) && is(update.gradient) &&
+           is(update.state[kMuonMomentum]);
+  }
+
+  // Takes what step_by_tiles() steps out of the batches.
+  std::vector<const ParameterUpdate*> take_flat() {
+    std::vector<const ParameterUpdate*> flat;
+    std::vector<Batch> others;
+    for (Batch& batch : batches_) {
+      if (has_tiles(batch)) {
+        auto& own = batch.updates;
+        const auto end = std::stable_partition(
+            own.begin(), own.end(), [](const auto* update) {
+              return !is_flat(*update);
+            });
+        flat.insert(flat.end(), end, own.end());
+        own.erase(end, own.end());
+      }
+      if (!batch.updates.empty()) others.push_back(std::move(batch));
+    }
+    batches_ = std::move(others);
+    return flat;
+  }
+
+  void resize(
+      detail::TiledNewtonSchulz& tiles, const ParameterUpdate& update) const {
+    const MuonShape shape = muon_shape(update.parameter);
+    tiles.resize(
+        muon_type(optimizer_.options_of(update.group), update.parameter),
+        shape.rows,
+        shape.columns);
+  }
+
+  // Where there are enough of them each thread takes matrices of its own:
+  // products of this size are too short to be shared out. So each has the same
+  // bits with any number of threads.
+  void step_by_tiles(std::vector<const ParameterUpdate*> updates) const {
+    if (updates.empty()) return;
+    const auto work = [](const ParameterUpdate* update) {
+      const MuonShape shape = muon_shape(update->parameter);
+      return std::min(shape.rows, shape.columns) * update->parameter.numel();
+    };
+    // The last to be taken should not be the longest.
+    std::stable_sort(
+        updates.begin(),
+        updates.end(),
+        [&](const auto* left, const auto* right) {
+          return work(left) > work(right);
+        });
+    const auto count = static_cast<int64_t>(updates.size());
+    const int64_t threads = at::get_num_threads();
+    const bool is_apart = count >= 2 * threads;
+    std::vector<detail::TiledNewtonSchulz> free(
+        static_cast<std::size_t>(is_apart ? threads : 1));
+    for (auto& tiles : free) {
+      for (const ParameterUpdate* update : updates) resize(tiles, *update);
+    }
+    std::mutex mutex;
+    const auto step_one = [&](int64_t item) {
+      const ParameterUpdate& update = *updates[static_cast<std::size_t>(item)];
+      detail::TiledNewtonSchulz tiles;
+      {
+        const std::lock_guard<std::mutex> lock(mutex);
+        tiles = std::move(free.back());
+        free.pop_back();
+      }
+      const MuonOptions& options = optimizer_.options_of(update.group);
+      resize(tiles, update);
+      tiles.take_mean(
+          update.gradient.data_ptr<float>(),
+          update.state[kMuonMomentum].data_ptr<float>(),
+          options.momentum(),
+          options.nesterov());
+      tiles.run(options.ns_steps(), options.ns_eps());
+      tiles.move(
+          update.parameter.data_ptr<float>(),
+          1.0 - options.lr() * options.weight_decay(),
+          adjusted_lr(options, muon_shape(update.parameter)));
+      const std::lock_guard<std::mutex> lock(mutex);
+      free.push_back(std::move(tiles));
+    };
+    if (is_apart) {
+      detail::parallel_run(count, step_one);
+    } else {
+      for (int64_t item = 0; item < count; ++item) step_one(item);
+    }
+    for (const ParameterUpdate* update : updates) {
+      for (const at::Tensor* own :
+           {&update->parameter, &update->state[kMuonMomentum]}) {
+        if (!own->is_inference()) own->unsafeGetTensorImpl()->bump_version();
+      }
+    }
+  }
+
   // Takes the gradient into the mean, and returns what is orthogonalized.
   at::Tensor mean_of(const ParameterUpdate& update) const {
     const MuonOptions& options = optimizer_.options_of(update.group);
@@ -308,15 +418,34 @@ class Muon::Matrices {
   void orthogonalize(Batch& batch) const {
     const ParameterUpdate& first = *batch.updates.front();
     const auto count = static_cast<int64_t>(batch.updates.size());
+    const MuonOptions& options = optimizer_.options_of(first.group);
+    const bool by_tiles = has_tiles(batch);
+    if (by_tiles) batch.type = at::kFloat;  // of what comes out
     batch.matrices = at::empty(
         {count, batch.rows, batch.columns},
         first.parameter.options().dtype(batch.type));
+    if (by_tiles) {
+      detail::TiledNewtonSchulz tiles;
+      for (std::size_t k = 0; k < batch.updates.size(); ++k) {
+        resize(tiles, *batch.updates[k]);
+        tiles.take(mean_of(*batch.updates[k])
+                       .to(at::kFloat)
+                       .contiguous()
+                       .data_ptr<float>());
+        tiles.run(options.ns_steps(), options.ns_eps());
+        const MuonShape shape = muon_shape(batch.updates[k]->parameter);
+        turned(batch, k).copy_(at::from_blob(
+            const_cast<float*>(tiles.result()),
+            {shape.rows, shape.columns},
+            at::kFloat));
+      }
+      return;
+    }
     for (std::size_t k = 0; k < batch.updates.size(); ++k) {
       turned(batch, k).copy_(
           mean_of(*batch.updates[k])
               .reshape({batch.updates[k]->parameter.size(0), -1}));
     }
-    const MuonOptions& options = optimizer_.options_of(first.group);
     batch.matrices = detail::newton_schulz(
         std::move(batch.matrices), options.ns_steps(), options.ns_eps());
   }

@@ -10,10 +10,6 @@
 namespace stepsize::detail {
 namespace {
 
-constexpr double kLinear = 3.4445;
-constexpr double kCubic = -4.7750;
-constexpr double kQuintic = 2.0315;
-
 // Rows of a symmetric product that are computed at once. Narrower panels save
 // more of what is below the diagonal, and multiply more slowly.
 constexpr int64_t kPanelRows = 128;
@@ -64,9 +60,9 @@ at::Tensor iterate(at::Tensor batch, int64_t steps) {
   at::Tensor next = at::empty_like(batch);
   for (int64_t step = 0; step < steps; ++step) {
     const at::Tensor gram = symmetric_product(batch, batch.transpose(1, 2));
-    const at::Tensor factor =
-        symmetric_product(gram, gram, gram, kCubic, kQuintic);
-    at::baddbmm_out(next, batch, factor, batch, kLinear);
+    const at::Tensor factor = symmetric_product(
+        gram, gram, gram, kNewtonSchulzCubic, kNewtonSchulzQuintic);
+    at::baddbmm_out(next, batch, factor, batch, kNewtonSchulzLinear);
     std::swap(batch, next);
   }
   return batch;
@@ -79,9 +75,9 @@ at::Tensor iterate_gram(const at::Tensor& batch, int64_t steps) {
   at::Tensor gram = symmetric_product(batch, batch.transpose(1, 2));
   at::Tensor factor;
   for (int64_t step = 0; step < steps; ++step) {
-    const at::Tensor own =
-        symmetric_product(gram, gram, gram, kCubic, kQuintic);
-    own.diagonal(0, 1, 2).add_(kLinear);
+    const at::Tensor own = symmetric_product(
+        gram, gram, gram, kNewtonSchulzCubic, kNewtonSchulzQuintic);
+    own.diagonal(0, 1, 2).add_(kNewtonSchulzLinear);
     factor = factor.defined() ? symmetric_product(own, factor) : own;
     if (step + 1 < steps) {
       gram = symmetric_product(own, symmetric_product(own, gram));

@@ -6,6 +6,11 @@
 
 namespace stepsize::detail {
 
+/// a, b and c below.
+constexpr double kNewtonSchulzLinear = 3.4445;
+constexpr double kNewtonSchulzCubic = -4.7750;
+constexpr double kNewtonSchulzQuintic = 2.0315;
+
 /// Muon's quintic Newton-Schulz iteration (Jordan et al. 2024) on each matrix X
 /// of a batch [count, rows, columns], rows <= columns, with eps in the place of
 /// a length that is 0:

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "csrc/adaptive/newton_schulz.h"
+#include "csrc/adaptive/tiled_newton_schulz.h"
 #include "tests/adaptive/optimizer_golden.h"
 #include "tests/support/error_text.h"
 #include "tests/support/leaf.h"
@@ -501,6 +502,135 @@ TEST(Muon, SizesBeyondAPanelByOneAreFinite) {
   held.clear();
   muon.step();
   EXPECT_TRUE(w.isfinite().all().item<bool>());
+}
+
+// Own products, where the processor has them, on either side of their panels
+// (32), of what they pack at once (512) and of what counts as square.
+const std::vector<std::pair<int64_t, int64_t>> kTiledShapes = {
+    {1, 1},
+    {1, 40},
+    {5, 3},
+    {32, 32},
+    {33, 31},
+    {31, 97},
+    {64, 147},
+    {130, 128},
+    {96, 513},
+    {1100, 70},
+    {513, 520},
+    {530, 700}};
+
+double distance(const torch::Tensor& got, const torch::Tensor& expected) {
+  return ((got.to(torch::kFloat64) - expected).norm() / expected.norm())
+      .item<double>();
+}
+
+TEST(MuonTiles, ComeToWhatFloat64Comes) {
+  torch::manual_seed(14);
+  for (const auto& [rows, columns] : kTiledShapes) {
+    // A direction that is long beside the others, as gradients have them.
+    const auto gradient = muon_matrix(rows, columns, torch::kFloat32) +
+                          muon_matrix(rows, 1, torch::kFloat32) *
+                              muon_matrix(1, columns, torch::kFloat32);
+    const auto exact = first_update(gradient.to(torch::kFloat64));
+    EXPECT_LT(distance(first_update(gradient), exact), 3e-3)
+        << rows << " x " << columns;
+    const auto narrow = first_update(
+        gradient, MuonOptions().ns_precision(MuonPrecision::kBFloat16));
+    EXPECT_LT(distance(narrow, exact), 0.12) << rows << " x " << columns;
+  }
+}
+
+// In one go over the five iterations what a Gram matrix is rounded by would
+// grow beyond the values themselves.
+TEST(MuonTiles, KeepSmallSingularValuesInBFloat16) {
+  torch::manual_seed(15);
+  const auto values =
+      1 / torch::arange(1, 129, torch::kFloat64);  // as of real gradients
+  for (const int64_t columns : {128, 400}) {
+    const auto gradient = muon_matrix_of(values, 128, columns);
+    const auto exact = first_update(gradient);
+    const auto narrow = first_update(
+        gradient.to(torch::kFloat32),
+        MuonOptions().ns_precision(MuonPrecision::kBFloat16));
+    EXPECT_LT(distance(narrow, exact), 0.06) << columns;
+    EXPECT_LT(
+        singular_values(narrow).max().item<double>(),
+        1.25 * singular_values(exact).max().item<double>());
+  }
+}
+
+TEST(MuonTiles, AnyNumberOfThreadsGivesTheSameBits) {
+  if (!detail::has_tiled_newton_schulz(torch::kBFloat16)) {
+    GTEST_SKIP() << "products are the library's only with AVX512-BF16";
+  }
+  const int threads = at::get_num_threads();
+  for (const auto precision :
+       {MuonPrecision::kFull, MuonPrecision::kBFloat16}) {
+    std::vector<Tensors> got;
+    // All at once, so that each thread has its own, and one by one.
+    for (const auto& [number, apart] :
+         {std::make_pair(1, false),
+          std::make_pair(2, false),
+          std::make_pair(2, true)}) {
+      at::set_num_threads(number);
+      torch::manual_seed(16);
+      auto& parameters = got.emplace_back();
+      for (int i = 0; i < 5; ++i) {
+        auto& own = parameters.emplace_back(
+            muon_matrix(70, 600, torch::kFloat32).requires_grad_());
+        own.mutable_grad() = muon_matrix(70, 600, torch::kFloat32);
+      }
+      const auto options = MuonOptions(0.1).ns_precision(precision);
+      if (apart) {
+        for (const auto& own : parameters) Muon({own}, options).step();
+      } else {
+        Muon(parameters, options).step();
+      }
+    }
+    at::set_num_threads(threads);
+    for (std::size_t i = 0; i < got[0].size(); ++i) {
+      EXPECT_TRUE(torch::equal(got[0][i], got[1][i]));
+      EXPECT_TRUE(torch::equal(got[0][i], got[2][i]));
+    }
+  }
+}
+
+// Squares of such numbers leave the range of float32.
+TEST(MuonTiles, TakeGradientsOfAnySize) {
+  torch::manual_seed(17);
+  const auto gradient = muon_matrix(40, 90, torch::kFloat32);
+  for (const auto precision :
+       {MuonPrecision::kFull, MuonPrecision::kBFloat16}) {
+    const auto options = MuonOptions(1).ns_eps(0).ns_precision(precision);
+    const auto expected = first_update(gradient, options);
+    for (const int exponent : {-90, -40, 40, 110}) {
+      const auto scaled = gradient * std::ldexp(1.0, exponent);
+      EXPECT_LT(largest(first_update(scaled, options) - expected), 1e-5)
+          << exponent;
+    }
+  }
+}
+
+// What lies in memory otherwise goes by copies.
+TEST(MuonTiles, TakeMatricesThatAreTurnedInMemory) {
+  torch::manual_seed(18);
+  const auto start = muon_matrix(40, 90, torch::kFloat32);
+  const auto gradient = muon_matrix(40, 90, torch::kFloat32);
+  Tensors got;
+  for (const bool turned : {false, true}) {
+    const auto laid = [turned](const torch::Tensor& own) {
+      return turned ? own.t().contiguous().t() : own.clone();
+    };
+    const auto x = laid(start).requires_grad_();
+    Muon muon(Tensors{x}, MuonOptions(0.1).weight_decay(0.5));
+    for (int step = 0; step < 3; ++step) {
+      x.mutable_grad() = laid(gradient + step);
+      muon.step();
+    }
+    got.push_back(x.detach());
+  }
+  EXPECT_LT(largest(got[0] - got[1]), 1e-5);
 }
 
 }  // namespace

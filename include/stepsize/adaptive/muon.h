@@ -73,9 +73,10 @@ class MuonOptions : public ListedOptions<MuonOptions> {
 /// NS moves all singular values close to 1, by ns_steps quintic Newton-Schulz
 /// iterations. A tensor of more than two dimensions counts as size(0) rows.
 ///
-/// Matrices of one shape are multiplied as a batch; with other ranks each
-/// orthogonalizes a share of them. Cost a step of a matrix m x n, m <= n: about
-/// 20 m^2 n + 10 m^3 operations; one buffer, and two of those of AdamW.
+/// Matrices of one shape are multiplied as a batch, on a CPU with AVX-512 each
+/// by a thread; with other ranks each orthogonalizes a share of them. Cost a
+/// step of a matrix m x n, m <= n: about 20 m^2 n + 10 m^3 operations; one
+/// buffer, and two of those of AdamW.
 class Muon : public IndexedOptimizer {
  public:
   /// Throws c10::Error where an option is out of range, and where a parameter
