@@ -15,6 +15,7 @@
 #include "csrc/kernels/prodigy_loop.h"
 #include "csrc/kernels/schedule_free_loop.h"
 #include "csrc/kernels/sum_lanes.h"
+#include "csrc/kernels/unscale_loop.h"
 
 namespace stepsize::detail {
 
@@ -117,6 +118,7 @@ struct StepTable {
   StepLoop<HypergradientSGDNumbers> hypergradient_sgd[kFormatCount];
   SumLoop<HypergradientAdamNumbers> hypergradient_adam_sums[kFormatCount];
   StepLoop<AdamNumbers> plain_adam[kFormatCount];
+  SumLoop<UnscaleNumbers> unscale[kFormatCount];
 };
 
 namespace {
@@ -311,6 +313,7 @@ constexpr void set_steps(StepTable& table, Format format) {
   table.hypergradient_sgd[format] = hypergradient_sgd_loop<P, S>;
   table.hypergradient_adam_sums[format] = hypergradient_adam_sums<P, S>;
   table.plain_adam[format] = plain_adam_loop<P, S>;
+  table.unscale[format] = unscale_loop<P>;
 }
 
 }  // namespace
