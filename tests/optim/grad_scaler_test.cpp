@@ -350,7 +350,7 @@ TEST(GradScaler, GoesWithAutocast) {
   EXPECT_EQ(scaler.skipped_steps(), 0);
 }
 
-TEST(GradScaler, UnscalesWhatIsExpandedShared0rSparse) {
+TEST(GradScaler, UnscalesWhatIsExpandedSharedOrSparse) {
   auto expanded = torch::ones({4});
   expanded.mutable_grad() = torch::full({}, 8.0).expand({4});
   auto first = torch::ones({2});
