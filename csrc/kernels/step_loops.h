@@ -16,6 +16,7 @@
 #include "csrc/kernels/prodigy_loop.h"
 #include "csrc/kernels/schedule_free_loop.h"
 #include "csrc/kernels/sum_lanes.h"
+#include "csrc/kernels/unscale_loop.h"
 
 namespace stepsize::detail {
 
@@ -119,6 +120,7 @@ struct StepTable {
   SumLoop<HypergradientAdamNumbers> hypergradient_adam_sums[kFormatCount];
   StepLoop<AdamNumbers> plain_adam[kFormatCount];
   StepLoop<AverageNumbers> average[kFormatCount];
+  SumLoop<UnscaleNumbers> unscale[kFormatCount];
 };
 
 namespace {
@@ -314,6 +316,7 @@ constexpr void set_steps(StepTable& table, Format format) {
   table.hypergradient_adam_sums[format] = hypergradient_adam_sums<P, S>;
   table.plain_adam[format] = plain_adam_loop<P, S>;
   table.average[format] = average_loop<P, S>;
+  table.unscale[format] = unscale_loop<P>;
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include <stepsize/lr_scheduler/stateful_lr.h>
 
 #include <c10/util/Exception.h>
+#include <stepsize/optim/grad_scaler.h>
 #include <stepsize/state/optimizer_traits.h>
 #include <torch/serialize/archive.h>
 
@@ -117,16 +118,35 @@ void StatefulLR::follow_skipped_steps(bool on) {
       !on || count != nullptr,
       kind_,
       ": follow_skipped_steps: nothing tells how many steps this optimizer "
-      "leaves out; its OptimizerTraits may, by skipped_steps");
+      "leaves out; its OptimizerTraits may, by skipped_steps, or a GradScaler");
   follows_skipped_ = on;
   skipped_ = on ? std::optional<int64_t>((*count)(*optimizer_)) : std::nullopt;
+  scaler_ = nullptr;
+}
+
+void StatefulLR::follow_skipped_steps(const GradScaler& scaler) {
+  const auto* const count = skipped_count(*optimizer_);
+  const int64_t by_scaler = scaler.skipped_steps(*optimizer_);
+  skipped_ = count != nullptr ? std::optional<int64_t>((*count)(*optimizer_))
+                              : std::nullopt;
+  scaler_ = &scaler;
+  skipped_by_scaler_ = by_scaler;
+  follows_skipped_ = true;
 }
 
 bool StatefulLR::follows_a_skipped_step() {
   if (!follows_skipped_) return false;
-  const int64_t count = (*skipped_count(*optimizer_))(*optimizer_);
-  const bool skipped = skipped_ && count > *skipped_;
-  skipped_ = count;
+  bool skipped = false;
+  if (const auto* const count = skipped_count(*optimizer_)) {
+    const int64_t now = (*count)(*optimizer_);
+    skipped = skipped_ && now > *skipped_;
+    skipped_ = now;
+  }
+  if (scaler_ != nullptr) {
+    const int64_t now = scaler_->skipped_steps(*optimizer_);
+    skipped = skipped || now > skipped_by_scaler_;
+    skipped_by_scaler_ = now;
+  }
   return skipped;
 }
 

@@ -45,6 +45,15 @@ void agree(Reduction& reduction, double& fraction, double& unit) {
   unit = std::ldexp(1.0, kSmaller);
 }
 
+// A number, or the first of two whose product it is, over a scale. Undefined
+// counts as 1.
+at::Tensor over_scale(const at::Tensor& number, const at::Tensor& scale) {
+  if (!number.defined()) return scale.to(at::kCPU, at::kDouble).reciprocal();
+  const at::Tensor there = scale.to(number.device(), number.scalar_type());
+  return number.dim() == 0 ? number.div(there)
+                           : at::stack({number[0].div(there), number[1]});
+}
+
 }  // namespace
 
 ClippedOptimizer::ClippedOptimizer(
@@ -69,8 +78,10 @@ bool ClippedOptimizer::measure(
   // Of other types the norm is a number of float64 in any case.
   at::Tensor norm = is_wide ? norm_in_parts(gradients, clip.norm_type)
                             : global_norm(gradients, clip.norm_type);
-  const bool on_host = norm.is_cpu() || rule_ != nullptr ||
-                       clip.non_finite == NonFiniteGradient::kThrow;
+  // A scaler is looking for the largest scale: an overflow is no error.
+  const bool throws =
+      clip.non_finite == NonFiniteGradient::kThrow && !scale_.defined();
+  const bool on_host = norm.is_cpu() || rule_ != nullptr || throws;
   if (on_host) {
     const at::Tensor here = norm.to(at::kCPU, at::kDouble);
     double fraction = (is_wide ? here[0] : here).item<double>();
@@ -78,16 +89,18 @@ bool ClippedOptimizer::measure(
     if (reduction() != nullptr) {
       agree(*reduction(), fraction, unit);
     }
+    if (scale_.defined()) fraction /= scale_.item<double>();
     const double value = fraction * unit;
     // A rule knows the norm as one number.
     const bool finite = std::isfinite(rule_ != nullptr ? value : fraction);
     TORCH_CHECK(
-        finite || clip.non_finite == NonFiniteGradient::kSkip,
+        finite || !throws,
         kind(),
         ": the norm of the gradient must be finite, got ",
         detail::number_text(value),
         "; nothing was changed");
     last_norm_ = at::scalar_tensor(value, at::kDouble);
+    if (scale_.defined()) left_out_ = at::scalar_tensor(!finite, at::kBool);
     if (!finite) {
       ++skipped_;
       return false;
@@ -98,26 +111,20 @@ bool ClippedOptimizer::measure(
           at::tensor({fraction, unit}, at::kDouble), clip.max_norm);
       // A second factor costs a pass on a device.
       grad_scale = factors[1].item<double>() == 1 ? factors[0] : factors;
-      grad_scale = grad_scale.to(norm.device());
     }
+    if (scale_.defined()) grad_scale = over_scale(grad_scale, scale_);
+    if (grad_scale.defined()) grad_scale = grad_scale.to(norm.device());
     return true;
   }
-  if (is_wide) {
-    const at::Tensor parts = norm;
-    norm = parts.prod();
-    last_norm_ = norm;
-    grad_scale = clip_coefficient(parts, clip.max_norm);
-    const at::Tensor finite = parts[0].isfinite();
-    add_unread(skipped_there_, finite.logical_not());
-    add_unread(clipped_there_, norm.gt(clip.max_norm).logical_and(finite));
-    return true;
-  }
-  last_norm_ = norm;
+  if (scale_.defined()) norm = over_scale(norm, scale_);
   // Not finite where the norm is not, so that the kernel changes nothing.
   grad_scale = clip_coefficient(norm, clip.max_norm);
-  const at::Tensor finite = norm.isfinite();
-  add_unread(skipped_there_, finite.logical_not());
-  add_unread(clipped_there_, norm.gt(clip.max_norm).logical_and(finite));
+  if (scale_.defined()) grad_scale = over_scale(grad_scale, scale_);
+  const at::Tensor finite = (is_wide ? norm[0] : norm).isfinite();
+  last_norm_ = is_wide ? norm.prod() : norm;
+  left_out_ = finite.logical_not();
+  add_unread(skipped_there_, left_out_);
+  add_unread(clipped_there_, last_norm_.gt(clip.max_norm).logical_and(finite));
   return true;
 }
 

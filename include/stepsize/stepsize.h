@@ -104,11 +104,13 @@
 #include <stepsize/optim/ada_gc.h>
 #include <stepsize/optim/agc.h>
 #include <stepsize/optim/auto_sgd.h>
+#include <stepsize/optim/autocast.h>
 #include <stepsize/optim/clip_rule.h>
 #include <stepsize/optim/clipped_adamw.h>
 #include <stepsize/optim/clipped_optimizer.h>
 #include <stepsize/optim/clipped_sgd.h>
 #include <stepsize/optim/freeze.h>
+#include <stepsize/optim/grad_scaler.h>
 #include <stepsize/optim/gradient_norm_rollback.h>
 #include <stepsize/optim/growth_trend.h>
 #include <stepsize/optim/indexed_optimizer.h>

@@ -3,12 +3,18 @@
 #include <gtest/gtest.h>
 #include <stepsize/checkpoint/checkpoint.h>
 #include <stepsize/lr_scheduler/curvature_lr.h>  // with SharpnessTracker
+#include <stepsize/optim/grad_scaler.h>
 #include <stepsize/tune/noise_scale.h>
+#include <torch/optim/sgd.h>
 #include <torch/types.h>
 
+#include <string>
 #include <vector>
 
 #include "tests/checkpoint/temporary_folder.h"
+#include "tests/support/error_text.h"
+#include "tests/support/leaf.h"
+#include "tests/support/numbers.h"
 
 namespace stepsize {
 namespace {
@@ -61,6 +67,40 @@ TEST(CheckpointMeters, AStateOfFieldsGoesInFieldByField) {
   EXPECT_EQ(resumed.value().value, whole.value().value);
   EXPECT_EQ(resumed.value().standard_error, whole.value().standard_error);
   EXPECT_EQ(resumed.value().updates, 5);
+}
+
+TEST(CheckpointMeters, AScalerIsAState) {
+  const test::TemporaryFolder folder;
+  const auto w = test::leaf({1});
+  torch::optim::SGD sgd({w}, torch::optim::SGDOptions(0.1));
+  GradScaler scaler(GradScalerOptions().init_scale(64));
+  Checkpoint checkpoint;
+  checkpoint.state("scaler", scaler);
+  w.mutable_grad() = test::vector_of({test::kNaN});
+  scaler.step(sgd);
+  EXPECT_NE(
+      test::message_of([&] {
+        save_checkpoint(folder.file("run"), checkpoint);
+      }).find("GradScaler: a save must not come between step()"),
+      std::string::npos);
+  scaler.update();
+  save_checkpoint(folder.file("run"), checkpoint);
+  scaler.update(2);
+
+  load_checkpoint(folder.file("run"), checkpoint);
+  EXPECT_EQ(scaler.scale(), 32);
+  EXPECT_EQ(scaler.skipped_steps(), 1);
+
+  GradScaler other(GradScalerOptions().init_scale(16).growth_interval(7));
+  Checkpoint of_other;
+  of_other.state("scaler", other);
+  const LoadResult result = load_checkpoint(
+      folder.file("run"),
+      of_other,
+      LoadOptions().options_from(OptionsFrom::kFile));
+  EXPECT_TRUE(result.complete());
+  EXPECT_EQ(other.scale(), 32);
+  EXPECT_EQ(other.options().growth_interval(), 2000);
 }
 
 }  // namespace

@@ -7,10 +7,13 @@
 #include <stepsize/kernels/grad_norm.h>
 #include <stepsize/kernels/sgd.h>
 #include <stepsize/lr_scheduler/curvature_lr.h>
+#include <stepsize/lr_scheduler/schedule_lr.h>
 #include <stepsize/optim/auto_sgd.h>
+#include <stepsize/optim/autocast.h>
 #include <stepsize/optim/clipped_adamw.h>
 #include <stepsize/optim/clipped_sgd.h>
 #include <stepsize/optim/freeze.h>
+#include <stepsize/optim/grad_scaler.h>
 #include <stepsize/optim/gradient_norm_rollback.h>
 #include <stepsize/optim/param_groups.h>
 #include <stepsize/optim/power_method_sgd.h>
@@ -165,6 +168,29 @@ TEST_F(LoaderPage, AutoSGDNeedsNoRate) {
       stepsize::AutoSGDOptions(),
       stepsize::EdgePolicy(stepsize::EdgePolicyOptions().safety(0.5)));
   EXPECT_EQ(careful.policy().describe().rfind("safety=0.5", 0), 0U);
+}
+
+TEST_F(LoaderPage, MixedPrecisionTrains) {
+  const double before = loss_now();
+  stepsize::ClippedAdamW adamw(model->parameters());
+  stepsize::GradScaler scaler;
+  stepsize::ScheduleLR rate(adamw, "warmup 500 > cosine 9500");
+  rate.follow_skipped_steps(scaler);
+  for (auto& batch : *loader) {
+    adamw.zero_grad();
+    torch::Tensor loss;
+    {
+      const stepsize::Autocast autocast(torch::kCPU);
+      loss = torch::nn::functional::cross_entropy(
+          model->forward(batch.data), batch.target);
+    }
+    scaler.scale(loss).backward();
+    scaler.step(adamw);
+    scaler.update();
+    rate.step();
+  }
+  EXPECT_LT(loss_now(), before);
+  EXPECT_EQ(scaler.growth_tracker(), 5);
 }
 
 TEST_F(LoaderPage, PowerMethodSGDTrains) {

@@ -8,6 +8,8 @@
 #include <stepsize/lr_scheduler/phased_lr.h>
 #include <stepsize/lr_scheduler/reduce_lr_on_plateau.h>
 #include <stepsize/lr_scheduler/step_lr.h>
+#include <stepsize/optim/autocast.h>
+#include <stepsize/optim/grad_scaler.h>
 #include <stepsize/optim/gradient_norm_rollback.h>
 
 #include <memory>
@@ -41,6 +43,8 @@ constexpr bool kStaysPut =
 static_assert(kStaysPut<RollbackSGD>);
 static_assert(kStaysPut<GradientNormRollback>);
 static_assert(kStaysPut<SAM>);
+static_assert(kStaysPut<GradScaler>);
+static_assert(kStaysPut<Autocast>);
 static_assert(kStaysPut<StepLR>);
 static_assert(kStaysPut<OneCycleLR>);
 static_assert(kStaysPut<PhasedLR>);

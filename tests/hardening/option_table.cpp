@@ -78,6 +78,7 @@ OptionTable whole_table() {
         cycling_schedulers_table,
         other_schedulers_table,
         clip_table,
+        mixed_precision_table,
         curvature_table,
         tune_table,
         batch_table,

@@ -116,6 +116,7 @@ OptionTable schedulers_table();
 OptionTable cycling_schedulers_table();
 OptionTable other_schedulers_table();
 OptionTable clip_table();
+OptionTable mixed_precision_table();
 OptionTable curvature_table();
 OptionTable tune_table();
 OptionTable batch_table();

@@ -3,6 +3,7 @@
 #include <stepsize/lr_scheduler/option_schedule.h>
 #include <stepsize/lr_scheduler/schedule_lr.h>
 #include <stepsize/optim/clipped_sgd.h>
+#include <stepsize/optim/grad_scaler.h>
 #include <torch/torch.h>
 
 #include <limits>
@@ -102,6 +103,78 @@ TEST(SkippedSteps, AreAskedOfAnOptimizerThatTellsThem) {
         HasSubstr("ScheduleLR: follow_skipped_steps: nothing tells"));
   }
   rate.follow_skipped_steps(false);
+}
+
+// One update of an optimizer by a scaler, and of its scheduler.
+void scaled_update(
+    GradScaler& scaler,
+    torch::optim::Optimizer& optimizer,
+    ScheduleLR& rate,
+    bool is_finite) {
+  auto& parameter = optimizer.param_groups()[0].params()[0];
+  parameter.mutable_grad() = torch::full_like(
+      parameter, is_finite ? 0.1 : std::numeric_limits<double>::quiet_NaN());
+  scaler.step(optimizer);
+  rate.step();
+}
+
+TEST(SkippedSteps, OfAScalerHoldTheScheduleOfAnyOptimizer) {
+  torch::optim::SGD sgd({leaf({1})}, torch::optim::SGDOptions(1));
+  ClippedSGD clipped({leaf({1})}, ClippedSGDOptions(1));
+  torch::optim::Adam other({leaf({1})}, torch::optim::AdamOptions(1));
+  ScheduleLR of_sgd(sgd, "linear 10");
+  ScheduleLR of_clipped(clipped, "linear 10");
+  ScheduleLR of_other(other, "linear 10");
+  GradScaler scaler;
+  for (ScheduleLR* rate : {&of_sgd, &of_clipped, &of_other}) {
+    rate->follow_skipped_steps(scaler);
+  }
+  for (const bool is_finite : {true, false, true, false}) {
+    scaled_update(scaler, sgd, of_sgd, is_finite);
+    scaled_update(scaler, clipped, of_clipped, is_finite);
+    // The overflow of another optimizer is none of its own.
+    scaled_update(scaler, other, of_other, true);
+    scaler.update();
+  }
+  EXPECT_EQ(of_sgd.last_epoch(), 2);
+  EXPECT_EQ(of_clipped.last_epoch(), 2);
+  EXPECT_EQ(of_other.last_epoch(), 4);
+  EXPECT_DOUBLE_EQ(of_sgd.get_last_lr()[0], 0.8);
+  EXPECT_EQ(scaler.skipped_steps(), 4);
+  of_sgd.follow_skipped_steps(false);
+  scaled_update(scaler, sgd, of_sgd, false);
+  EXPECT_EQ(of_sgd.last_epoch(), 3);
+}
+
+TEST(SkippedSteps, OfAScalerAreKnownAfterALoadInAnyOrder) {
+  for (const bool scaler_first : {true, false}) {
+    torch::optim::SGD sgd({leaf({1})}, torch::optim::SGDOptions(1));
+    ScheduleLR rate(sgd, "linear 10");
+    GradScaler scaler;
+    rate.follow_skipped_steps(scaler);
+    for (const bool is_finite : {true, false}) {
+      scaled_update(scaler, sgd, rate, is_finite);
+      scaler.update();
+    }
+    std::stringstream scaler_file;
+    std::stringstream rate_file;
+    torch::save(scaler, scaler_file);
+    torch::save(rate, rate_file);
+    torch::optim::SGD resumed_sgd({leaf({1})}, torch::optim::SGDOptions(1));
+    ScheduleLR resumed(resumed_sgd, "linear 10");
+    GradScaler resumed_scaler;
+    resumed.follow_skipped_steps(resumed_scaler);
+    if (scaler_first) torch::load(resumed_scaler, scaler_file);
+    torch::load(resumed, rate_file);
+    if (!scaler_first) torch::load(resumed_scaler, scaler_file);
+    EXPECT_EQ(resumed_scaler.skipped_steps(), 1);
+    EXPECT_EQ(resumed_scaler.scale(), 32768);
+    for (const bool is_finite : {true, false}) {
+      scaled_update(resumed_scaler, resumed_sgd, resumed, is_finite);
+      resumed_scaler.update();
+      EXPECT_EQ(resumed.last_epoch(), 2) << scaler_first;
+    }
+  }
 }
 
 }  // namespace

@@ -13,6 +13,9 @@
 #include <vector>
 
 namespace stepsize {
+
+class GradScaler;
+
 namespace detail {
 class NamedOptions;
 }  // namespace detail
@@ -67,6 +70,10 @@ class StatefulLR : public torch::optim::LRScheduler {
   /// nothing tells how many steps the optimizer leaves out, as of LibTorch's
   /// classes, which leave out none: see OptimizerTraits::skipped_steps.
   void follow_skipped_steps(bool on = true);
+  /// The same of the steps of this optimizer, of any class, that a scaler has
+  /// left out; those that the optimizer tells of count too. The scaler must
+  /// live as long as the scheduler is stepped.
+  void follow_skipped_steps(const GradScaler& scaler);
 
   /// Loads what `torch::save` has written, as `torch::load` does, where the
   /// options differ. Returns how they do, a sentence each.
@@ -167,6 +174,8 @@ class StatefulLR : public torch::optim::LRScheduler {
   bool follows_skipped_ = false;
   // The optimizer's count at the last step; none where it is not known.
   std::optional<int64_t> skipped_;
+  const GradScaler* scaler_ = nullptr;
+  int64_t skipped_by_scaler_ = 0;
 };
 
 }  // namespace stepsize

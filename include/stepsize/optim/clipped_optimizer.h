@@ -12,6 +12,8 @@
 
 namespace stepsize {
 
+class GradScaler;
+
 /// What becomes of a step whose gradient has a NaN or an Inf.
 enum class NonFiniteGradient : std::uint8_t {
   kSkip,   ///< nothing is changed; skipped_steps() counts it
@@ -32,8 +34,9 @@ struct ClipOptions {
 ///
 /// (Pascanu, Mikolov, Bengio, On the difficulty of training recurrent neural
 /// networks, 2013, algorithm 1). The gradients themselves stay as they are: s
-/// is folded into the update. On a quadratic, a rate above 2/lambda then no
-/// longer diverges, but ends on a cycle of bounded size.
+/// is folded into the update, and so is the scale of a GradScaler that makes
+/// the step. On a quadratic, a rate above 2/lambda then no longer diverges, but
+/// ends on a cycle of bounded size.
 ///
 /// Cost: one more pass over the gradients, for the norm. On an accelerator the
 /// host does not wait for the device, but where it is asked for a number
@@ -53,8 +56,8 @@ class ClippedOptimizer : public IndexedOptimizer {
   /// The rule with its state; null where max_norm clips.
   const ClipRule* clip_rule() const { return rule_.get(); }
 
-  /// Norm of the gradient in the last step, before clipping; NaN before the
-  /// first. It is kept by a save.
+  /// Norm of the gradient in the last step, before clipping and without the
+  /// scale of a GradScaler; NaN before the first. It is kept by a save.
   double last_grad_norm() const;
   /// Steps so far whose gradient was longer than max_norm, or changed by the
   /// rule.
@@ -88,6 +91,8 @@ class ClippedOptimizer : public IndexedOptimizer {
       torch::serialize::InputArchive& archive) override;
 
  private:
+  friend class GradScaler;
+
   /// The factor of the gradients; false where the step is to be left out.
   bool measure(
       const std::vector<at::Tensor>& gradients,
@@ -109,6 +114,10 @@ class ClippedOptimizer : public IndexedOptimizer {
   // Those of an accelerator, which the host has not read.
   at::Tensor clipped_there_;
   at::Tensor skipped_there_;
+  // Of the step at hand, where a GradScaler makes it: what the gradients are
+  // too long by, 0-dim, and whether the step was left out.
+  at::Tensor scale_;
+  at::Tensor left_out_;
 };
 
 }  // namespace stepsize
