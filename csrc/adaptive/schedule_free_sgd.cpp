@@ -40,7 +40,7 @@ ScheduleFreeSGDOptions::option_list() {
 const OptimizerTraits& ScheduleFreeSGDOptions::optimizer_traits() {
   static const OptimizerTraits traits =
       OptimizerTraits::of<ScheduleFreeSGD>(option_list())
-          .gradient(GradientUse::kDescends)
+          .gradient(GradientUse::kAverages)
           .state({"z"});
   return traits;
 }

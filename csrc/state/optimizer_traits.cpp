@@ -236,6 +236,11 @@ const OptimizerTraits& check_follows_curvature(
           "it orthogonalizes the gradient, and its steps are as long as its "
           "rate whatever the Hessian is";
       break;
+    case GradientUse::kAverages:
+      reason =
+          "it takes the gradient at a mean of its points, and the limit of its "
+          "rate grows as that lags behind";
+      break;
     case GradientUse::kQuasiNewton:
       reason =
           "it estimates the inverse Hessian itself, and its rate of 1 is a "

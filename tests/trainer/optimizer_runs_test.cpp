@@ -12,6 +12,7 @@
 
 #include "examples/trainer/cli/optimizer_options.h"
 #include "examples/trainer/cli/options.h"
+#include "examples/trainer/loop/run_schedule.h"
 #include "examples/trainer/run/run.h"
 #include "sample_files.h"
 
@@ -162,6 +163,8 @@ std::vector<std::vector<std::string>> curvature_rows(const fs::path& path) {
 const std::set<std::string>& without_limit() {
   static const std::set<std::string> names{
       "lion",
+      "sam-sgd",
+      "schedule-free-sgd",
       "lars",
       "lamb",
       "hypergradient-adam",
@@ -208,7 +211,9 @@ TEST_F(OptimizerRunsTest, EachIsWatchedAndDoesNotNotice) {
       // The rate of that update.
       EXPECT_EQ(cells[1], steps[std::stoul(cells[0]) - 1][1]);
       EXPECT_GT(std::stod(cells[2]), 0);
-      if (name == "dog") {
+      if (!has_limit) {
+        EXPECT_EQ(cells[3], cells[2]);
+      } else if (name == "dog") {
         EXPECT_EQ(cells[3], cells[2]);  // it has no decay
       } else if (descends) {
         // |s H v + d v| is at most |Hv| + d with the coupled decay d and s <=
@@ -287,6 +292,25 @@ TEST_F(OptimizerRunsTest, LearnsItsRateOnAConstantSchedule) {
   EXPECT_THAT(
       read_text(out() / "lr.svg"),
       AllOf(HasSubstr(">planned<"), HasSubstr(">taken<")));
+}
+
+TEST_F(OptimizerRunsTest, WarnsWhereThereIsNothingToLearn) {
+  const auto warning = [](const std::string& optimizer,
+                          const std::string& schedule) {
+    std::ostringstream err;
+    CommandLine command;
+    command.options.optimizer = optimizer;
+    command.options.schedule = schedule;
+    command.options.epochs = 2;
+    plan_schedule(command.options, 6 * command.options.batch_size, err);
+    return err.str();
+  };
+  const auto is_warning = HasSubstr("hypergradient-sgd learns its rate from");
+  EXPECT_THAT(warning("hypergradient-sgd", "cosine"), is_warning);
+  // Of twelve updates one has another rate than the one before.
+  EXPECT_EQ(warning("hypergradient-sgd", "step 6 gamma .1"), "");
+  EXPECT_EQ(warning("hypergradient-sgd", "constant"), "");
+  EXPECT_EQ(warning("dog", "cosine"), "");
 }
 
 TEST_F(OptimizerRunsTest, SaysHowManyUpdatesWereClipped) {

@@ -258,6 +258,9 @@ TEST(ParseCommandLine, TakesAMomentumWhereThereIsOne) {
       refusal({"--optimizer", "dog", "--momentum", "0.5"}),
       HasSubstr("--momentum: is of no use: dog has none"));
   EXPECT_THAT(
+      refusal({"--optimizer", "schedule-free-sgd", "--momentum", "0"}),
+      HasSubstr("--momentum: must be > 0 for schedule-free-sgd, got 0"));
+  EXPECT_THAT(
       refusal({"--rho", "0.1"}),
       HasSubstr("--rho: is an option of sam-sgd, and --optimizer is sgd"));
   EXPECT_EQ(parse({"--optimizer", "sam-sgd", "--rho", "0"}).options.rho, 0);

@@ -125,7 +125,9 @@ INSTANTIATE_TEST_SUITE_P(
         "--optimizer hypergradient-sgd --lr 0.001",
         "--optimizer schedule-free-sgd --lr 0.001",
         "--optimizer schedule-free-adamw --lr 0.0001",
+        "--optimizer hypergradient-adam --lr 0.0001",
         "--optimizer prodigy",
+        "--optimizer dadapt-adam",
         "--optimizer dog",
         "--optimizer muon --lr 0.0001",
         "--optimizer adahessian --lr 0.0001",
@@ -144,6 +146,25 @@ TEST_F(ProcessesTest, TakePartWithoutAnImage) {
       arguments(options) + " --batch-size 8 --out '" + shared.string() + "'");
   ASSERT_EQ(two[0].status, 0) << two[0].err << two[1].err;
   expect_near(shared / "steps.csv", out() / "steps.csv", "train_loss");
+}
+
+// The statistics that the mean is tested with are those of whole batches, also
+// in the one process that evaluates.
+TEST_F(ProcessesTest, SaveWhatIsEvaluatedAlike) {
+  const auto shared = folder_ / "shared";
+  const auto two = run_ranks(
+      arguments("--optimizer schedule-free-sgd --lr 0.1 --no-lr-check ") +
+      " --batch-size 8 --out '" + shared.string() + "'");
+  ASSERT_EQ(two[0].status, 0) << two[0].err << two[1].err;
+  const auto losses = column(shared / "log.csv", "test_loss");
+  double best = std::stod(losses.front());
+  for (const auto& loss : losses) best = std::min(best, std::stod(loss));
+  const auto outcome =
+      start("--evaluate '" + (shared / "checkpoints/best.ckpt").string() + "'");
+  ASSERT_EQ(outcome.status, 0) << outcome.err;
+  const auto at = outcome.out.find("loss ");
+  ASSERT_NE(at, std::string::npos);
+  EXPECT_NEAR(std::stod(outcome.out.substr(at + 5)), best, 1e-4);
 }
 
 TEST_F(ProcessesTest, FindOneRate) {

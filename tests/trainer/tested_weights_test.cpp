@@ -4,6 +4,7 @@
 #include <stepsize/distributed/sync_batch_norm.h>
 #include <torch/torch.h>
 
+#include <functional>
 #include <vector>
 
 #include "examples/trainer/loop/optimizer_table.h"
@@ -84,7 +85,7 @@ TEST_F(TestedWeightsTest, AreTheMeanAndLeaveNoTrace) {
   auto source = images();
   for (int again = 0; again < 2; ++again) {
     {
-      const TestedWeights tested(*optimizer, source);
+      const TestedWeights tested(*optimizer, &source);
       expect_same(copies(model_->parameters()), mean);
       EXPECT_FALSE(torch::equal(model_->buffers().front(), buffers.front()));
     }
@@ -99,7 +100,7 @@ TEST_F(TestedWeightsTest, AreTheMeanAndLeaveNoTrace) {
 TEST_F(TestedWeightsTest, HaveTheStatisticsOfTrainingImages) {
   const auto optimizer = trained("schedule-free-adamw");
   auto source = images();
-  const TestedWeights tested(*optimizer, source);
+  const TestedWeights tested(*optimizer, &source);
   const torch::NoGradGuard no_grad;
   auto all = images();
   all.start_epoch();
@@ -124,22 +125,46 @@ TEST_F(TestedWeightsTest, AreTakenForGood) {
   std::vector<torch::Tensor> weights;
   std::vector<torch::Tensor> buffers;
   {
-    const TestedWeights tested(*optimizer, source);
+    const TestedWeights tested(*optimizer, &source);
     weights = copies(model_->parameters());
     buffers = copies(model_->buffers());
   }
-  take_tested_weights(*optimizer, source);
+  take_tested_weights(*optimizer, buffers);
   expect_same(copies(model_->parameters()), weights);
   expect_same(copies(model_->buffers()), buffers);
+}
+
+// One image more than three batches: it alone would weigh as a batch does.
+TEST_F(TestedWeightsTest, LeaveAShortBatchOutAndHearASignal) {
+  const auto optimizer = trained("schedule-free-sgd");
+  const auto statistics = [&](std::int64_t batch_size,
+                              const std::function<bool()>& stop) {
+    BatchSourceOptions options;
+    options.batch_size = batch_size;
+    BatchSource source(sets_.train, {{1.0F / 255}, {0}}, options, torch::kCPU);
+    return TestedWeights(*optimizer, &source, stop).buffers();
+  };
+  const auto kept = sets_.train;
+  sets_.train.images = kept.images.narrow(0, 0, 17);
+  sets_.train.labels = kept.labels.narrow(0, 0, 17);
+  const auto of_two = statistics(8, nullptr);
+  sets_.train.images = kept.images.narrow(0, 0, 16);
+  sets_.train.labels = kept.labels.narrow(0, 0, 16);
+  expect_same(statistics(8, nullptr), of_two);
+  // After the first batch there are no more.
+  int asked = 0;
+  const auto of_one = statistics(8, [&] { return ++asked > 1; });
+  EXPECT_EQ(asked, 2);
+  EXPECT_FALSE(torch::equal(of_one.front(), of_two.front()));
 }
 
 TEST_F(TestedWeightsTest, AreThoseTrainedWithOtherOptimizers) {
   const auto optimizer = trained("sgd");
   const auto weights = copies(model_->parameters());
   const auto buffers = copies(model_->buffers());
-  auto source = images();
-  const TestedWeights tested(*optimizer, source);
-  take_tested_weights(*optimizer, source);
+  const TestedWeights tested(*optimizer, nullptr);
+  EXPECT_TRUE(tested.buffers().empty());
+  take_tested_weights(*optimizer, tested.buffers());
   expect_same(copies(model_->parameters()), weights);
   expect_same(copies(model_->buffers()), buffers);
 }

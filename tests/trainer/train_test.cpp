@@ -158,7 +158,7 @@ Heard train_pixels(
        scheduler,
        train_images,
        test_images,
-       statistics,
+       &statistics,
        timer,
        /*classes=*/3,
        extras.epochs,

@@ -120,7 +120,7 @@ OptimizerChoice choice_of(const std::string& name, double lr) {
   }
   choice.rho = row.rho;
   // Without a momentum, where the optimizer bears that: it makes one step.
-  if (name == "schedule-free-sgd" || name == "schedule-free-adamw") {
+  if (row.averages) {
     choice.momentum = *row.momentum;
   }
   return choice;
@@ -464,6 +464,8 @@ TEST(TrainedOptimizer, SavesWhatItsSummaryGoesBy) {
         "rollback-sgd",
         "power-sgd",
         "prodigy",
+        "dog",
+        "adahessian",
         "hypergradient-sgd"}) {
     OneWeightModel model;
     const auto choice = choice_for_saving(name);
@@ -572,6 +574,31 @@ TEST(MakeOptimizer, GivesTheBuffersToThoseThatPutThemBack) {
   };
   const auto rollback = make_optimizer(*model, choice_of("rollback-sgd", 1));
   is_same(options_of<RollbackSGDOptions>(*rollback).rollback().buffers());
+  // SAM has them too, and shows them by what it does: the running statistics
+  // are those of its first evaluation.
+  const auto sgd = make_model("cnn", {1, 28, 28, 10});
+  const auto sam = make_model("cnn", {1, 28, 28, 10});
+  sgd->train();
+  sam->train();
+  torch::nn::init::constant_(sgd->parameters().front(), 0.1);
+  const torch::NoGradGuard no_grad;
+  for (std::size_t i = 0; i < buffers.size(); ++i) {
+    sam->buffers()[i].copy_(sgd->buffers()[i]);
+  }
+  for (std::size_t i = 0; i < sgd->parameters().size(); ++i) {
+    sam->parameters()[i].copy_(sgd->parameters()[i]);
+  }
+  const c10::AutoGradMode grad(true);
+  const Batch images{
+      torch::rand({4, 1, 28, 28}), torch::tensor({0, 1, 2, 3}, torch::kInt64)};
+  PhaseTimer timer;
+  const auto by_sgd = make_optimizer(*sgd, choice_of("sgd", 0.1));
+  const auto by_sam = make_optimizer(*sam, choice_of("sam-sgd", 0.1));
+  make_update(*by_sgd, {images}, timer);
+  make_update(*by_sam, {images}, timer);
+  for (std::size_t i = 0; i < buffers.size(); ++i) {
+    EXPECT_TRUE(torch::equal(sam->buffers()[i], sgd->buffers()[i])) << i;
+  }
   const auto power = make_optimizer(*model, choice_of("power-sgd", 1));
   is_same(options_of<PowerMethodSGDOptions>(*power).buffers());
   auto choice = choice_of("power-sgd", 1);

@@ -118,9 +118,11 @@ std::string optimizer_table() {
          << std::setw(9) << momentum << std::setw(7) << decay << std::setw(7)
          << scaling << about << '\n';
   };
-  text << "Optimizers, and --lr, --momentum, --weight-decay and --lr-scaling "
-          "where they\nare left out:\n";
-  line("", "lr", "momentum", "decay", "batch", "");
+  text << "Optimizers, with the defaults of --lr, --momentum, --weight-decay "
+          "and\n--lr-scaling (the decay of the kin of Adam and of lion, muon, "
+          "adahessian and\nsophia-h is decoupled from the gradient, but for "
+          "adam and hypergradient-adam):\n"
+          "                      lr     momentum decay  scaling\n";
   for (const auto& row : optimizer_rows()) {
     std::ostringstream momentum;
     if (row.momentum) momentum << *row.momentum;
@@ -217,6 +219,10 @@ void fill_optimizer_defaults(
   if (open.momentum && !optimizer.momentum) {
     throw CLI::ValidationError(
         "--momentum", "is of no use: " + options.optimizer + " has none");
+  }
+  if (open.momentum && *open.momentum == 0 && optimizer.averages) {
+    throw CLI::ValidationError(
+        "--momentum", "must be > 0 for " + options.optimizer + ", got 0");
   }
   options.momentum = open.momentum.value_or(optimizer.momentum.value_or(0));
   options.weight_decay = open.weight_decay.value_or(optimizer.weight_decay);

@@ -15,8 +15,8 @@ namespace stepsize::trainer {
 /// to `out`. Throws as load_sets() does.
 TrainTestSets load_images(const TrainOptions& options, std::ostream& out);
 
-/// What such a run trains on, the same images as they are, in another order,
-/// and what it tests on.
+/// What such a run trains on, the same without augmentation, and what it tests
+/// on.
 BatchSource train_source(
     const TrainTestSets& sets,
     const Normalization& normalization,

@@ -82,6 +82,9 @@ LRRangeTestResult find_rate(
   constexpr double kFirst = 1e-5;
   constexpr double kLast = 10;
   constexpr std::int64_t kUpdates = 300;
+  // Far enough beyond what is usual.
+  const double last =
+      std::max({kLast, choice.lr, 10 * optimizer_row(choice.name).lr});
   auto from = choice;
   from.lr = kFirst;
   return range_test(
@@ -90,7 +93,7 @@ LRRangeTestResult find_rate(
       source,
       LRRangeTestOptions()
           .start_lr(kFirst)
-          .end_lr(std::max(kLast, choice.lr))
+          .end_lr(last)
           .num_iterations(kUpdates)
           .accumulation_steps(accumulate)
           .progress([&](std::int64_t i, double lr, double loss) {
@@ -299,7 +302,7 @@ std::optional<double> choose_lr(
   constexpr std::int64_t kUpdates = 30;
   const bool asked_for = options.lr_given || options.base_batch_size > 0;
   if (asked_for && options.lr_check &&
-      optimizer_row(options.optimizer).can_diverge() &&
+      optimizer_row(options.optimizer).is_tried_first() &&
       run_schedule.updates >= kLeastUpdates) {
     out << "trying " << rate_text(options, lr)
         << " first (--no-lr-check leaves this out)\n"

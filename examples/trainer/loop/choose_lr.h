@@ -23,11 +23,11 @@ using RangeProgress =
 
 /// A range test of the model on images of `source`, which it takes in order,
 /// epoch after epoch: updates of `accumulate` micro-batches each by a new
-/// optimizer with these choice, at rates from 1e-5 to 10, or to choice.lr
-/// where that is higher. The model is as before afterwards; the source is not.
-/// With rollback-sgd and sam-sgd the test is made with plain SGD: it is to find
-/// where steps go wrong. Throws c10::Error for an optimizer that finds its rate
-/// itself.
+/// optimizer of this choice, at rates from 1e-5 to 10, or to choice.lr or ten
+/// times the optimizer's usual rate where those are higher. The model is as
+/// before afterwards; the source is not. With rollback-sgd and sam-sgd the test
+/// is made with plain SGD: it is to find where steps go wrong. Throws
+/// c10::Error for an optimizer that finds its rate itself.
 LRRangeTestResult find_rate(
     ImageModel& model,
     const OptimizerChoice& choice,

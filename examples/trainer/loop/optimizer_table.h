@@ -69,11 +69,12 @@ struct OptimizerRow {
   bool recovers = false;
   /// Whether a loss comes with its graph, and the optimizer calls backward().
   bool wants_graph = false;
+  /// Whether what it tests and ships is a mean of points; its momentum, the
+  /// share of the mean where gradients are taken, is above 0.
+  bool averages = false;
 
-  /// Whether the rates of its updates are others than the schedule's.
-  bool has_own_rate() const { return !finds_rate.empty() || learns_rate; }
-  /// Whether a rate that is too high ends a run.
-  bool can_diverge() const { return finds_rate.empty() && !recovers; }
+  /// Whether a rate that a person names is tried before the run.
+  bool is_tried_first() const { return finds_rate.empty() && !recovers; }
 };
 
 /// In the order in which a person is told of them.

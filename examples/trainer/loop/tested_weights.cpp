@@ -1,55 +1,90 @@
 #include "examples/trainer/loop/tested_weights.h"
 
+#include <c10/util/Exception.h>
 #include <stepsize/adaptive/renew_batch_norm.h>
 
 #include <cstddef>
+#include <exception>
 
 namespace stepsize::trainer {
 namespace {
 
-// A mean over as many batches is known well enough.
-constexpr int kBatches = 50;
+// Means over as many are known well enough.
+constexpr std::int64_t kImages = 6400;
 
-void measure_statistics(ImageModel& model, BatchSource& images) {
+void measure_statistics(
+    ImageModel& model,
+    BatchSource& images,
+    const std::function<bool()>& should_stop) {
   renew_batch_norm(model, [&] {
     images.rewind();
     images.start_epoch();
-    for (int i = 0; i < kBatches; ++i) {
+    std::int64_t whole = 0;
+    for (std::int64_t done = 0; done < kImages;) {
       const auto batch = images.next();
-      if (!batch) {
+      // A mean of means wants batches of one size.
+      if (!batch || batch->size() < whole || (should_stop && should_stop())) {
         break;
       }
+      whole = batch->size();
+      done += whole;
       model.forward(batch->images);
     }
   });
 }
 
+void copy_all(
+    const std::vector<torch::Tensor>& to,
+    const std::vector<torch::Tensor>& from) {
+  const torch::NoGradGuard no_grad;
+  for (std::size_t i = 0; i < from.size(); ++i) {
+    to[i].detach().copy_(from[i]);
+  }
+}
+
+std::vector<torch::Tensor> copies_of(const std::vector<torch::Tensor>& all) {
+  std::vector<torch::Tensor> copies;
+  for (const auto& tensor : all) {
+    copies.push_back(tensor.detach().clone());
+  }
+  return copies;
+}
+
 }  // namespace
 
-TestedWeights::TestedWeights(TrainedOptimizer& optimizer, BatchSource& images) {
+TestedWeights::TestedWeights(
+    TrainedOptimizer& optimizer,
+    BatchSource* images,
+    const std::function<bool()>& should_stop) {
   auto* const own = optimizer.schedule_free();
   if (own == nullptr) {
     return;
   }
-  buffers_ = optimizer.model().buffers();
-  for (const auto& buffer : buffers_) {
-    kept_.push_back(buffer.clone());
-  }
   mean_.emplace(*own);
-  measure_statistics(optimizer.model(), images);
+  const auto buffers = optimizer.model().buffers();
+  kept_ = copies_of(buffers);
+  // It puts them back itself where it throws.
+  measure_statistics(optimizer.model(), *images, should_stop);
+  buffers_ = buffers;
 }
 
 TestedWeights::~TestedWeights() {
-  const torch::NoGradGuard no_grad;
-  for (std::size_t i = 0; i < buffers_.size(); ++i) {
-    buffers_[i].copy_(kept_[i]);
+  try {
+    copy_all(buffers_, buffers_.empty() ? buffers_ : kept_);
+  } catch (const std::exception& error) {
+    TORCH_WARN("TestedWeights: buffers were not put back: ", error.what());
   }
 }
 
-void take_tested_weights(TrainedOptimizer& optimizer, BatchSource& images) {
+std::vector<torch::Tensor> TestedWeights::buffers() const {
+  return copies_of(buffers_);
+}
+
+void take_tested_weights(
+    TrainedOptimizer& optimizer, const std::vector<torch::Tensor>& buffers) {
   if (auto* const own = optimizer.schedule_free()) {
     own->eval();
-    measure_statistics(optimizer.model(), images);
+    copy_all(optimizer.model().buffers(), buffers);
   }
 }
 

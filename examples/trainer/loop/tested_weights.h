@@ -3,6 +3,7 @@
 #include <stepsize/adaptive/schedule_free_evaluation.h>
 #include <torch/torch.h>
 
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -18,12 +19,21 @@ namespace stepsize::trainer {
 /// trace in the training.
 class TestedWeights {
  public:
-  /// The statistics are those of the first batches of the first epoch of
-  /// `images`, training images: always the same. All ranks make one together.
-  TestedWeights(TrainedOptimizer& optimizer, BatchSource& images);
+  /// The statistics are those of some thousand images at the start of the first
+  /// epoch of `images`, training images: always the same. All ranks make one
+  /// together. `should_stop`, which is asked before each batch, ends it early.
+  /// `images` may be null where the optimizer is no Schedule-Free one.
+  TestedWeights(
+      TrainedOptimizer& optimizer,
+      BatchSource* images,
+      const std::function<bool()>& should_stop = nullptr);
   ~TestedWeights();
   TestedWeights(const TestedWeights&) = delete;
   TestedWeights& operator=(const TestedWeights&) = delete;
+
+  /// Copies of the model's buffers as they are tested; empty where nothing was
+  /// done.
+  std::vector<torch::Tensor> buffers() const;
 
  private:
   std::optional<ScheduleFreeEvaluation> mean_;
@@ -31,7 +41,9 @@ class TestedWeights {
   std::vector<torch::Tensor> kept_;
 };
 
-/// Gives it those weights for good, at the end of a training.
-void take_tested_weights(TrainedOptimizer& optimizer, BatchSource& images);
+/// Gives it those weights for good, at the end of a training, with the buffers
+/// of the last test.
+void take_tested_weights(
+    TrainedOptimizer& optimizer, const std::vector<torch::Tensor>& buffers);
 
 }  // namespace stepsize::trainer

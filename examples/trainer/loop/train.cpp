@@ -20,6 +20,11 @@ TrainingEnd train_epoch(
     const TrainingSetup& setup,
     TrainingState& state,
     const TrainingListener& listener);
+std::optional<TestResult> test_epoch(
+    const TrainingSetup& setup,
+    TrainingState& state,
+    const TrainingListener& listener,
+    std::vector<torch::Tensor>& buffers);
 bool next_update(
     const TrainingSetup& setup,
     TrainingState& state,
@@ -100,46 +105,18 @@ TrainingEnd train(
     TrainingState& state,
     const TrainingListener& listener) {
   auto* const stopping = setup.early_stopping;
+  std::vector<torch::Tensor> buffers;  // of the last test
   while (state.epoch <= setup.epochs &&
          (stopping == nullptr || !stopping->stopped())) {
     if (train_epoch(setup, state, listener) == TrainingEnd::kStopped) {
       setup.timer.stop();
       return TrainingEnd::kStopped;
     }
-    setup.timer.enter(Phase::kTest);
-    std::optional<TestedWeights> tested(
-        std::in_place, setup.optimizer, setup.statistics);
-    const auto test = evaluate(
-        setup.model,
-        setup.test,
-        listener.should_stop,
-        setup.ranks,
-        [&](std::int64_t images) {
-          if (listener.on_test) {
-            listener.on_test(state.epoch, images);
-          }
-        });
-    setup.timer.stop();
+    const auto test = test_epoch(setup, state, listener, buffers);
     if (!test) {
-      tested.reset();
       pause(listener);
       return TrainingEnd::kStopped;
     }
-    const auto result = result_of_epoch(state, setup.train.size(), *test);
-    if (listener.on_epoch) {
-      listener.on_epoch(result);
-    }
-    const bool was_hopeless = state.hopeless;
-    state.hopeless = is_hopeless(test->loss, setup.classes);
-    const bool can_recover = setup.optimizer.recovers() && !was_hopeless &&
-                             state.epoch < setup.epochs;
-    if (state.hopeless && !can_recover) {
-      throw DivergedError(result);
-    }
-    if (stopping != nullptr) {
-      stopping->step(test->loss);
-    }
-    tested.reset();
     ++state.epoch;
     state.in_epoch = false;
     if (!state.hopeless) {
@@ -149,12 +126,55 @@ TrainingEnd train(
   if (stopping != nullptr && stopping->best_step() >= 0) {
     stopping->restore_best();
   } else {
-    take_tested_weights(setup.optimizer, setup.statistics);
+    take_tested_weights(setup.optimizer, buffers);
   }
   return TrainingEnd::kFinished;
 }
 
 namespace {
+
+// Tests, tells of the epoch and asks for the early end, all with the weights
+// that are to be shipped. Nothing where the test was stopped.
+std::optional<TestResult> test_epoch(
+    const TrainingSetup& setup,
+    TrainingState& state,
+    const TrainingListener& listener,
+    std::vector<torch::Tensor>& buffers) {
+  auto* const stopping = setup.early_stopping;
+  setup.timer.enter(Phase::kTest);
+  const TestedWeights tested(
+      setup.optimizer, setup.statistics, listener.should_stop);
+  const auto test = evaluate(
+      setup.model,
+      setup.test,
+      listener.should_stop,
+      setup.ranks,
+      [&](std::int64_t images) {
+        if (listener.on_test) {
+          listener.on_test(state.epoch, images);
+        }
+      });
+  setup.timer.stop();
+  if (!test) {
+    return std::nullopt;
+  }
+  buffers = tested.buffers();
+  const auto result = result_of_epoch(state, setup.train.size(), *test);
+  if (listener.on_epoch) {
+    listener.on_epoch(result);
+  }
+  const bool was_hopeless = state.hopeless;
+  state.hopeless = is_hopeless(test->loss, setup.classes);
+  const bool can_recover =
+      setup.optimizer.recovers() && !was_hopeless && state.epoch < setup.epochs;
+  if (state.hopeless && !can_recover) {
+    throw DivergedError(result);
+  }
+  if (stopping != nullptr) {
+    stopping->step(test->loss);
+  }
+  return test;
+}
 
 // What is left of the pass over the training images.
 TrainingEnd train_epoch(

@@ -44,8 +44,9 @@ struct TrainingSetup {
   ScheduleLR& scheduler;
   BatchSource& train;
   BatchSource& test;
-  /// Training images by themselves, for statistics of TestedWeights.
-  BatchSource& statistics;
+  /// Training images by themselves, for TestedWeights; null where nothing else
+  /// is tested than is trained.
+  BatchSource* statistics;
   PhaseTimer& timer;
   std::int64_t classes;
   std::int64_t epochs;

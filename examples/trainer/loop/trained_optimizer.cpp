@@ -195,6 +195,19 @@ class ByAscent : public TrainedOptimizer {
     update.grad_norm = on_host(sam_.last_grad_norm());
   }
 
+  std::vector<std::string> summary() const override {
+    std::vector<std::string> lines;
+    if (sam_.skipped_ascents() > 0) {
+      lines.push_back(
+          "did not go uphill in " + counted(sam_.skipped_ascents(), "update") +
+          ", whose gradient was 0 or not finite");
+    }
+    for (const auto& line : TrainedOptimizer::summary()) {
+      lines.push_back(line);
+    }
+    return lines;
+  }
+
  private:
   std::unique_ptr<optim::Optimizer> optimizer_;
   SAM sam_;

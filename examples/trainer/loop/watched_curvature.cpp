@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "examples/trainer/cli/text.h"
+#include "examples/trainer/loop/optimizer_table.h"
 
 namespace stepsize::trainer {
 
@@ -18,6 +19,11 @@ std::optional<CurvatureMonitor> make_monitor(
       // product they came out up to 40 % too small.
       .meter(CurvatureMeterOptions().start_products(10).products(3).buffers(
           optimizer.model().buffers()));
+  if (optimizer_row(options.optimizer).rho) {
+    // Its gradients are those of other points than the optimizer inside knows.
+    return CurvatureMonitor(
+        optimizer.model().parameters(), monitor.has_limit(false));
+  }
   return CurvatureMonitor(optimizer.inner(), monitor);
 }
 

@@ -76,8 +76,14 @@ void load_model(
        monitor ? &*monitor : nullptr},
       *request.earlier)
       .load(options.out.string());
-  auto statistics = statistics_source(sets, normalization, options, device);
-  take_tested_weights(*optimizer, statistics);
+  // One process measures on whole batches, whatever the run had.
+  TrainOptions alone = options;
+  alone.batch_size = options.whole_batch();
+  alone.world_size = 1;
+  alone.rank = 0;
+  auto statistics = statistics_source(sets, normalization, alone, device);
+  const auto buffers = TestedWeights(*optimizer, &statistics).buffers();
+  take_tested_weights(*optimizer, buffers);
 }
 
 }  // namespace

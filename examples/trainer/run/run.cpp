@@ -89,7 +89,7 @@ struct RunSetup {
   const Normalization& normalization;
   BatchSource& train;
   BatchSource& test;
-  BatchSource& statistics;
+  BatchSource* statistics;
   PhaseTimer& timer;
   AgreedSignal& signal;
   // Null where this process is alone.
@@ -167,9 +167,11 @@ int report_divergence(
     checkpoints.remove(error.lost_after());
   }
   std::string message = error.what();
+  const bool has_rate = optimizer_row(options.optimizer).finds_rate.empty();
   message += options.safety ? ". Try a lower --safety."
-                            : ". Try a lower --lr, --lr auto or a longer "
-                              "warm-up.";
+             : has_rate     ? ". Try a lower --lr, --lr auto or a longer "
+                              "warm-up."
+                            : ". Try a lower --lr or a longer warm-up.";
   const auto newest = checkpoints.newest();
   const auto best = checkpoints.best();
   if (newest) {
@@ -688,7 +690,11 @@ int start_run(CommandLine command, const Console& console) {
   const auto normalization = normalization_of(sets.train.images);
   auto train_images = train_source(sets, normalization, options, device);
   auto test_images = test_source(sets, normalization, options, device);
-  auto for_statistics = statistics_source(sets, normalization, options, device);
+  std::optional<BatchSource> for_statistics;
+  if (optimizer_row(options.optimizer).averages) {
+    for_statistics.emplace(
+        statistics_source(sets, normalization, options, device));
+  }
 
   RunSchedule run_schedule =
       first_schedule(request, options, train_images.size(), console.err);
@@ -745,7 +751,7 @@ int start_run(CommandLine command, const Console& console) {
       normalization,
       train_images,
       test_images,
-      for_statistics,
+      for_statistics ? &*for_statistics : nullptr,
       timer,
       signal,
       ranks};

@@ -92,6 +92,7 @@ enum class GradientUse : std::uint8_t {
   kScalesLayers,       ///< each parameter's by a number of its own: LAMB
   kQuasiNewton,        ///< times an inverse Hessian that it estimates: LBFGS
   kOrthogonalizes,     ///< the singular values of each matrix become 1: Muon
+  kAverages,           ///< of a mean of points that steps lag: Schedule-Free
 };
 
 /// How often a step calls its closure.
