@@ -301,7 +301,8 @@ class Muon::Matrices {
   // Whether the tiles can have the values where they lie.
   static bool is_flat(const ParameterUpdate& update) {
     const auto is = [](const at::Tensor& own) {
-      return own.scalar_type() == at::kFloat && own.is_contiguous();
+      return own.scalar_type() == at::kFloat && own.is_contiguous() &&
+             detail::is_plain(own);
     };
     return is(update.parameter) && is(update.gradient) &&
            is(update.state[kMuonMomentum]);

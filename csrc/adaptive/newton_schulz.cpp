@@ -100,7 +100,12 @@ at::Tensor newton_schulz(at::Tensor batch, int64_t steps, double eps) {
   const bool is_wide = static_cast<double>(batch.size(2)) >=
                        kWide * static_cast<double>(batch.size(1));
   if (is_wide && batch.is_cpu() && !is_half(batch.scalar_type())) {
-    return iterate_gram(batch, steps);
+    while (steps > 0) {
+      const int64_t own = first_steps_of_gram(steps);
+      batch = iterate_gram(batch, own);
+      steps -= own;
+    }
+    return batch;
   }
   return iterate(std::move(batch), steps);
 }

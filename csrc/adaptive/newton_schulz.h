@@ -11,6 +11,13 @@ constexpr double kNewtonSchulzLinear = 3.4445;
 constexpr double kNewtonSchulzCubic = -4.7750;
 constexpr double kNewtonSchulzQuintic = 2.0315;
 
+/// How many of the remaining iterations go by one Gram matrix in float32: five,
+/// and what they leave over at first. What it was rounded by grows twelvefold
+/// in each, and after eight would outgrow the result.
+constexpr int64_t first_steps_of_gram(int64_t steps) {
+  return (steps - 1) % 5 + 1;
+}
+
 /// Muon's quintic Newton-Schulz iteration (Jordan et al. 2024) on each matrix X
 /// of a batch [count, rows, columns], rows <= columns, with eps in the place of
 /// a length that is 0:

@@ -560,6 +560,63 @@ TEST(MuonTiles, KeepSmallSingularValuesInBFloat16) {
   }
 }
 
+// One long direction beside many that are alike: what a Gram matrix is rounded
+// by must not lift those over the 1.27 from which the iteration diverges.
+TEST(MuonTiles, StayBoundedInBFloat16) {
+  torch::manual_seed(19);
+  for (const int64_t rows : {96, 128, 200}) {
+    for (const double length : {0.7, 0.8, 0.9, 0.95}) {
+      auto values = torch::full(
+          {rows},
+          std::sqrt((1 - length * length) / static_cast<double>(rows - 1)),
+          torch::kFloat64);
+      values[0] = length;
+      const auto gradient = muon_matrix_of(values, rows, 2 * rows);
+      const auto narrow = first_update(
+          gradient.to(torch::kFloat32),
+          MuonOptions(1).ns_precision(MuonPrecision::kBFloat16));
+      EXPECT_LT(distance(narrow, first_update(gradient, MuonOptions(1))), 0.12)
+          << rows << ", " << length;
+    }
+  }
+}
+
+// ns_steps may be up to 99.
+TEST(MuonTiles, StayBoundedOverManySteps) {
+  torch::manual_seed(20);
+  const auto gradient = muon_matrix(100, 2, torch::kFloat32)
+                            .matmul(muon_matrix(2, 300, torch::kFloat32)) +
+                        0.01 * muon_matrix(100, 300, torch::kFloat32);
+  for (const auto precision :
+       {MuonPrecision::kFull, MuonPrecision::kBFloat16}) {
+    for (const auto type : {torch::kFloat32, torch::kFloat64}) {
+      for (const int64_t steps : {6, 10, 12, 30, 99}) {
+        const auto update = first_update(
+            gradient.to(type),
+            MuonOptions(1).ns_steps(steps).ns_precision(precision));
+        ASSERT_TRUE(update.isfinite().all().item<bool>()) << steps;
+        EXPECT_LT(singular_values(update).max().item<double>(), 1.3) << steps;
+      }
+    }
+  }
+}
+
+// A negated view is contiguous, and a constant zero has no memory.
+TEST(MuonTiles, TakeGradientsThatMemoryDoesNotHold) {
+  torch::manual_seed(21);
+  const auto gradient = muon_matrix(8, 12, torch::kFloat32);
+  const auto step = [](const torch::Tensor& own) {
+    const auto x = torch::ones({8, 12}).requires_grad_();
+    Muon muon(Tensors{x}, MuonOptions(0.1));
+    x.mutable_grad() = own;
+    muon.step();
+    return x.detach();
+  };
+  EXPECT_LT(largest(step(at::_neg_view(gradient)) - step(-gradient)), 1e-5);
+  const auto zero = at::_efficientzerotensor({8, 12}, torch::kFloat32);
+  EXPECT_TRUE(torch::equal(step(zero), torch::ones({8, 12})));
+}
+
 TEST(MuonTiles, AnyNumberOfThreadsGivesTheSameBits) {
   if (!detail::has_tiled_newton_schulz(torch::kBFloat16)) {
     GTEST_SKIP() << "products are the library's only with AVX512-BF16";
