@@ -338,9 +338,25 @@ class Muon::Matrices {
   }
 
   // Where there are enough of them each thread takes matrices of its own:
-  // products of this size are too short to be shared out. So each has the same
-  // bits with any number of threads.
+  // products of their size are too short to be shared out. Large ones are
+  // stepped one after the other, so that one workspace does for all threads.
+  // Each has the same bits either way, and with any number of threads.
   void step_by_tiles(std::vector<const ParameterUpdate*> updates) const {
+    constexpr int64_t kLargeSide = 1024;
+    const auto large = std::stable_partition(
+        updates.begin(), updates.end(), [](const auto* update) {
+          const MuonShape shape = muon_shape(update->parameter);
+          return std::min(shape.rows, shape.columns) <= kLargeSide;
+        });
+    const auto small = static_cast<std::size_t>(large - updates.begin());
+    const int64_t threads = at::get_num_threads();
+    step_by_tiles({large, updates.end()}, /*is_apart=*/false);
+    updates.resize(small);
+    step_by_tiles(updates, static_cast<int64_t>(updates.size()) >= 2 * threads);
+  }
+
+  void step_by_tiles(
+      std::vector<const ParameterUpdate*> updates, bool is_apart) const {
     if (updates.empty()) return;
     const auto work = [](const ParameterUpdate* update) {
       const MuonShape shape = muon_shape(update->parameter);
@@ -354,10 +370,8 @@ class Muon::Matrices {
           return work(left) > work(right);
         });
     const auto count = static_cast<int64_t>(updates.size());
-    const int64_t threads = at::get_num_threads();
-    const bool is_apart = count >= 2 * threads;
     std::vector<detail::TiledNewtonSchulz> free(
-        static_cast<std::size_t>(is_apart ? threads : 1));
+        static_cast<std::size_t>(is_apart ? at::get_num_threads() : 1));
     for (auto& tiles : free) {
       for (const ParameterUpdate* update : updates) resize(tiles, *update);
     }

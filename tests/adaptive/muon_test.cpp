@@ -690,5 +690,32 @@ TEST(MuonTiles, TakeMatricesThatAreTurnedInMemory) {
   EXPECT_LT(largest(got[0] - got[1]), 1e-5);
 }
 
+// A large matrix is stepped by all threads, small ones beside it each by one.
+TEST(Muon, StepsLargeMatricesAsIfTheyWereAlone) {
+  torch::manual_seed(3);
+  std::vector<torch::Tensor> together;
+  std::vector<torch::Tensor> gradients;
+  for (const auto& [rows, columns] :
+       {std::pair(32, 48),
+        std::pair(1030, 1026),
+        std::pair(48, 32),
+        std::pair(16, 16),
+        std::pair(8, 80)}) {
+    together.push_back(torch::randn({rows, columns}));
+    gradients.push_back(torch::randn({rows, columns}));
+  }
+  std::vector<torch::Tensor> alone;
+  for (std::size_t i = 0; i < together.size(); ++i) {
+    alone.push_back(together[i].clone());
+    alone[i].mutable_grad() = gradients[i].clone();
+    together[i].mutable_grad() = gradients[i].clone();
+    Muon({alone[i]}, MuonOptions(0.1).ns_steps(2)).step();
+  }
+  Muon(together, MuonOptions(0.1).ns_steps(2)).step();
+  for (std::size_t i = 0; i < together.size(); ++i) {
+    EXPECT_LT(largest(together[i] - alone[i]), 1e-6) << i;
+  }
+}
+
 }  // namespace
 }  // namespace stepsize::test

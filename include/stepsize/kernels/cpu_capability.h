@@ -7,7 +7,8 @@ enum class CPUCapability { kBase, kAVX2, kAVX512 };
 
 /// The one in use: the best that this CPU has. The environment variable
 /// STEPSIZE_CPU_CAPABILITY (base, avx2 or avx512), read at the first use,
-/// lowers it; another value throws c10::Error. All of them give the same bits.
+/// lowers it; another value throws c10::Error. All of them give the same bits,
+/// but for the products of Muon.
 CPUCapability cpu_capability();
 
 /// The name as the environment variable has it.
