@@ -302,5 +302,20 @@ TEST_F(StepsizeTrainTest, RefusesUnknownOption) {
   EXPECT_THAT(outcome.err, HasSubstr("--momentun"));
 }
 
+// What it advises can be done.
+TEST_F(StepsizeTrainTest, AdvisesNoRangeTestWhereThereIsNoRateToFind) {
+  const auto factor = train("--optimizer dog --lr 1e25 --epochs 5");
+  EXPECT_EQ(factor.status, 3) << factor.err;
+  EXPECT_THAT(
+      factor.err,
+      AllOf(
+          HasSubstr("Try a lower --lr or a longer"),
+          Not(HasSubstr("--lr auto"))));
+  const auto rate = train(
+      "--overwrite --no-lr-check --lr 1e20 --schedule constant --epochs 5");
+  EXPECT_EQ(rate.status, 3) << rate.err;
+  EXPECT_THAT(rate.err, HasSubstr("Try a lower --lr, --lr auto or"));
+}
+
 }  // namespace
 }  // namespace stepsize::trainer
