@@ -219,11 +219,13 @@ std::vector<IndexedOptimizer::GroupState> IndexedOptimizer::matched_states()
     state.slots.resize(slot_names_.size());
     for (auto& slot : state.slots) slot.resize(parameters.size());
     state.steps.resize(parameters.size(), 0);
+    state.extras.resize(parameters.size());
     for (std::size_t i = 0; i < parameters.size(); ++i) {
       const auto found = known.find(parameters[i].unsafeGetTensorImpl());
       if (found == known.end()) continue;
       const auto& [from, at] = found->second;
       state.steps[i] = from->steps[at];
+      state.extras[i] = from->extras[at];
       for (std::size_t slot = 0; slot < state.slots.size(); ++slot) {
         state.slots[slot][i] = from->slots[slot][at];
       }
@@ -238,6 +240,22 @@ IndexedOptimizer::GroupState& IndexedOptimizer::group_state(std::size_t group) {
     states_ = matched_states();
   }
   return states_[group];
+}
+
+const IndexedOptimizer::Extra* IndexedOptimizer::find_extra(
+    std::size_t group, std::size_t index) const {
+  const at::Tensor& parameter = param_groups()[group].params()[index];
+  if (group < states_.size() && index < states_[group].owners.size() &&
+      states_[group].owners[index].is_same(parameter)) {
+    return &states_[group].extras[index];
+  }
+  // It was moved since the last step.
+  for (const GroupState& state : states_) {
+    for (std::size_t i = 0; i < state.owners.size(); ++i) {
+      if (state.owners[i].is_same(parameter)) return &state.extras[i];
+    }
+  }
+  return nullptr;
 }
 
 at::Tensor IndexedOptimizer::new_state(const at::Tensor& parameter) {

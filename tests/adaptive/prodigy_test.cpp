@@ -155,6 +155,62 @@ TEST(Prodigy, StepsAlikeByTensorOperationsWithSlices) {
   }
 }
 
+// Every third and every fourth of five elements are two.
+TEST(Prodigy, AnotherSliceOfTheSameSizeIsAnotherSlice) {
+  auto x = leaf({1, 2, 3, 4, 5});
+  Prodigy prodigy({x}, ProdigyOptions().slice_p(3));
+  const auto step = [&x](Prodigy& optimizer) {
+    x.mutable_grad() = x.detach() - 1;
+    optimizer.step();
+  };
+  const auto set_p = [](Prodigy& optimizer, int64_t p) {
+    static_cast<ProdigyOptions&>(optimizer.param_groups()[0].options())
+        .slice_p(p);
+  };
+  const auto refused = [&](Prodigy& optimizer) {
+    const auto before = fused_numbers(x);
+    EXPECT_NE(
+        message_of([&] {
+          step(optimizer);
+        }).find("slice_p must stay what it was in the first step, got 4"),
+        std::string::npos);
+    EXPECT_EQ(fused_numbers(x), before);
+  };
+  step(prodigy);
+  set_p(prodigy, 4);
+  refused(prodigy);
+  std::stringstream file;
+  torch::save(prodigy, file);
+  Prodigy resumed({x}, ProdigyOptions().slice_p(4));
+  torch::load(resumed, file);
+  refused(resumed);
+  set_p(resumed, 3);
+  step(resumed);
+}
+
+// It comes back with another size, and a file of it is one of that size.
+TEST(Prodigy, SlicesOfAParameterThatHasLeftAreGone) {
+  auto x = leaf({1, 2, 3, 4, 5, 6, 7, 8});
+  auto y = leaf({1, 2});
+  Prodigy prodigy({y, x}, ProdigyOptions().slice_p(2));
+  for (auto* one : {&x, &y}) one->mutable_grad() = one->detach() - 3;
+  prodigy.step();
+  auto& parameters = prodigy.param_groups()[0].params();
+  parameters.pop_back();
+  y.mutable_grad() = torch::Tensor();
+  prodigy.step();
+  x.set_data(vector_of({1, 2, 3}));
+  x.mutable_grad() = torch::Tensor();
+  parameters.push_back(x);
+  std::stringstream file;
+  torch::save(prodigy, file);
+  Prodigy resumed({y, x}, ProdigyOptions().slice_p(2));
+  torch::load(resumed, file);
+  for (auto* one : {&x, &y}) one->mutable_grad() = one->detach() - 3;
+  resumed.step();
+  EXPECT_GT(resumed.d(), 0);
+}
+
 TEST(Prodigy, SlicesStayAsTheyWereCut) {
   auto x = leaf({1, 2, 3, 4, 5});
   Prodigy prodigy({x}, ProdigyOptions().slice_p(2));
