@@ -133,6 +133,12 @@ bool IndexedOptimizer::has_state(
 
 std::vector<ParameterUpdate> IndexedOptimizer::coming_updates() {
   std::vector<ParameterUpdate> updates;
+  // Once, as a larger place for each group would cost a copy of all a group.
+  std::size_t parameter_count = 0;
+  for (const auto& group : param_groups()) {
+    parameter_count += group.params().size();
+  }
+  updates.reserve(parameter_count);
   for (std::size_t g = 0; g < param_groups().size(); ++g) {
     const auto& parameters = param_groups()[g].params();
     const GroupState& own = group_state(g);
@@ -140,7 +146,6 @@ std::vector<ParameterUpdate> IndexedOptimizer::coming_updates() {
     for (std::size_t slot = 0; slot < own.slots.size(); ++slot) {
       wanted.push_back(has_state(g, slot));
     }
-    updates.reserve(updates.size() + parameters.size());
     for (std::size_t i = 0; i < parameters.size(); ++i) {
       const at::Tensor& gradient = parameters[i].grad();
       if (!gradient.defined()) continue;
