@@ -11,6 +11,7 @@
 #include <tuple>
 #include <vector>
 
+#include "csrc/core/archive.h"
 #include "csrc/kernels/prodigy_loop.h"
 #include "csrc/optim/rollback_point.h"
 #include "tests/adaptive/fused_checks.h"
@@ -186,6 +187,68 @@ TEST(Prodigy, AnotherSliceOfTheSameSizeIsAnotherSlice) {
   refused(resumed);
   set_p(resumed, 3);
   step(resumed);
+}
+
+// Writes as before there were slices, or another p than they were cut by.
+class ProdigyOfAnotherFile : public Prodigy {
+ public:
+  using Prodigy::Prodigy;
+  int64_t written_p = 0;  // 0: none
+
+ protected:
+  void save_counters(torch::serialize::OutputArchive& archive) const override {
+    DistanceAdam::save_counters(archive);
+    detail::write_double(archive, "d_max", d());
+    if (written_p == 0) return;
+    detail::write_int(archive, "slice_p", written_p);
+    detail::write_tensors(archive, "slices", find_extra(0, 0)->tensors);
+  }
+};
+
+TEST(Prodigy, ReadsArchivesFromBeforeThereWereSlices) {
+  auto x = leaf({1, 2, 3, 4, 5});
+  const auto step = [&x](Prodigy& optimizer) {
+    x.mutable_grad() = x.detach() - 1;
+    optimizer.step();
+  };
+  ProdigyOfAnotherFile old({x});
+  step(old);
+  const auto before = fused_numbers(x);
+  std::stringstream file;
+  torch::save(old, file);
+  step(old);
+  const auto after = fused_numbers(x);
+  {
+    const torch::NoGradGuard no_grad;
+    x.copy_(vector_of(before));
+  }
+  Prodigy resumed({x});
+  torch::load(resumed, file);
+  step(resumed);
+  EXPECT_EQ(fused_numbers(x), after);
+  static_cast<ProdigyOptions&>(resumed.param_groups()[0].options()).slice_p(2);
+  EXPECT_NE(
+      message_of([&] { step(resumed); }).find("slice_p must stay"),
+      std::string::npos);
+}
+
+// Of eight elements every third are three, every second four.
+TEST(Prodigy, RefusesSlicesThatTheirPDoesNotCut) {
+  auto x = leaf({1, 2, 3, 4, 5, 6, 7, 8});
+  ProdigyOfAnotherFile other({x}, ProdigyOptions().slice_p(3));
+  x.mutable_grad() = x.detach() - 1;
+  other.step();
+  Prodigy resumed({x}, ProdigyOptions().slice_p(3));
+  for (const int64_t p : {3, 1, 2}) {
+    other.written_p = p;
+    std::stringstream file;
+    torch::save(other, file);
+    const std::string said = message_of([&] { torch::load(resumed, file); });
+    EXPECT_EQ(
+        said.find("'slices' of the archive do not fit") != std::string::npos,
+        p != 3)
+        << said;
+  }
 }
 
 // It comes back with another size, and a file of it is one of that size.
