@@ -2,6 +2,7 @@
 
 #include <ATen/Functions.h>
 #include <c10/core/GradMode.h>
+#include <c10/core/InferenceMode.h>
 #include <c10/util/Exception.h>
 #include <stepsize/adaptive/renew_batch_norm.h>
 #include <torch/nn/module.h>
@@ -59,6 +60,20 @@ bool averaged_has_loop(const at::Tensor& tensor) {
   return tensor.is_cpu() && tensor.layout() == at::kStrided &&
          tensor.is_contiguous() && detail::is_plain(tensor) &&
          detail::element_type(tensor.scalar_type()) != detail::kFormatCount;
+}
+
+// LibTorch refuses to write to tensors of inference mode outside of it, which a
+// loop of ours would not notice.
+void check_averages_writable(const std::vector<at::Tensor>& averages) {
+  if (c10::InferenceMode::is_enabled()) return;
+  for (std::size_t i = 0; i < averages.size(); ++i) {
+    TORCH_CHECK(
+        !averages[i].is_inference(),
+        kAveragedModel,
+        ": average ",
+        i,
+        " was made in inference mode, and can be updated there alone");
+  }
 }
 
 // What is read from an archive has its memory.
@@ -220,6 +235,8 @@ bool AveragedModel::update() {
     ++calls_;
     return false;
   }
+  check_averages_writable(averages_);
+  check_averages_writable(later_);
   const c10::AutoGradMode no_grad(false);
   const bool has_tail = options_.mode() == AveragingMode::kTail;
   if (has_tail && later_.empty()) take(later_, 1);

@@ -133,23 +133,21 @@ std::vector<DoG::Block> DoG::renewed_blocks(
     return blocks;
   }
   detail::agree_on(parts, reduction().get());
-  // Those of parameters that are gone stay behind.
-  std::unordered_map<const void*, Block> layers;
-  for (const auto& group : param_groups()) {
-    for (const at::Tensor& parameter : group.params()) {
-      const auto known = layers_.find(parameter.unsafeGetTensorImpl());
-      if (known != layers_.end()) layers.insert(*known);
-    }
-  }
   for (std::size_t k = 0; k < updates.size(); ++k) {
     const ParameterUpdate& own = updates[k];
-    Block& layer = layers[own.parameter.unsafeGetTensorImpl()];
-    // A new tensor may have the place of one that is gone.
-    if (!group_state(own.group).slots[0][own.index].defined()) layer = {};
-    layer = renewed(layer, parts.data() + 3 * k, options);
-    blocks[k] = layer;
+    // Without a start it is the parameter's first step, whatever else a file
+    // had of it.
+    const bool has_start = group_state(own.group).slots[0][own.index].defined();
+    blocks[k] = renewed(
+        has_start ? layer_of(own.group, own.index) : Block(),
+        parts.data() + 3 * k,
+        options);
   }
-  layers_ = std::move(layers);
+  for (std::size_t k = 0; k < updates.size(); ++k) {
+    const Block& layer = blocks[k];
+    group_state(updates[k].group).extras[updates[k].index].numbers = {
+        layer.distance, layer.squares, layer.eta};
+  }
   return blocks;
 }
 
@@ -213,7 +211,13 @@ at::Tensor DoG::step(LossClosure closure) {
   return loss;
 }
 
-const DoG::Block* DoG::block_of(std::size_t group, std::size_t index) const {
+DoG::Block DoG::layer_of(std::size_t group, std::size_t index) const {
+  const Extra* const own = find_extra(group, index);
+  if (own == nullptr || own->numbers.empty()) return {};
+  return {own->numbers[0], own->numbers[1], own->numbers[2]};
+}
+
+DoG::Block DoG::block_of(std::size_t group, std::size_t index) const {
   TORCH_CHECK(
       group < param_groups().size() &&
           index < param_groups()[group].params().size(),
@@ -221,33 +225,27 @@ const DoG::Block* DoG::block_of(std::size_t group, std::size_t index) const {
       index,
       " of group ",
       group);
-  if (!options_of(group).layer_wise()) return &whole_;
-  const auto found =
-      layers_.find(param_groups()[group].params()[index].unsafeGetTensorImpl());
-  return found == layers_.end() ? nullptr : &found->second;
+  return options_of(group).layer_wise() ? layer_of(group, index) : whole_;
 }
 
 double DoG::current_lr(std::size_t group, std::size_t index) const {
-  const Block* const block = block_of(group, index);
-  return block == nullptr ? 0 : options_of(group).lr() * block->eta;
+  const Block block = block_of(group, index);
+  return options_of(group).lr() * block.eta;
 }
 
 double DoG::max_distance(std::size_t group, std::size_t index) const {
-  const Block* const block = block_of(group, index);
-  return block == nullptr ? 0 : block->distance;
+  return block_of(group, index).distance;
 }
 
 double DoG::squared_gradients(std::size_t group, std::size_t index) const {
-  const Block* const block = block_of(group, index);
-  return block == nullptr ? 0 : block->squares;
+  return block_of(group, index).squares;
 }
 
 void DoG::save_counters(torch::serialize::OutputArchive& archive) const {
   std::vector<double> numbers = {whole_.distance, whole_.squares, whole_.eta};
-  for (const auto& group : param_groups()) {
-    for (const at::Tensor& parameter : group.params()) {
-      const auto found = layers_.find(parameter.unsafeGetTensorImpl());
-      const Block block = found == layers_.end() ? Block() : found->second;
+  for (std::size_t g = 0; g < param_groups().size(); ++g) {
+    for (std::size_t i = 0; i < param_groups()[g].params().size(); ++i) {
+      const Block block = layer_of(g, i);
       numbers.insert(numbers.end(), {block.distance, block.squares, block.eta});
     }
   }
@@ -257,28 +255,21 @@ void DoG::save_counters(torch::serialize::OutputArchive& archive) const {
 std::function<void()> DoG::read_counters(
     torch::serialize::InputArchive& archive) {
   const auto numbers = detail::read_doubles(archive, kind(), "blocks");
-  std::vector<const void*> owners;
-  for (const auto& group : param_groups()) {
-    for (const at::Tensor& parameter : group.params()) {
-      owners.push_back(parameter.unsafeGetTensorImpl());
-    }
-  }
+  std::size_t parameters = 0;
+  for (const auto& group : param_groups()) parameters += group.params().size();
   TORCH_CHECK(
-      numbers.size() == 3 * (owners.size() + 1),
+      numbers.size() == 3 * (parameters + 1),
       kind(),
       ": 'blocks' of the archive has ",
       numbers.size(),
       " numbers, not three and three a parameter");
-  const auto block_at = [numbers](std::size_t i) {
-    return Block{numbers[3 * i], numbers[3 * i + 1], numbers[3 * i + 2]};
-  };
-  return [this, owners, block_at] {
-    whole_ = block_at(0);
-    layers_.clear();
-    for (std::size_t i = 0; i < owners.size(); ++i) {
-      const Block block = block_at(i + 1);
-      if (block.squares != 0 || block.distance != 0) {
-        layers_[owners[i]] = block;
+  return [this, numbers] {
+    whole_ = {numbers[0], numbers[1], numbers[2]};
+    const double* next = numbers.data();
+    for (std::size_t g = 0; g < param_groups().size(); ++g) {
+      for (Extra& extra : group_state(g).extras) {
+        next += 3;
+        extra.numbers.assign(next, next + 3);
       }
     }
   };

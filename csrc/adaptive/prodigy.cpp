@@ -25,6 +25,10 @@ constexpr detail::Signature kProdigySignature = {
     "Prodigy", {"parameter", "gradient", "exp_avg", "exp_avg_sq", "s", "p0"}};
 constexpr std::size_t kProdigyWeighted = 2;  // of the states
 constexpr std::size_t kProdigyStart = 3;
+// A parameter's extras, where it is sliced.
+enum ProdigySlice : std::size_t { kSliceWeighted, kSliceStart, kSliceParts };
+constexpr char kProdigyKeepsSlices[] =
+    "Prodigy: slice_p must stay what it was in the first step, got ";
 // Where s and p0 are sliced: the rest is a step of Adam.
 constexpr detail::Signature kProdigyWholeSignature = {
     "Prodigy", {"parameter", "gradient", "exp_avg", "exp_avg_sq"}};
@@ -186,25 +190,24 @@ bool Prodigy::has_state(std::size_t group, std::size_t slot) const {
 }
 
 void Prodigy::check_slicing(const std::vector<ParameterUpdate>& updates) {
+  const int64_t p = options_of(0).slice_p();
+  TORCH_CHECK(slice_p_ == 0 || slice_p_ == p, kProdigyKeepsSlices, p);
   for (const ParameterUpdate& own : updates) {
     const auto& slots = group_state(own.group).slots;
     if (!slots[0][own.index].defined()) continue;
-    const int64_t p = options_of(own.group).slice_p();
-    const auto found = slices_.find(own.parameter.unsafeGetTensorImpl());
-    const int64_t wanted =
-        p == 1 ? 0 : prodigy_slice_size(own.parameter.numel(), p);
-    const int64_t there =
-        found == slices_.end() ? 0 : found->second.start.numel();
+    const bool is_sliced =
+        !group_state(own.group).extras[own.index].tensors.empty();
     TORCH_CHECK(
-        wanted == there &&
+        is_sliced == (p > 1) &&
             slots[kProdigyStart][own.index].defined() == (p == 1),
-        "Prodigy: slice_p must stay what it was in the first step, got ",
+        kProdigyKeepsSlices,
         p);
   }
 }
 
-// The elements that the estimate goes by, as parameters of their own whose
-// update goes nowhere.
+// The elements that the estimate goes by, as parameters of their own: the loop
+// makes their s and their sums, and what it writes to these copies else is
+// thrown away.
 std::vector<ParameterUpdate> Prodigy::sampled(
     const std::vector<ParameterUpdate>& updates) {
   std::vector<ParameterUpdate> samples;
@@ -212,10 +215,12 @@ std::vector<ParameterUpdate> Prodigy::sampled(
     const int64_t p = options_of(own.group).slice_p();
     const at::Tensor part = prodigy_slice(own.parameter, p);
     const at::Tensor start = part.to(own.state[0].scalar_type(), false, true);
-    Slice slice{at::zeros_like(start), start};
-    // A new tensor may have the place of one that is gone.
-    if (group_state(own.group).slots[0][own.index].defined()) {
-      slice = slices_.at(own.parameter.unsafeGetTensorImpl());
+    std::vector<at::Tensor> slice = {at::zeros_like(start), start};
+    // Without Adam's state it is the parameter's first step, whatever else a
+    // file had of it.
+    const auto& state = group_state(own.group);
+    if (state.slots[0][own.index].defined()) {
+      slice = state.extras[own.index].tensors;
     }
     samples.push_back(
         {own.group,
@@ -224,8 +229,8 @@ std::vector<ParameterUpdate> Prodigy::sampled(
          prodigy_slice(own.gradient, p),
          {at::zeros_like(start),
           at::zeros_like(start),
-          slice.weighted,
-          slice.start},
+          slice[kSliceWeighted],
+          slice[kSliceStart]},
          own.step});
   }
   return samples;
@@ -234,20 +239,11 @@ std::vector<ParameterUpdate> Prodigy::sampled(
 void Prodigy::keep_slices(
     const std::vector<ParameterUpdate>& updates,
     const std::vector<ParameterUpdate>& samples) {
-  if (samples.empty()) return;
-  // Those of parameters that are gone stay behind.
-  std::unordered_map<const void*, Slice> slices;
-  for (const auto& group : param_groups()) {
-    for (const at::Tensor& parameter : group.params()) {
-      const auto known = slices_.find(parameter.unsafeGetTensorImpl());
-      if (known != slices_.end()) slices.insert(*known);
-    }
-  }
+  slice_p_ = options_of(0).slice_p();
   for (std::size_t k = 0; k < samples.size(); ++k) {
-    slices[updates[k].parameter.unsafeGetTensorImpl()] = {
+    group_state(updates[k].group).extras[updates[k].index].tensors = {
         samples[k].state[kProdigyWeighted], samples[k].state[kProdigyStart]};
   }
-  slices_ = std::move(slices);
 }
 
 std::vector<double> Prodigy::update_all(
@@ -336,14 +332,15 @@ DistanceAdam::Estimate Prodigy::renewed(
 void Prodigy::save_counters(torch::serialize::OutputArchive& archive) const {
   DistanceAdam::save_counters(archive);
   detail::write_double(archive, "d_max", std::max(largest_, d()));
-  // s and p0 of each parameter that has slices of them.
+  detail::write_int(archive, "slice_p", slice_p_);
+  // s and p0 of each parameter, undefined where it has had no step.
   std::vector<at::Tensor> slices;
-  for (const auto& group : param_groups()) {
-    for (const at::Tensor& parameter : group.params()) {
-      if (slices_.empty()) continue;
-      const auto found = slices_.find(parameter.unsafeGetTensorImpl());
-      const Slice slice = found == slices_.end() ? Slice() : found->second;
-      slices.insert(slices.end(), {slice.weighted, slice.start});
+  for (std::size_t g = 0; g < param_groups().size() && slice_p_ > 1; ++g) {
+    for (std::size_t i = 0; i < param_groups()[g].params().size(); ++i) {
+      const Extra* const own = find_extra(g, i);
+      const bool is_sliced = own != nullptr && !own->tensors.empty();
+      slices.push_back(is_sliced ? own->tensors[kSliceWeighted] : at::Tensor());
+      slices.push_back(is_sliced ? own->tensors[kSliceStart] : at::Tensor());
     }
   }
   detail::write_tensors(archive, "slices", slices);
@@ -353,21 +350,25 @@ std::function<void()> Prodigy::read_counters(
     torch::serialize::InputArchive& archive) {
   const auto take_common = DistanceAdam::read_counters(archive);
   const double largest = detail::read_estimate(archive, kind(), "d_max");
-  // An archive from before there were slices has none.
-  c10::IValue flags;
-  const auto kept = archive.try_read("slices_defined", flags)
+  // An archive from before there were slices has neither.
+  c10::IValue there;
+  const int64_t p = archive.try_read("slice_p", there)
+                        ? detail::read_int(archive, kind(), "slice_p")
+                        : 1;
+  const auto kept = archive.try_read("slices_defined", there)
                         ? detail::read_tensors(archive, kind(), "slices")
                         : std::vector<at::Tensor>();
-  std::unordered_map<const void*, Slice> slices;
+  std::vector<std::vector<Extra>> extras;
   std::size_t parameters = 0;
   for (const auto& group : param_groups()) {
-    for (const at::Tensor& parameter : group.params()) {
-      const std::size_t at = 2 * parameters++;
+    auto& own = extras.emplace_back(group.params().size());
+    for (std::size_t i = 0; i < group.params().size(); ++i) {
+      const at::Tensor& parameter = group.params()[i];
+      const std::size_t at = kSliceParts * parameters++;
       if (at + 1 >= kept.size()) continue;
       const auto fits = [&](const at::Tensor& slice) {
-        return slice.defined() && slice.dim() == 1 &&
-               slice.sizes() == kept[at].sizes() &&
-               slice.numel() <= parameter.numel() &&
+        return slice.defined() && slice.dim() == 1 && p > 1 &&
+               slice.numel() == prodigy_slice_size(parameter.numel(), p) &&
                slice.scalar_type() == detail::state_type(parameter);
       };
       if (!kept[at].defined() && !kept[at + 1].defined()) continue;
@@ -378,19 +379,21 @@ std::function<void()> Prodigy::read_counters(
       const auto copy = [&](const at::Tensor& slice) {
         return slice.to(parameter.device(), slice.scalar_type(), false, true);
       };
-      slices[parameter.unsafeGetTensorImpl()] = {
-          copy(kept[at]), copy(kept[at + 1])};
+      own[i].tensors = {copy(kept[at]), copy(kept[at + 1])};
     }
   }
   TORCH_CHECK(
-      kept.empty() || kept.size() == 2 * parameters,
+      kept.empty() || kept.size() == kSliceParts * parameters,
       kind(),
       ": 'slices' of the archive must be two a parameter, got ",
       kept.size());
-  return [this, take_common, largest, slices] {
+  return [this, take_common, largest, extras, p] {
     take_common();
-    slices_ = slices;
+    for (std::size_t g = 0; g < extras.size(); ++g) {
+      group_state(g).extras = extras[g];
+    }
     largest_ = coming_step() > 1 ? largest : 0;
+    slice_p_ = coming_step() > 1 ? p : 0;
   };
 }
 

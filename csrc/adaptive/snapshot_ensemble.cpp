@@ -7,11 +7,12 @@
 #include <torch/serialize/archive.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <iomanip>
 #include <limits>
+#include <sstream>
 #include <system_error>
 #include <utility>
 
@@ -30,23 +31,32 @@ using torch::serialize::OutputArchive;
 constexpr char kSnapshotEnsemble[] = "SnapshotEnsemble";
 constexpr char kSnapshotFormatKey[] = "stepsize_snapshot_ensemble_format";
 
-std::string snapshot_key(int64_t number) {
-  return "snapshot" + std::to_string(number);
+// Of a snapshot in the archive, by its index there.
+std::string snapshot_key(int64_t index) {
+  return "snapshot" + std::to_string(index);
 }
 
 constexpr char kSnapshotFile[] = "snapshot-";
 constexpr char kSnapshotEnd[] = ".ckpt";
 
-// FNV-1a of all bits, which tells a file from one that another run, or this
-// one on another way, has written under its name.
+// A hash of all bits, eight bytes at a time, which tells a file from one of
+// other contents. The shift brings the high bits, signs among them, down to
+// where the product spreads them. No defence against one who means to deceive.
 int64_t snapshot_fingerprint(const std::vector<at::Tensor>& tensors) {
   uint64_t hash = 0xcbf29ce484222325U;
+  const auto take = [&hash](uint64_t word) {
+    hash = (hash ^ word) * 0x9e3779b97f4a7c15U;
+    hash ^= hash >> 32;
+  };
   for (const at::Tensor& strided : tensors) {
     const at::Tensor tensor = strided.contiguous();
     const auto* bytes = static_cast<const unsigned char*>(tensor.data_ptr());
     const auto size = static_cast<std::size_t>(tensor.nbytes());
-    for (std::size_t i = 0; i < size; ++i) {
-      hash = (hash ^ bytes[i]) * 0x100000001b3U;
+    take(size);
+    for (std::size_t i = 0; i < size; i += sizeof(uint64_t)) {
+      uint64_t word = 0;
+      std::memcpy(&word, bytes + i, std::min(sizeof(word), size - i));
+      take(word);
     }
   }
   int64_t bits = 0;
@@ -54,10 +64,9 @@ int64_t snapshot_fingerprint(const std::vector<at::Tensor>& tensors) {
   return bits;
 }
 
-// A file's contents: the tensors and what number the snapshot has.
-Checkpoint snapshot_file(std::vector<at::Tensor>& tensors, int64_t& number) {
+Checkpoint snapshot_file(std::vector<at::Tensor>& tensors) {
   Checkpoint file;
-  file.random_state(false).counter("number", number);
+  file.random_state(false);
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     file.tensor("weight" + std::to_string(i), tensors[i]);
   }
@@ -121,7 +130,9 @@ void SnapshotEnsemble::add() {
     // What cannot be made cannot be written to either, which says why.
     std::error_code ignored;
     std::filesystem::create_directories(options_.folder(), ignored);
-    save_checkpoint(file_of(added_), snapshot_file(weights, snapshot.number));
+    save_checkpoint(
+        file_of(added_, snapshot.fingerprint), snapshot_file(weights));
+    own_files_.emplace(added_, snapshot.fingerprint);
   } else {
     for (const at::Tensor& tensor : tensors_) {
       snapshot.tensors.push_back(tensor.detach().clone());
@@ -134,62 +145,47 @@ void SnapshotEnsemble::add() {
   }
 }
 
-std::string SnapshotEnsemble::file_of(int64_t number) const {
-  return (std::filesystem::path(options_.folder()) /
-          (kSnapshotFile + std::to_string(number) + kSnapshotEnd))
-      .string();
+std::string SnapshotEnsemble::file_of(
+    int64_t number, int64_t fingerprint) const {
+  std::ostringstream name;
+  name << kSnapshotFile << number << '-' << std::hex << std::setw(16)
+       << std::setfill('0') << static_cast<uint64_t>(fingerprint)
+       << kSnapshotEnd;
+  return (std::filesystem::path(options_.folder()) / name.str()).string();
 }
 
-std::string SnapshotEnsemble::path(std::size_t number) const {
+std::string SnapshotEnsemble::path(std::size_t index) const {
   TORCH_CHECK(
       in_files(), kSnapshotEnsemble, ": path: no folder is set in the options");
   TORCH_CHECK(
-      number < snapshots_.size(),
+      index < snapshots_.size(),
       kSnapshotEnsemble,
-      ": there is no snapshot ",
-      number,
+      ": there is no snapshot of index ",
+      index,
       ", only ",
       snapshots_.size());
-  return file_of(snapshots_[number].number);
+  return file_of(snapshots_[index].number, snapshots_[index].fingerprint);
 }
 
 void SnapshotEnsemble::remove_dropped() const {
-  namespace fs = std::filesystem;
-  if (!in_files() || snapshots_.empty()) return;
-  std::error_code failure;
-  std::vector<fs::path> dropped;
-  const std::string start = kSnapshotFile;
-  for (fs::directory_iterator next(options_.folder(), failure);
-       !failure && next != fs::directory_iterator();
-       next.increment(failure)) {
-    const std::string name = next->path().filename().string();
-    int64_t number = -1;
-    if (name.rfind(start, 0) == 0) {
-      std::from_chars(
-          name.data() + start.size(), name.data() + name.size(), number);
-    }
-    // Only the very name of an earlier one.
-    if (number >= 0 && number < snapshots_.front().number &&
-        name == fs::path(file_of(number)).filename()) {
-      dropped.push_back(next->path());
-    }
+  if (snapshots_.empty()) return;
+  for (const auto& [number, fingerprint] : own_files_) {
+    if (number >= snapshots_.front().number) break;
+    const std::string path = file_of(number, fingerprint);
+    std::error_code failure;
+    std::filesystem::remove(path, failure);
+    TORCH_CHECK(
+        !failure,
+        kSnapshotEnsemble,
+        ": remove_dropped: ",
+        path,
+        ": ",
+        failure.message());
   }
-  for (const fs::path& path : dropped) {
-    if (!failure) fs::remove(path, failure);
-  }
-  TORCH_CHECK(
-      !failure,
-      kSnapshotEnsemble,
-      ": remove_dropped: ",
-      options_.folder(),
-      ": ",
-      failure.message());
 }
 
 void SnapshotEnsemble::check_fit(
-    const std::vector<at::Tensor>& tensors,
-    int64_t number,
-    const char* place) const {
+    const std::vector<at::Tensor>& tensors, const std::string& which) const {
   bool fits = tensors.size() == forms_.size();
   for (std::size_t k = 0; fits && k < tensors.size(); ++k) {
     fits = tensors[k].defined() && tensors[k].sizes() == forms_[k].sizes() &&
@@ -198,10 +194,8 @@ void SnapshotEnsemble::check_fit(
   TORCH_CHECK(
       fits,
       kSnapshotEnsemble,
-      ": snapshot ",
-      number,
-      " of the ",
-      place,
+      ": ",
+      which,
       " does not fit the weights: their number, shapes or types are others");
 }
 
@@ -209,22 +203,20 @@ std::vector<at::Tensor> SnapshotEnsemble::tensors_of(
     const Snapshot& snapshot) const {
   if (!in_files()) return snapshot.tensors;
   std::vector<at::Tensor> tensors(forms_.size());
-  int64_t number = snapshot.number;
-  const std::string path = file_of(number);
-  Checkpoint file = snapshot_file(tensors, number);
+  const std::string path = file_of(snapshot.number, snapshot.fingerprint);
+  Checkpoint file = snapshot_file(tensors);
   try {
     load_checkpoint(path, file);
   } catch (const c10::Error& error) {
     TORCH_CHECK(false, kSnapshotEnsemble, ": ", error.what_without_backtrace());
   }
-  check_fit(tensors, snapshot.number, "folder");
+  check_fit(tensors, path);
   TORCH_CHECK(
       snapshot_fingerprint(tensors) == snapshot.fingerprint,
       kSnapshotEnsemble,
       ": ",
       path,
-      " is another snapshot than the one that was added: another run has "
-      "written it, or this one after it was saved");
+      " has other contents than the snapshot that was added under its name");
   return tensors;
 }
 
@@ -347,28 +339,48 @@ void SnapshotEnsemble::load(InputArchive& archive) {
     }
     const auto kept =
         detail::read_tensors(archive, kSnapshotEnsemble, snapshot_key(i));
-    check_fit(kept, i, "archive");
+    check_fit(
+        kept, "snapshot of index " + std::to_string(i) + " of the archive");
     for (std::size_t k = 0; k < kept.size(); ++k) {
       snapshot.tensors.push_back(detail::copy_like(kept[k], tensors_[k]));
     }
   }
   snapshots_ = std::move(snapshots);
+  for (const Snapshot& snapshot : snapshots_) {
+    if (in_files()) own_files_.emplace(snapshot.number, snapshot.fingerprint);
+  }
   added_ = added;
   has_fallen_ = has_fallen;
   last_lr_ = last_lr;
 }
 
-SnapshotWeights::SnapshotWeights(SnapshotEnsemble& ensemble, std::size_t number)
+std::function<void()> SnapshotEnsemble::keep_state() {
+  // A snapshot's tensors are never written to, so that they need no copies.
+  return [this,
+          snapshots = snapshots_,
+          own_files = own_files_,
+          added = added_,
+          has_fallen = has_fallen_,
+          last_lr = last_lr_] {
+    snapshots_ = snapshots;
+    own_files_ = own_files;
+    added_ = added;
+    has_fallen_ = has_fallen;
+    last_lr_ = last_lr;
+  };
+}
+
+SnapshotWeights::SnapshotWeights(SnapshotEnsemble& ensemble, std::size_t index)
     : ensemble_(ensemble) {
   TORCH_CHECK(
-      number < ensemble.snapshots_.size(),
+      index < ensemble.snapshots_.size(),
       kSnapshotEnsemble,
-      ": there is no snapshot ",
-      number,
+      ": there is no snapshot of index ",
+      index,
       ", only ",
       ensemble.snapshots_.size());
   ensemble.check_weights();
-  const auto values = ensemble.tensors_of(ensemble.snapshots_[number]);
+  const auto values = ensemble.tensors_of(ensemble.snapshots_[index]);
   held_ = std::make_unique<detail::HeldWeights>(
       ensemble.tensors_, "SnapshotWeights");
   detail::write_weights(ensemble.tensors_, values);

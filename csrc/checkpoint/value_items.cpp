@@ -199,6 +199,9 @@ class StateItem : public CheckpointItem {
         }
       });
     };
+    // What lies in other files as well may not be there to be read again.
+    result.undo = state_->keep_state();
+    if (result.undo) return result;
     result.undo =
         [this, before = bytes(), put_options_back = state_->keep_options()] {
           put_options_back();

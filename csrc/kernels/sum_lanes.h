@@ -21,8 +21,8 @@ using SumLoop = void (*)(
 
 namespace {
 
-/// Running sums, each over every kSumLanes-th element: with the same number on
-/// every CPU the totals have the same bits.
+/// A loop adds each term to one of so many running sums, in turns. The number
+/// is the same on every CPU, so that the totals have the same bits on all.
 constexpr int kSumLanes = 16;
 
 inline double lane_total(const double* lanes) {
@@ -34,8 +34,9 @@ inline double lane_total(const double* lanes) {
   return sums[0];
 }
 
-/// Numbers that a loop which only reads turns to doubles before it adds their
-/// products: twice the lanes, for GCC unrolls 16 rounds and vectorizes no more.
+/// Elements that a loop without writes turns to doubles at a time, before it
+/// adds their products. Twice the lanes: an inner loop of 16 rounds GCC
+/// unrolls, and does not vectorize then.
 constexpr int kSumStep = 2 * kSumLanes;
 
 /// The lanes of a sum of products, of kSumStep pairs of doubles at a time.

@@ -46,6 +46,17 @@ detail::NamedOptions joint_options(
       .list();
 }
 
+// Each as far as it goes: the error for which it is done is on its way, and one
+// that cannot be put back must not keep the others from it.
+void put_all_back(const std::vector<std::function<void()>>& put_back) {
+  for (const auto& put_one_back : put_back) {
+    try {
+      put_one_back();
+    } catch (...) {  // NOLINT: the first error is the one to tell
+    }
+  }
+}
+
 std::string part_key(std::size_t index) {
   return "part" + std::to_string(index);
 }
@@ -77,7 +88,7 @@ JointLR::JointLR(
       parts_.push_back(std::make_unique<RuleLR>(*optimizer, rule));
     }
   } catch (...) {
-    for (const auto& put_one_back : put_back) put_one_back();
+    put_all_back(put_back);
     throw;
   }
   commit(0, parts_.front()->get_last_lr());
@@ -99,23 +110,24 @@ void JointLR::for_all(
     before.push_back(detail::archive_bytes(
         [&](torch::serialize::OutputArchive& archive) { archive << *part; }));
   }
-  std::size_t changed = 0;
-  std::vector<std::function<void()>> options;
-  for (const auto& part : parts_) options.push_back(part->keep_options());
+  std::vector<std::function<void()>> put_back;
   try {
-    for (; changed < parts_.size(); ++changed) {
-      change(*parts_[changed], changed);
-    }
-  } catch (...) {
-    for (std::size_t i = 0; i < changed; ++i) {
-      options[i]();
-      detail::load_bytes(
-          before[i].data(),
-          before[i].size(),
-          [&](torch::serialize::InputArchive& archive) {
-            archive >> *parts_[i];
+    for (std::size_t i = 0; i < parts_.size(); ++i) {
+      const auto options = parts_[i]->keep_options();
+      change(*parts_[i], i);
+      put_back.emplace_back(
+          [part = parts_[i].get(), bytes = before[i], options] {
+            options();
+            detail::load_bytes(
+                bytes.data(),
+                bytes.size(),
+                [part](torch::serialize::InputArchive& archive) {
+                  archive >> *part;
+                });
           });
     }
+  } catch (...) {
+    put_all_back(put_back);
     throw;
   }
 }
@@ -137,12 +149,14 @@ void JointLR::move_all(
   // usage check that throws or a setter of the user's, is undone.
   for (const auto& part : parts_) part->lr_at(t);
   std::vector<std::function<void()>> put_back;
-  for (const auto& part : parts_) put_back.push_back(part->keep_place());
-  std::size_t moved = 0;
   try {
-    for (; moved < parts_.size(); ++moved) move(*parts_[moved]);
+    for (const auto& part : parts_) {
+      auto put_one_back = part->keep_place();
+      move(*part);
+      put_back.push_back(std::move(put_one_back));
+    }
   } catch (...) {
-    while (moved-- > 0) put_back[moved]();
+    put_all_back(put_back);
     throw;
   }
   commit(t, parts_.front()->get_last_lr());

@@ -137,6 +137,7 @@ class PlateauText {
   ReduceLROnPlateauOptions rule_;
 };
 
+// NaN where a metric may end it, so that the time of the rest is not known.
 double length_in_text(const PlateauPhase& phase) {
   return phase.steps() && !phase.cuts()
              ? static_cast<double>(*phase.steps())
@@ -172,6 +173,14 @@ std::vector<LRPhase> parse_phases(
     for (; i < parts.size() && !is_plateau(parts[i]); ++i) {
       curves.back().kind = TokenKind::kSymbol;
       curves.insert(curves.end(), parts[i].begin(), parts[i].end());
+    }
+    for (const Token& token : curves) {
+      if (token.kind != TokenKind::kWord || token.text != "plateau") continue;
+      detail::throw_parse_error(
+          text,
+          token.column,
+          "a plateau cannot stand in parentheses or in a product; expected it "
+          "between '>'");
     }
     const Token end = curves.back();
     Schedule schedule =

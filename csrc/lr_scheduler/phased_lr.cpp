@@ -20,7 +20,8 @@ namespace {
 
 constexpr char kPhasedLR[] = "PhasedLR";
 constexpr char kPlateauPhase[] = "PlateauPhase";
-// So that a file cannot make a load count for ever.
+// Cuts are made again one by one when a state is loaded, so that a file with a
+// huge number of them would keep the program busy.
 constexpr int64_t kMostCuts = 1000000;
 
 std::string phase_name(std::size_t index) {
@@ -41,6 +42,17 @@ int64_t most_cuts(const PlateauPhase& phase) {
   return phase.cuts().value_or(kMostCuts);
 }
 
+// Whether a phase before the last is passed over: its options give it no step.
+bool is_left_out(const LRPhase& phase) { return length_of(phase) == 0; }
+
+// The schedule at whose end the plateau `index` begins; null where there is
+// none, but another plateau or the start of the run.
+const Schedule* schedule_before(
+    const std::vector<LRPhase>& phases, std::size_t index) {
+  while (index > 0 && is_left_out(phases[index - 1])) --index;
+  return index > 0 ? std::get_if<Schedule>(&phases[index - 1]) : nullptr;
+}
+
 detail::NamedOptions options_of_phases(const std::vector<LRPhase>& phases) {
   TORCH_CHECK(!phases.empty(), kPhasedLR, ": there must be one phase at least");
   std::vector<detail::NamedOptions> parts;
@@ -58,11 +70,11 @@ detail::NamedOptions options_of_phases(const std::vector<LRPhase>& phases) {
         parts.back().text(),
         plateau != nullptr ? "; give it steps() or cuts()"
                            : "; cut it with limit()");
-    const auto* before =
-        i > 0 ? std::get_if<Schedule>(&phases[i - 1]) : nullptr;
+    const bool is_played = i + 1 == phases.size() || !is_left_out(phases[i]);
+    const Schedule* const before =
+        plateau != nullptr && is_played ? schedule_before(phases, i) : nullptr;
     TORCH_CHECK(
-        plateau == nullptr || before == nullptr ||
-            (*before)(length_of(phases[i - 1])) != 0,
+        before == nullptr || (*before)(std::ceil(before->length())) != 0,
         phase_name(i),
         ", a plateau, begins at the rate at which the schedule before it ends, "
         "and that is 0");
@@ -112,6 +124,7 @@ PhasedLR::PhasedLR(
   Progress first;
   first.starts.clear();
   first.plateaus.clear();
+  first.by_hand.clear();
   begin_phase(first, 0);
   advance(first, 0);
   Plan start = plan(first, 0, {}, lrs_in_force(), false);
@@ -135,13 +148,16 @@ bool PhasedLR::is_over(const Progress& progress, int64_t t) const {
          (plateau != nullptr && progress.plateaus.back() > most_cuts(*plateau));
 }
 
-bool PhasedLR::has_ended() const {
-  return phase() + 1 == phases_.size() && is_over(progress_, last_epoch());
+bool PhasedLR::has_ended(const Progress& progress, int64_t t) const {
+  return progress.starts.size() == phases_.size() && is_over(progress, t);
 }
+
+bool PhasedLR::has_ended() const { return has_ended(progress_, last_epoch()); }
 
 void PhasedLR::begin_phase(Progress& progress, int64_t t) const {
   progress.starts.push_back(t);
   progress.plateaus.push_back(0);
+  progress.by_hand.push_back(0);
   const auto* plateau =
       std::get_if<PlateauPhase>(&phases_[progress.starts.size() - 1]);
   progress.best = detail::worst_metric(
@@ -169,17 +185,25 @@ double PhasedLR::level(
   double held = 1;
   for (std::size_t i = 0; i < progress.starts.size(); ++i) {
     const bool is_present = i + 1 == progress.starts.size();
-    const double played =
-        is_present
-            ? 0
-            : static_cast<double>(progress.starts[i + 1] - progress.starts[i]);
-    // One that was left out takes nothing over, and leaves nothing.
-    if (!is_present && played == 0 && progress.plateaus[i] == 0) continue;
+    // A phase without a step neither begins at the rate of the one before nor
+    // leaves a rate to the next.
+    if (!is_present && is_left_out(phases_[i])) continue;
     if (const auto* schedule = std::get_if<Schedule>(&phases_[i])) {
-      held = is_present ? held : (*schedule)(played);
+      if (is_present) continue;
+      // Where time has ended it, at its own end: a state may be of a run in
+      // which this phase was shorter or longer.
+      held = (*schedule)(
+          progress.by_hand[i] != 0
+              ? static_cast<double>(progress.starts[i + 1] - progress.starts[i])
+              : length_of(phases_[i]));
       continue;
     }
     const auto& plateau = std::get<PlateauPhase>(phases_[i]);
+    TORCH_CHECK(
+        held != 0,
+        phase_name(i),
+        ", a plateau, would begin at 0, the rate at which the schedule before "
+        "it was ended, and all rates would be 0 from there on");
     level *= held;
     held = 1;
     const int64_t cuts = std::min(progress.plateaus[i], most_cuts(plateau));
@@ -214,7 +238,8 @@ PhasedLR::Plan PhasedLR::plan(
           : (*schedule)(static_cast<double>(t - progress.starts.back()));
   const bool same = &base_lrs == &base_lrs_ &&
                     progress.starts == progress_.starts &&
-                    progress.plateaus == progress_.plateaus;
+                    progress.plateaus == progress_.plateaus &&
+                    progress.by_hand == progress_.by_hand;
   Plan plan{base_lrs, {}, {}};
   for (std::size_t i = 0; i < in_force.size(); ++i) {
     const bool joins = i >= base_lrs.size();
@@ -278,8 +303,14 @@ void PhasedLR::observe(double metric) {
   }
   const int64_t most = plateau->cuts() ? *plateau->cuts() + 1 : kMostCuts;
   progress.plateaus.back() = std::min(progress.plateaus.back() + 1, most);
+  change_now(std::move(progress));
+}
+
+void PhasedLR::change_now(Progress progress) {
+  const std::vector<double> in_force = lrs_in_force();
   advance(progress, last_epoch());
-  Plan next = plan(progress, last_epoch(), base_lrs_, lrs_in_force(), false);
+  Plan next = plan(progress, last_epoch(), base_lrs_, in_force, false);
+  watch_->before_rates(in_force);
   take_over(last_epoch(), std::move(progress), std::move(next));
 }
 
@@ -291,10 +322,9 @@ void PhasedLR::next_phase() {
       std::to_string(phase()),
       " is the last one");
   Progress progress = progress_;
+  progress.by_hand.back() = 1;
   begin_phase(progress, last_epoch());
-  advance(progress, last_epoch());
-  Plan next = plan(progress, last_epoch(), base_lrs_, lrs_in_force(), false);
-  take_over(last_epoch(), std::move(progress), std::move(next));
+  change_now(std::move(progress));
 }
 
 void PhasedLR::set_base_lrs(const PerGroup& base_lrs) {
@@ -310,6 +340,7 @@ void PhasedLR::save_state(torch::serialize::OutputArchive& archive) const {
   detail::write_doubles(archive, "base_lrs", base_lrs_);
   detail::write_doubles(archive, "phase_starts", doubles(progress_.starts));
   detail::write_doubles(archive, "plateaus", doubles(progress_.plateaus));
+  detail::write_doubles(archive, "ended_by_hand", doubles(progress_.by_hand));
   detail::write_double(archive, "best", progress_.best);
   detail::write_int(archive, "num_bad_epochs", progress_.bad);
   detail::write_int(archive, "cooldown_counter", progress_.cooldown);
@@ -333,8 +364,10 @@ PhasedLR::Progress PhasedLR::read_progress(
   Progress progress;
   progress.starts = counts("phase_starts", static_cast<double>(epoch));
   progress.plateaus = counts("plateaus", static_cast<double>(kMostCuts + 1));
+  progress.by_hand = counts("ended_by_hand", 1);
   TORCH_CHECK(
       progress.starts.size() == progress.plateaus.size() &&
+          progress.starts.size() == progress.by_hand.size() &&
           progress.starts.front() == 0 &&
           std::is_sorted(progress.starts.begin(), progress.starts.end()),
       kPhasedLR,
@@ -391,10 +424,7 @@ void PhasedLR::load_state(
   levels_ = std::move(levels);
   const int64_t epoch =
       detail::read_int(archive, kPhasedLR, "last_epoch", kLastTime);
-  watch_->set(
-      lrs,
-      lrs_in_force(),
-      phase() + 1 == phases_.size() && is_over(progress_, epoch));
+  watch_->set(lrs, lrs_in_force(), has_ended(progress_, epoch));
   watch_->stop_counting();
 }
 
@@ -425,8 +455,8 @@ void PhasedLR::load_state_only(
         phase_name(i),
         ": mode is another in the file, whose metrics say nothing here");
   }
-  // Looked at by the program's options; what they have over already ends with
-  // the next step.
+  // The rates by the program's options. Where these make the present phase
+  // shorter than what was played of it, it ends with the next step.
   take_over(epoch, progress, plan(progress, epoch, base_lrs, lrs, false));
   watch_->stop_counting();
 }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <exception>
 #include <optional>
 #include <string>
 #include <utility>
@@ -175,17 +176,25 @@ std::function<void()> RuleLR::keep_place() {
           base_momenta = base_momenta_,
           epoch = last_epoch(),
           lrs = get_last_lr()] {
+    std::exception_ptr refusal;
+    try {
+      detail::GroupWrites writes(optimizer());
+      for (std::size_t i = 0; i < momenta.size(); ++i) {
+        writes.set_momentum(*rule_.momentum_access(), i, momenta[i]);
+      }
+      writes.set_lrs(in_force);
+      writes.keep();
+    } catch (...) {
+      refusal = std::current_exception();
+    }
+    // The clock goes back all the same: the next step then sets the rates of
+    // the same time here as elsewhere.
     started_ = started;
     base_lrs_ = base_lrs;
     base_momenta_ = base_momenta;
     commit(epoch, lrs);
-    watch_->set(lrs, in_force, has_ended());
-    detail::GroupWrites writes(optimizer());
-    for (std::size_t i = 0; i < momenta.size(); ++i) {
-      writes.set_momentum(*rule_.momentum_access(), i, momenta[i]);
-    }
-    writes.set_lrs(in_force);
-    writes.keep();
+    watch_->set(lrs, lrs_in_force(), has_ended());
+    if (refusal) std::rethrow_exception(refusal);
   };
 }
 

@@ -162,15 +162,17 @@ void UsageWatch::note_cut(const torch::optim::Optimizer& optimizer) {
   registry().note_cut(&optimizer);
 }
 
+void UsageWatch::before_rates(const std::vector<double>& in_force) {
+  const bool cut_since = registry().cut_since(&optimizer_);
+  const UsageWatch* before = registry().exchange(&optimizer_, this);
+  check_interleaving(before);
+  const bool others = before != nullptr && before != this;
+  if (!cut_since && !others) check_rates_kept(in_force);
+}
+
 void UsageWatch::before_step(
     bool sets_rates, const std::vector<double>& in_force) {
-  if (sets_rates) {
-    const bool cut_since = registry().cut_since(&optimizer_);
-    const UsageWatch* before = registry().exchange(&optimizer_, this);
-    check_interleaving(before);
-    const bool others = before != nullptr && before != this;
-    if (!cut_since && !others) check_rates_kept(in_force);
-  }
+  if (sets_rates) before_rates(in_force);
   ++steps_;
   if (steps_left_ > 0) {
     check_order();
@@ -210,7 +212,7 @@ void UsageWatch::check_rates_kept(const std::vector<double>& in_force) {
     report(
         kind_ + ": the rate of parameter group " + std::to_string(i) +
         " has been set to " + number_text(in_force[i]) +
-        " since the last step, and this step replaces it. To go on from a rate "
+        " since the last step, and is replaced now. To go on from a rate "
         "of your own, give it to set_base_lrs(), or set it before the "
         "scheduler is made.");
   }

@@ -27,6 +27,8 @@ class UsageWatch {
   void before_base_rates(const std::vector<double>& in_force) const;
   /// It is about to make a step, after which it sets rates or rests.
   void before_step(bool sets_rates, const std::vector<double>& in_force);
+  /// It is about to set rates, outside of a step too.
+  void before_rates(const std::vector<double>& in_force);
   /// It has set these rates, and sets others later unless it has ended. What is
   /// in force since may be rounded.
   void set(

@@ -1,6 +1,7 @@
 #include "csrc/optim/fused_step.h"
 
 #include <ATen/Functions.h>
+#include <c10/util/Exception.h>
 
 namespace stepsize::detail {
 
@@ -11,6 +12,7 @@ std::vector<Operands> checked_operands(
   for (const ParameterUpdate& update : updates) {
     Operands& own = operands.emplace_back(
         Operands{{&update.parameter, &update.gradient}, 2});
+    TORCH_INTERNAL_ASSERT(update.state.size() + 2 <= std::size_t{kMaxOperands});
     for (const at::Tensor& state : update.state) {
       own.tensors[own.count++] = &state;
     }

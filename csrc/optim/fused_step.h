@@ -74,6 +74,7 @@ class FusedStep {
 
   /// Takes the sums of an update that tensor operations have made.
   void add_sums(std::size_t position, at::Tensor sums) {
+    static_assert(kSums > 0, "these loops make no sums");
     rows_.emplace_back(position, std::move(sums));
   }
 
@@ -96,7 +97,10 @@ class FusedStep {
   }
 
   /// The same of loops that write nothing.
-  std::vector<Sums> read() { return sums(nullptr); }
+  std::vector<Sums> read() {
+    static_assert(kSums > 0, "these loops make no sums");
+    return sums(nullptr);
+  }
 
  private:
   struct Slot {

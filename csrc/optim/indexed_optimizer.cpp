@@ -133,6 +133,12 @@ bool IndexedOptimizer::has_state(
 
 std::vector<ParameterUpdate> IndexedOptimizer::coming_updates() {
   std::vector<ParameterUpdate> updates;
+  // Once, as a larger place for each group would cost a copy of all a group.
+  std::size_t parameter_count = 0;
+  for (const auto& group : param_groups()) {
+    parameter_count += group.params().size();
+  }
+  updates.reserve(parameter_count);
   for (std::size_t g = 0; g < param_groups().size(); ++g) {
     const auto& parameters = param_groups()[g].params();
     const GroupState& own = group_state(g);
@@ -140,7 +146,6 @@ std::vector<ParameterUpdate> IndexedOptimizer::coming_updates() {
     for (std::size_t slot = 0; slot < own.slots.size(); ++slot) {
       wanted.push_back(has_state(g, slot));
     }
-    updates.reserve(updates.size() + parameters.size());
     for (std::size_t i = 0; i < parameters.size(); ++i) {
       const at::Tensor& gradient = parameters[i].grad();
       if (!gradient.defined()) continue;
@@ -219,11 +224,13 @@ std::vector<IndexedOptimizer::GroupState> IndexedOptimizer::matched_states()
     state.slots.resize(slot_names_.size());
     for (auto& slot : state.slots) slot.resize(parameters.size());
     state.steps.resize(parameters.size(), 0);
+    state.extras.resize(parameters.size());
     for (std::size_t i = 0; i < parameters.size(); ++i) {
       const auto found = known.find(parameters[i].unsafeGetTensorImpl());
       if (found == known.end()) continue;
       const auto& [from, at] = found->second;
       state.steps[i] = from->steps[at];
+      state.extras[i] = from->extras[at];
       for (std::size_t slot = 0; slot < state.slots.size(); ++slot) {
         state.slots[slot][i] = from->slots[slot][at];
       }
@@ -238,6 +245,22 @@ IndexedOptimizer::GroupState& IndexedOptimizer::group_state(std::size_t group) {
     states_ = matched_states();
   }
   return states_[group];
+}
+
+const IndexedOptimizer::Extra* IndexedOptimizer::find_extra(
+    std::size_t group, std::size_t index) const {
+  const at::Tensor& parameter = param_groups()[group].params()[index];
+  if (group < states_.size() && index < states_[group].owners.size() &&
+      states_[group].owners[index].is_same(parameter)) {
+    return &states_[group].extras[index];
+  }
+  // It was moved since the last step.
+  for (const GroupState& state : states_) {
+    for (std::size_t i = 0; i < state.owners.size(); ++i) {
+      if (state.owners[i].is_same(parameter)) return &state.extras[i];
+    }
+  }
+  return nullptr;
 }
 
 at::Tensor IndexedOptimizer::new_state(const at::Tensor& parameter) {

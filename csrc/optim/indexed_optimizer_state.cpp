@@ -188,6 +188,7 @@ void IndexedOptimizer::load(InputArchive& archive) {
     const auto& parameters = groups[g].params();
     auto& state = states[g];
     state.owners = parameters;
+    state.extras.resize(parameters.size());
     state.steps = detail::read_ints(archive, kind_, group_key(g, "steps"));
     state.slots.resize(slot_names_.size());
     for (std::size_t slot = 0; slot < slot_names_.size(); ++slot) {

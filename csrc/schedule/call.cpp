@@ -90,8 +90,8 @@ double Call::duration_or_rest(std::size_t i) const {
     fail(
         column() + name_.text.size(),
         "expected the length of " + name_.text +
-            ": what is left of the run is not known after a plateau that only "
-            "a metric ends");
+            ": what is left of the run is not known after a plateau that a "
+            "metric may end");
   }
   const double rest = context_.run_length - elapsed_;
   if (!(rest > 0)) {

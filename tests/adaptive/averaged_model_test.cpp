@@ -518,5 +518,30 @@ TEST(AveragedModel, WritesTheAverageAlone) {
   EXPECT_EQ(kept._version(), version + 1);
 }
 
+// The first average, of inference mode, may not be written outside of it: by no
+// loop, and nothing else is before that is found out.
+TEST(AveragedModel, RefusesAveragesOfInferenceMode) {
+  auto parameter = leaf({1, 2});
+  auto other = leaf({3});
+  AveragedModel averaged({parameter, other});
+  {
+    const c10::InferenceMode inference;
+    averaged.update();
+  }
+  {
+    const torch::NoGradGuard no_grad;
+    parameter.fill_(5);
+  }
+  EXPECT_THAT(
+      message_of([&] { averaged.update(); }),
+      HasSubstr("AveragedModel: average 0 was made in inference mode"));
+  EXPECT_EQ(averaged.averages()[0][0].item<double>(), 1);
+  {
+    const c10::InferenceMode inference;
+    averaged.update();
+  }
+  EXPECT_EQ(averaged.averages()[0][0].item<double>(), 3);
+}
+
 }  // namespace
 }  // namespace stepsize::test

@@ -197,6 +197,22 @@ TEST(DoG, ALayersNumbersAreItsParameters) {
   EXPECT_EQ(dog.squared_gradients(0, 0), other.squared_gradients(0, 1));
 }
 
+TEST(DoG, TheNumbersOfALayerThatHasLeftAreGone) {
+  auto x = leaf({1});
+  auto y = leaf({1});
+  DoG dog({x, y}, DoGOptions().reps_rel(0.01).layer_wise(true));
+  for (auto* one : {&x, &y}) one->mutable_grad() = one->detach() * 2;
+  dog.step();
+  EXPECT_GT(dog.squared_gradients(0, 1), 0);
+  auto& parameters = dog.param_groups()[0].params();
+  parameters.pop_back();
+  x.mutable_grad() = torch::Tensor();
+  dog.step();  // updates nothing
+  parameters.push_back(y);
+  EXPECT_EQ(dog.squared_gradients(0, 1), 0);
+  EXPECT_GT(dog.squared_gradients(0, 0), 0);
+}
+
 TEST(DoG, WithoutAGradientAndEpsItRests) {
   auto x = leaf({1});
   DoG dog({x}, DoGOptions().eps(0).reps_rel(0.1));

@@ -11,6 +11,7 @@
 #include <tuple>
 #include <vector>
 
+#include "csrc/core/archive.h"
 #include "csrc/kernels/prodigy_loop.h"
 #include "csrc/optim/rollback_point.h"
 #include "tests/adaptive/fused_checks.h"
@@ -153,6 +154,124 @@ TEST(Prodigy, StepsAlikeByTensorOperationsWithSlices) {
     }
     EXPECT_LT(fused_difference(fused_numbers(x), fused_numbers(other)), 1e-13);
   }
+}
+
+// Every third and every fourth of five elements are two.
+TEST(Prodigy, AnotherSliceOfTheSameSizeIsAnotherSlice) {
+  auto x = leaf({1, 2, 3, 4, 5});
+  Prodigy prodigy({x}, ProdigyOptions().slice_p(3));
+  const auto step = [&x](Prodigy& optimizer) {
+    x.mutable_grad() = x.detach() - 1;
+    optimizer.step();
+  };
+  const auto set_p = [](Prodigy& optimizer, int64_t p) {
+    static_cast<ProdigyOptions&>(optimizer.param_groups()[0].options())
+        .slice_p(p);
+  };
+  const auto refused = [&](Prodigy& optimizer) {
+    const auto before = fused_numbers(x);
+    EXPECT_NE(
+        message_of([&] {
+          step(optimizer);
+        }).find("slice_p must stay what it was in the first step, got 4"),
+        std::string::npos);
+    EXPECT_EQ(fused_numbers(x), before);
+  };
+  step(prodigy);
+  set_p(prodigy, 4);
+  refused(prodigy);
+  std::stringstream file;
+  torch::save(prodigy, file);
+  Prodigy resumed({x}, ProdigyOptions().slice_p(4));
+  torch::load(resumed, file);
+  refused(resumed);
+  set_p(resumed, 3);
+  step(resumed);
+}
+
+// Writes as before there were slices, or another p than they were cut by.
+class ProdigyOfAnotherFile : public Prodigy {
+ public:
+  using Prodigy::Prodigy;
+  int64_t written_p = 0;  // 0: none
+
+ protected:
+  void save_counters(torch::serialize::OutputArchive& archive) const override {
+    DistanceAdam::save_counters(archive);
+    detail::write_double(archive, "d_max", d());
+    if (written_p == 0) return;
+    detail::write_int(archive, "slice_p", written_p);
+    detail::write_tensors(archive, "slices", find_extra(0, 0)->tensors);
+  }
+};
+
+TEST(Prodigy, ReadsArchivesFromBeforeThereWereSlices) {
+  auto x = leaf({1, 2, 3, 4, 5});
+  const auto step = [&x](Prodigy& optimizer) {
+    x.mutable_grad() = x.detach() - 1;
+    optimizer.step();
+  };
+  ProdigyOfAnotherFile old({x});
+  step(old);
+  const auto before = fused_numbers(x);
+  std::stringstream file;
+  torch::save(old, file);
+  step(old);
+  const auto after = fused_numbers(x);
+  {
+    const torch::NoGradGuard no_grad;
+    x.copy_(vector_of(before));
+  }
+  Prodigy resumed({x});
+  torch::load(resumed, file);
+  step(resumed);
+  EXPECT_EQ(fused_numbers(x), after);
+  static_cast<ProdigyOptions&>(resumed.param_groups()[0].options()).slice_p(2);
+  EXPECT_NE(
+      message_of([&] { step(resumed); }).find("slice_p must stay"),
+      std::string::npos);
+}
+
+// Of eight elements every third are three, every second four.
+TEST(Prodigy, RefusesSlicesThatTheirPDoesNotCut) {
+  auto x = leaf({1, 2, 3, 4, 5, 6, 7, 8});
+  ProdigyOfAnotherFile other({x}, ProdigyOptions().slice_p(3));
+  x.mutable_grad() = x.detach() - 1;
+  other.step();
+  Prodigy resumed({x}, ProdigyOptions().slice_p(3));
+  for (const int64_t p : {3, 1, 2}) {
+    other.written_p = p;
+    std::stringstream file;
+    torch::save(other, file);
+    const std::string said = message_of([&] { torch::load(resumed, file); });
+    EXPECT_EQ(
+        said.find("'slices' of the archive do not fit") != std::string::npos,
+        p != 3)
+        << said;
+  }
+}
+
+// It comes back with another size, and a file of it is one of that size.
+TEST(Prodigy, SlicesOfAParameterThatHasLeftAreGone) {
+  auto x = leaf({1, 2, 3, 4, 5, 6, 7, 8});
+  auto y = leaf({1, 2});
+  Prodigy prodigy({y, x}, ProdigyOptions().slice_p(2));
+  for (auto* one : {&x, &y}) one->mutable_grad() = one->detach() - 3;
+  prodigy.step();
+  auto& parameters = prodigy.param_groups()[0].params();
+  parameters.pop_back();
+  y.mutable_grad() = torch::Tensor();
+  prodigy.step();
+  x.set_data(vector_of({1, 2, 3}));
+  x.mutable_grad() = torch::Tensor();
+  parameters.push_back(x);
+  std::stringstream file;
+  torch::save(prodigy, file);
+  Prodigy resumed({y, x}, ProdigyOptions().slice_p(2));
+  torch::load(resumed, file);
+  for (auto* one : {&x, &y}) one->mutable_grad() = one->detach() - 3;
+  resumed.step();
+  EXPECT_GT(resumed.d(), 0);
 }
 
 TEST(Prodigy, SlicesStayAsTheyWereCut) {

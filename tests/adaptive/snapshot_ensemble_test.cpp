@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <stepsize/checkpoint/checkpoint.h>
 #include <stepsize/lr_scheduler/schedule_lr.h>
 #include <torch/torch.h>
 
@@ -12,6 +13,7 @@
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/checkpoint/temporary_folder.h"
@@ -68,7 +70,8 @@ TEST_F(SnapshotEnsembleTest, KeepsTheLastSnapshots) {
   EXPECT_EQ(first_of(2), 5);
   expect_own(9, 4);
   EXPECT_THAT(
-      message_of([&] { first_of(3); }), HasSubstr("there is no snapshot 3"));
+      message_of([&] { first_of(3); }),
+      HasSubstr("there is no snapshot of index 3"));
 }
 
 TEST_F(SnapshotEnsembleTest, AveragesTheProbabilities) {
@@ -250,26 +253,32 @@ TEST_F(SnapshotFilesTest, PredictAsThoseInMemoryDo) {
       torch::equal(files.mean_output(forward), memory.mean_output(forward)));
   EXPECT_TRUE(torch::equal(net->weight, vector_of({7, 2, 3})));
   EXPECT_EQ(files.size(), 3U);
-  EXPECT_EQ(files.path(0), folder.file("snapshots") + "/snapshot-1.ckpt");
+  EXPECT_THAT(
+      files.path(0),
+      testing::MatchesRegex(
+          folder.file("snapshots") + "/snapshot-1-[0-9a-f]+\\.ckpt"));
   EXPECT_THAT(
       message_of([&] { memory.path(0); }), HasSubstr("no folder is set"));
 }
 
 TEST_F(SnapshotFilesTest, DroppedOnesStayUntilTheyAreRemoved) {
   SnapshotEnsemble ensemble(net, options());
-  for (int i = 0; i < 5; ++i) add(net, ensemble, i);
-  const std::string stranger = folder.file("snapshots") + "/snapshot-01.ckpt";
-  write_bytes(stranger, "mine");
+  std::vector<std::string> paths;
+  for (int i = 0; i < 5; ++i) {
+    add(net, ensemble, i);
+    paths.push_back(ensemble.path(ensemble.size() - 1));
+  }
+  // Of another run in the same folder.
+  SnapshotEnsemble other(net, options());
+  add(net, other, 77);
   const auto is_there = [&](int number) {
-    return std::filesystem::exists(
-        folder.file("snapshots") + "/snapshot-" + std::to_string(number) +
-        ".ckpt");
+    return std::filesystem::exists(paths[static_cast<std::size_t>(number)]);
   };
   EXPECT_TRUE(is_there(0) && is_there(1) && is_there(4));
   ensemble.remove_dropped();
   EXPECT_FALSE(is_there(0) || is_there(1));
   EXPECT_TRUE(is_there(2) && is_there(3) && is_there(4));
-  EXPECT_TRUE(std::filesystem::exists(stranger));
+  EXPECT_EQ(first_of(net, other, 0), 77);
   EXPECT_EQ(first_of(net, ensemble, 0), 2);
 }
 
@@ -292,10 +301,8 @@ TEST_F(SnapshotFilesTest, ARunGoesOnFromItsState) {
   EXPECT_EQ(other->weight[0].item<double>(), 1);  // its own
   EXPECT_TRUE(resumed.step(1));
   EXPECT_EQ(first_of(other, resumed, 2), 1);
-  // Its fifth is another than that of the run before.
-  EXPECT_THAT(
-      message_of([&] { first_of(net, ensemble, 1); }),
-      HasSubstr("snapshot-4.ckpt is another snapshot than the one that was"));
+  // Its fifth is another than that of the run before, which it leaves alone.
+  EXPECT_EQ(first_of(net, ensemble, 1), 4);
   SnapshotEnsemble fewer(other, options().max_snapshots(1));
   load(fewer, state);
   EXPECT_EQ(first_of(other, fewer, 0), 3);
@@ -329,12 +336,60 @@ TEST_F(SnapshotFilesTest, AMissingOrDamagedFileChangesNothing) {
       ensemble.path(2),
       path,
       std::filesystem::copy_options::overwrite_existing);
-  refused_everywhere(path + " is another snapshot");
+  refused_everywhere(path + " has other contents");
   std::filesystem::remove(path);
   refused_everywhere(path);
   write_bytes(path, whole);
   load(resumed, state);
   EXPECT_EQ(first_of(net, resumed, 1), 1);
+}
+
+// Two signs at once, of which an unmixed product would see neither.
+TEST_F(SnapshotFilesTest, ChangedSignsAreOtherContents) {
+  SnapshotEnsemble ensemble(net, options());
+  add(net, ensemble, 1);
+  {
+    const torch::NoGradGuard no_grad;
+    net->weight.mul_(-1);
+    net->shift.mul_(-1);
+  }
+  SnapshotEnsemble other(net, options());
+  other.add();
+  EXPECT_NE(other.path(0), ensemble.path(0));
+}
+
+struct RefusesOnce {
+  bool refuses = false;
+  void save(torch::serialize::OutputArchive& archive) const {
+    archive.write("nothing", c10::IValue(int64_t{0}));
+  }
+  void load(torch::serialize::InputArchive& /*archive*/) {
+    if (!std::exchange(refuses, false)) return;
+    throw std::runtime_error("not this one");
+  }
+};
+
+// A file that is lost meanwhile is no hindrance to the way back.
+TEST_F(SnapshotFilesTest, ALoadThatIsRefusedLaterIsUndoneWithoutTheFiles) {
+  SnapshotEnsemble ensemble(net, options());
+  RefusesOnce last;
+  Checkpoint run;
+  run.state("ensemble", ensemble).state("last", last);
+  add(net, ensemble, 1);
+  ensemble.step(1);
+  save_checkpoint(folder.file("run.ckpt"), run);
+  add(net, ensemble, 2);
+  add(net, ensemble, 3);
+  ensemble.step(0.5);
+  std::filesystem::remove(ensemble.path(2));
+  last.refuses = true;
+  EXPECT_THAT(
+      message_of([&] { load_checkpoint(folder.file("run.ckpt"), run); }),
+      HasSubstr("not this one"));
+  EXPECT_EQ(ensemble.size(), 3U);
+  EXPECT_EQ(ensemble.added(), 3);
+  EXPECT_EQ(first_of(net, ensemble, 1), 2);
+  EXPECT_TRUE(ensemble.step(1));  // it knows of the fall
 }
 
 TEST_F(SnapshotFilesTest, WhatCannotBeWrittenIsNotAdded) {
@@ -361,7 +416,7 @@ TEST_F(SnapshotFilesTest, TheTwoKindsOfStateAreToldApart) {
   SnapshotEnsemble wrong(linear, options());
   EXPECT_THAT(
       message_of([&] { load(wrong, saved(files)); }),
-      HasSubstr("snapshot 0 of the folder does not fit the weights"));
+      HasSubstr(files.path(0) + " does not fit the weights"));
 }
 
 }  // namespace

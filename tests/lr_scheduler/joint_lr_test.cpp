@@ -184,6 +184,66 @@ TEST(JointLR, AStepThatASetterRefusesChangesNone) {
   }
 }
 
+// A rate that may only fall, so that nothing puts it back.
+struct FallingOptions
+    : torch::optim::OptimizerCloneableOptions<FallingOptions> {
+  double lr = 0.1;
+  double get_lr() const override { return lr; }
+  void set_lr(const double value) override {
+    if (value > lr) throw std::runtime_error("only down");
+    lr = value;
+  }
+};
+struct FallingOptimizer : torch::optim::Optimizer {
+  explicit FallingOptimizer(std::vector<torch::Tensor> parameters)
+      : Optimizer(
+            {torch::optim::OptimizerParamGroup(
+                std::move(parameters), std::make_unique<FallingOptions>())},
+            std::make_unique<FallingOptions>()) {}
+  torch::Tensor step(LossClosure) override { return {}; }
+};
+
+// The third is refused; the second cannot go back, and the first does.
+TEST(JointLR, OneThatCannotBePutBackDoesNotKeepTheOthers) {
+  TwoOptimizers pair;
+  FallingOptimizer falling({leaf({1})});
+  JointLR scheduler({&pair.sgd, &falling, &pair.adamw}, parse("linear 4"));
+  scheduler.step();
+  pair.adamw.param_groups()[0].options().set_lr(0.5);
+  set_scheduler_usage_check(UsageCheck::kThrow);
+  const std::string said = joint_error([&] { scheduler.step(); });
+  set_scheduler_usage_check(UsageCheck::kWarn);
+  EXPECT_THAT(said, HasSubstr("has been set to 0.5 since the last step"));
+  EXPECT_DOUBLE_EQ(pair.first(), 0.075);
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(scheduler.part(i).last_epoch(), 1) << i;
+  }
+  scheduler.step();
+  EXPECT_DOUBLE_EQ(pair.first(), 0.05);
+  EXPECT_DOUBLE_EQ(falling.param_groups()[0].options().get_lr(), 0.05);
+  EXPECT_DOUBLE_EQ(pair.second(), 0.005);
+}
+
+TEST(JointLR, PutsMomentaBackOfAStepThatIsRefused) {
+  SGD first({leaf({1})}, SGDOptions(0.1).momentum(0.5));
+  SGD second({leaf({1})}, SGDOptions(0.2).momentum(0.5));
+  JointLR scheduler({&first, &second}, OneCycleLROptions(0.1).total_steps(10));
+  scheduler.step();
+  const auto momentum = [&first] {
+    return static_cast<SGDOptions&>(first.param_groups()[0].options())
+        .momentum();
+  };
+  const double before = momentum();
+  second.param_groups()[0].options().set_lr(0.5);
+  set_scheduler_usage_check(UsageCheck::kThrow);
+  const std::string said = joint_error([&] { scheduler.step(); });
+  set_scheduler_usage_check(UsageCheck::kWarn);
+  EXPECT_THAT(said, HasSubstr("has been set to 0.5 since the last step"));
+  EXPECT_EQ(momentum(), before);
+  scheduler.step();
+  EXPECT_NE(momentum(), before);
+}
+
 TEST(JointLR, RefusesWhatItCannotDrive) {
   TwoOptimizers pair;
   EXPECT_THAT(

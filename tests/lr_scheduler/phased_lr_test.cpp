@@ -9,6 +9,7 @@
 #include <cmath>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/lr_scheduler/support/spec.h"
@@ -170,6 +171,34 @@ TEST(PhasedLR, NextPhaseEndsOneByHand) {
       "PhasedLR: next_phase: phase 1 is the last one"));
 }
 
+// A step of a warm-up has been played, and the plateau goes on from its rate.
+TEST(PhasedLR, NextPhaseInTheFirstStepMakesNoJump) {
+  const auto optimizer = make_optimizer("SGD", {0.8, 0.4});
+  PhasedLR scheduler(*optimizer, {warmup(3), plateau_of_steps(6), cooldown(4)});
+  EXPECT_EQ(lrs_of(*optimizer), (Rates{.2, .1}));
+  scheduler.next_phase();
+  EXPECT_EQ(lrs_of(*optimizer), (Rates{.2, .1}));
+  const std::string bytes = saved(scheduler);
+  make_steps(scheduler, 8);
+  EXPECT_EQ(lrs_of(*optimizer), (Rates{.1, .05}));
+  load(scheduler, bytes);
+  make_steps(scheduler, 8);
+  EXPECT_EQ(lrs_of(*optimizer), (Rates{.1, .05}));
+}
+
+TEST(PhasedLR, NextPhaseRefusesAPlateauAtZero) {
+  const auto optimizer = make_optimizer("SGD", {0.8, 0.4});
+  PhasedLR scheduler(*optimizer, {linear(4, 0, 1), plateau_of_steps(6)});
+  const std::string before = saved(scheduler);
+  EXPECT_TRUE(tells(
+      message_of([&] { scheduler.next_phase(); }),
+      "PhasedLR: phase 1, a plateau, would begin at 0"));
+  EXPECT_EQ(saved(scheduler), before);
+  make_steps(scheduler, 1);
+  scheduler.next_phase();
+  EXPECT_EQ(lrs_of(*optimizer), (Rates{.2, .1}));
+}
+
 TEST(PhasedLR, OnceEndedItLeavesTheRatesAlone) {
   const auto optimizer = make_optimizer("SGD", {0.8, 0.4});
   PhasedLR scheduler(*optimizer, {PlateauPhase(half_after(0)).steps(2)});
@@ -275,6 +304,68 @@ TEST(PhasedLR, LoadsIntoOtherOptionsWhereAsked) {
   EXPECT_EQ(turned.last_epoch(), 0);
 }
 
+// A state of 50 steps, of which the last 40 or so were a plateau with a cut, in
+// runs whose warm-up is longer and shorter: the plateau began at its end.
+TEST(PhasedLR, AWarmUpOfAnotherLengthEndsWhereItEnds) {
+  const auto optimizer = make_optimizer("SGD", {0.8, 0.4});
+  PhasedLR scheduler(
+      *optimizer, {warmup(10), plateau_of_steps(100), cooldown(4)});
+  make_steps(scheduler, 50);
+  for (int i = 0; i < 3; ++i) scheduler.observe(1);
+  EXPECT_EQ(lrs_of(*optimizer), (Rates{.4, .2}));
+  const std::string bytes = saved(scheduler);
+  for (const int64_t length : {0, 5, 20, 40}) {
+    const auto other = make_optimizer("SGD", {0.1, 0.1});
+    PhasedLR resumed(
+        *other, {warmup(length), plateau_of_steps(100), cooldown(4)});
+    torch::serialize::InputArchive archive;
+    archive.load_from(bytes.data(), bytes.size());
+    resumed.load(archive, OptionsFrom::kProgram);
+    EXPECT_EQ(lrs_of(*other), (Rates{.4, .2})) << length;
+    // The plateau began at t = 10.
+    make_steps(resumed, 62);
+    EXPECT_EQ(lrs_of(*other), (Rates{.2, .1})) << length;
+  }
+}
+
+// Ended by hand after 5 steps: of another curve the value at 5 counts.
+TEST(PhasedLR, AScheduleThatWasEndedByHandCountsAsFarAsItWasPlayed) {
+  const auto optimizer = make_optimizer("SGD", {0.8, 0.4});
+  PhasedLR scheduler(*optimizer, {linear(10, 0, 1), plateau_of_steps(100)});
+  make_steps(scheduler, 5);
+  scheduler.next_phase();
+  make_steps(scheduler, 9);
+  EXPECT_EQ(lrs_of(*optimizer), (Rates{.4, .2}));
+  const std::string bytes = saved(scheduler);
+  const auto other = make_optimizer("SGD", {0.1, 0.1});
+  PhasedLR resumed(*other, {linear(8, 0, 1), plateau_of_steps(100)});
+  torch::serialize::InputArchive archive;
+  archive.load_from(bytes.data(), bytes.size());
+  resumed.load(archive, OptionsFrom::kProgram);
+  EXPECT_EQ(lrs_of(*other), (Rates{.8 * .625, .4 * .625}));
+}
+
+TEST(PhasedLR, APlateauBeginsAtTheEndOfTheLastPhaseThatIsPlayed) {
+  const auto optimizer = make_optimizer("SGD", {0.8, 0.4});
+  for (const std::vector<LRPhase>& phases :
+       {std::vector<LRPhase>{cooldown(4), warmup(0), PlateauPhase()},
+        std::vector<LRPhase>{cooldown(4), plateau_of_steps(0), PlateauPhase()},
+        std::vector<LRPhase>{cooldown(4), PlateauPhase().steps(0)}}) {
+    EXPECT_TRUE(tells(
+        message_of([&] { PhasedLR scheduler(*optimizer, phases); }),
+        "a plateau, begins at the rate at which the schedule before it ends, "
+        "and that is 0"));
+  }
+  // Neither is the cooldown played here, nor the plateau there.
+  PhasedLR passed(*optimizer, {linear(2, 1, .5), cooldown(0), PlateauPhase()});
+  make_steps(passed, 3);
+  EXPECT_EQ(lrs_of(*optimizer), (Rates{.4, .2}));
+  const auto other = make_optimizer("SGD", {0.8, 0.4});
+  PhasedLR none(*other, {cooldown(2), plateau_of_steps(0), warmup(3)});
+  make_steps(none, 4);
+  EXPECT_EQ(lrs_of(*other), (Rates{.8 * .75, .4 * .75}));
+}
+
 TEST(PhasedLR, RefusesWhatCannotBePlayed) {
   const auto optimizer = make_optimizer("SGD", {0.8, 0.4});
   const auto refusal = [&](const std::vector<LRPhase>& phases) {
@@ -325,6 +416,31 @@ TEST(PhasedLR, TellsASecondSchedulerOfItsRates) {
       tells(overwritten, "PhasedLR: the rate of parameter group 0 has "))
       << overwritten;
   EXPECT_EQ(scheduler.last_epoch(), 0);
+}
+
+// Rates that were set by hand are lost with a cut and with a phase, too.
+TEST(PhasedLR, CutsAndPhasesLookForOutsideWrites) {
+  const auto optimizer = make_optimizer("SGD", {0.8, 0.4});
+  const std::function<void(PhasedLR&)> changes[] = {
+      [](PhasedLR& one) { one.observe(1); },
+      [](PhasedLR& one) { one.next_phase(); }};
+  for (const auto& change : changes) {
+    PhasedLR scheduler(
+        *optimizer, {PlateauPhase(half_after(0)).steps(9), cooldown(4)});
+    make_steps(scheduler, 1);
+    scheduler.observe(1);
+    const std::string before = saved(scheduler);
+    const double was = lrs_of(*optimizer)[0];
+    optimizer->param_groups()[0].options().set_lr(0.3);
+    set_scheduler_usage_check(UsageCheck::kThrow);
+    const std::string said = message_of([&] { change(scheduler); });
+    set_scheduler_usage_check(UsageCheck::kWarn);
+    EXPECT_TRUE(tells(said, "PhasedLR: the rate of parameter group 0 has been"))
+        << said;
+    EXPECT_EQ(lrs_of(*optimizer)[0], .3);
+    optimizer->param_groups()[0].options().set_lr(was);
+    EXPECT_EQ(saved(scheduler), before);
+  }
 }
 
 TEST(PhasedLR, TextAndCodeAreTheSame) {
@@ -382,8 +498,15 @@ TEST(PhasedLR, TextErrorsPointAtTheirColumn) {
   expect_error(
       "plateau cuts 2 > cosine",
       "24",
-      "what is left of the run is not known after a plateau",
+      "what is left of the run is not known after a plateau that a metric may "
+      "end",
       {0, 100});
+  for (const auto& [text, column] :
+       {std::pair("(warmup 5 > plateau for 9) > cooldown 3", "13"),
+        std::pair("constant 2 * plateau for 9", "14")}) {
+    expect_error(
+        text, column, "a plateau cannot stand in parentheses or in a product");
+  }
   EXPECT_EQ(text_error("plateau cuts 2 > cosine 10"), "");
   try {
     parse("warmup 5 > plateau");

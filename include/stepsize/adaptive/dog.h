@@ -6,7 +6,6 @@
 
 #include <cstddef>
 #include <functional>
-#include <unordered_map>
 #include <vector>
 
 namespace stepsize {
@@ -112,11 +111,11 @@ class DoG : public IndexedOptimizer {
       const std::vector<ParameterUpdate>& updates,
       std::vector<double> parts,
       const DoGOptions& options);
-  const Block* block_of(std::size_t group, std::size_t index) const;
+  Block block_of(std::size_t group, std::size_t index) const;
+  /// A parameter's, which is kept as an extra.
+  Block layer_of(std::size_t group, std::size_t index) const;
 
-  /// Of all parameters, or of each, by the tensor that it is.
-  Block whole_;
-  std::unordered_map<const void*, Block> layers_;
+  Block whole_;  ///< of all parameters, unless each has its own
 };
 
 }  // namespace stepsize

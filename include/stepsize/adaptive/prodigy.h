@@ -8,7 +8,6 @@
 #include <functional>
 #include <limits>
 #include <tuple>
-#include <unordered_map>
 #include <vector>
 
 namespace stepsize {
@@ -88,7 +87,7 @@ class Prodigy : public DistanceAdam {
       const ProdigyOptions& defaults = {});
 
  protected:
-  /// Sliced, s and p0 lie in slices_.
+  /// Sliced, s and p0 are extras of the parameter.
   bool has_state(std::size_t group, std::size_t slot) const override;
   double d0(const torch::optim::OptimizerOptions& options) const override;
   std::vector<double> update_all(
@@ -119,12 +118,6 @@ class Prodigy : public DistanceAdam {
       const detail::ProdigyNumbers& numbers);
 
  private:
-  /// s and p0 of some elements of a parameter.
-  struct Slice {
-    at::Tensor weighted;
-    at::Tensor start;
-  };
-
   const ProdigyOptions& options_of(std::size_t group) const;
   void check_slicing(const std::vector<ParameterUpdate>& updates);
   std::vector<ParameterUpdate> sampled(
@@ -133,9 +126,8 @@ class Prodigy : public DistanceAdam {
       const std::vector<ParameterUpdate>& updates,
       const std::vector<ParameterUpdate>& samples);
 
-  double largest_ = 0;  ///< what d may grow to
-  /// By the parameter that it is of; none unless slice_p > 1.
-  std::unordered_map<const void*, Slice> slices_;
+  double largest_ = 0;   ///< what d may grow to
+  int64_t slice_p_ = 0;  ///< that of the first step; 0 before it
 };
 
 }  // namespace stepsize

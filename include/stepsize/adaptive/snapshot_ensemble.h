@@ -7,7 +7,9 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace torch::nn {
@@ -28,8 +30,8 @@ class SnapshotEnsembleOptions {
   /// Snapshots that are kept; the oldest one goes when another comes; >= 1.
   TORCH_ARG(int64_t, max_snapshots) = 5;
   /// Where snapshots lie as files, one checkpoint each, so that memory holds
-  /// one at a time; the first add() makes it. Empty: they lie in memory. One
-  /// ensemble of one process a folder.
+  /// one at a time; the first add() makes it. Empty: they lie in memory. Runs
+  /// may share one: a file's name goes by what is in it.
   TORCH_ARG(std::string, folder);
 };
 
@@ -49,8 +51,10 @@ class SnapshotEnsembleOptions {
 ///
 /// Cost: one copy of parameters and buffers a snapshot, on their devices or as
 /// a file, and one more while one is in the module; a pass forward a snapshot
-/// in predict(). `torch::save` and `torch::load` carry step()'s memory and the
-/// snapshots: themselves, or which files of the folder they are.
+/// in predict(), and with a folder all files read in each call: give it the
+/// whole set, or many batches, at once. `torch::save` and `torch::load` carry
+/// step()'s memory and the snapshots: themselves, or which files of the folder
+/// they are.
 class SnapshotEnsemble {
  public:
   /// Of the parameters and buffers that the module has now, which must keep
@@ -83,7 +87,8 @@ class SnapshotEnsemble {
   /// To be called after the scheduler's step with the rate of the coming
   /// update: adds a snapshot, and returns true, where the rate rises after it
   /// has fallen, which is where a cycle has ended. Throws c10::Error, and
-  /// changes nothing, unless the rate is finite and >= 0.
+  /// changes nothing, unless the rate is finite and >= 0, and where add() does,
+  /// as on a full disk: the same call may be made again.
   bool step(double lr);
   /// Adds the weights as they are. Throws c10::Error, and changes nothing,
   /// where one has changed its shape, type or device, while a SnapshotWeights
@@ -94,10 +99,13 @@ class SnapshotEnsemble {
   std::size_t size() const { return snapshots_.size(); }
   /// Snapshots that were added so far.
   int64_t added() const { return added_; }
-  /// The file of a snapshot, of which the oldest is number 0.
-  std::string path(std::size_t number) const;
-  /// Removes the files of snapshots that are kept no longer. Nothing else does:
-  /// a checkpoint of the run from before still names them.
+  /// The file of a snapshot: snapshot-NUMBER-HASH.ckpt in the folder, with its
+  /// number counted from the first add() and a hash of its contents. The oldest
+  /// that is kept has index 0.
+  std::string path(std::size_t index) const;
+  /// Removes the files of earlier snapshots that this ensemble has written or
+  /// loaded and keeps no longer. Nothing else does: a checkpoint of the run
+  /// from before still names them.
   void remove_dropped() const;
 
   /// The mean over all snapshots of softmax(forward(), dim). `forward` returns
@@ -117,6 +125,10 @@ class SnapshotEnsemble {
   /// where a file is missing, damaged, or another than it was then: each is
   /// read.
   void load(torch::serialize::InputArchive& archive);
+
+  /// What puts snapshots and step()'s memory back as they are now, without a
+  /// look at any file: for a checkpoint that is to undo a load.
+  std::function<void()> keep_state();
 
   friend torch::serialize::OutputArchive& operator<<(
       torch::serialize::OutputArchive& archive,
@@ -144,12 +156,10 @@ class SnapshotEnsemble {
   };
 
   bool in_files() const { return !options_.folder().empty(); }
-  std::string file_of(int64_t number) const;
+  std::string file_of(int64_t number, int64_t fingerprint) const;
   std::vector<at::Tensor> tensors_of(const Snapshot& snapshot) const;
   void check_fit(
-      const std::vector<at::Tensor>& tensors,
-      int64_t number,
-      const char* place) const;
+      const std::vector<at::Tensor>& tensors, const std::string& which) const;
   void check_weights() const;
   at::Tensor mean_of(const std::function<at::Tensor()>& output);
 
@@ -157,6 +167,8 @@ class SnapshotEnsemble {
   std::vector<at::Tensor> tensors_;
   std::vector<at::Tensor> forms_;    ///< their shapes, types and devices
   std::vector<Snapshot> snapshots_;  ///< the oldest first
+  /// Number and fingerprint of each file that was written or loaded.
+  std::set<std::pair<int64_t, int64_t>> own_files_;
   int64_t added_ = 0;
   double last_lr_ = -1;  ///< -1 before there is one
   bool has_fallen_ = false;
@@ -169,8 +181,8 @@ class SnapshotEnsemble {
 class SnapshotWeights {
  public:
   /// Throws c10::Error, and changes nothing, where there is no such snapshot or
-  /// its file cannot be read; the oldest is number 0.
-  SnapshotWeights(SnapshotEnsemble& ensemble, std::size_t number);
+  /// its file cannot be read; the oldest has index 0.
+  SnapshotWeights(SnapshotEnsemble& ensemble, std::size_t index);
   ~SnapshotWeights();
   SnapshotWeights(const SnapshotWeights&) = delete;
   SnapshotWeights& operator=(const SnapshotWeights&) = delete;

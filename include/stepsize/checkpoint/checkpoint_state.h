@@ -32,6 +32,9 @@ class CheckpointState {
   /// What puts the present options back, after which load() takes again what
   /// save() has written.
   virtual std::function<void()> keep_options() const = 0;
+  /// What puts all of it back as it is now. Empty where the class cannot, and
+  /// load() has to do it.
+  virtual std::function<void()> keep_state() const = 0;
   virtual const std::type_info& type() const = 0;
 };
 
@@ -65,6 +68,15 @@ struct KeepsOptions<
     State,
     std::void_t<decltype(std::function<void()>(
         std::declval<State&>().keep_options()))>> : std::true_type {};
+
+template <typename State, typename = void>
+struct KeepsState : std::false_type {};
+
+template <typename State>
+struct KeepsState<
+    State,
+    std::void_t<decltype(std::function<void()>(
+        std::declval<State&>().keep_state()))>> : std::true_type {};
 
 template <typename Pointer, typename = void>
 struct PointsToModule : std::false_type {};
@@ -127,6 +139,14 @@ class CheckpointStateOf final : public CheckpointState {
       return value_->keep_options();
     } else {
       return [] {};
+    }
+  }
+
+  std::function<void()> keep_state() const override {
+    if constexpr (KeepsState<State>::value) {
+      return value_->keep_state();
+    } else {
+      return {};
     }
   }
 

@@ -34,7 +34,8 @@ using LRPhase = std::variant<Schedule, PlateauPhase>;
 /// u, and 1 in a plateau. L is 1 at first; a plateau multiplies it by the f at
 /// which the phase before ended, so that the rate has no jump there, then by
 /// its cuts, down to min_lr. Later phases keep L: a cooldown falls from the
-/// rate that the cuts have left, and does not raise it before.
+/// rate that the cuts have left, and does not raise it before. A phase of no
+/// length is passed over.
 ///
 /// Metrics count in plateaus alone, each of which begins with a new best one.
 /// For the rest (outside writes, the end, groups added later) see RuleLR.
@@ -53,9 +54,12 @@ class PhasedLR : public StatefulLR {
 
   /// Looks at a metric: in a plateau it may cut the rates or end the phase, at
   /// once; else it does nothing. The clock stays. A NaN improves nothing.
+  /// Throws c10::Error, and changes nothing, as step() does.
   void observe(double metric);
 
-  /// Ends the present phase now. Throws c10::Error in the last one.
+  /// Ends the present phase now; a plateau that comes next begins at the rate
+  /// of the present step. Throws c10::Error, and changes nothing, in the last
+  /// phase and where that rate is 0, which no plateau can begin at.
   void next_phase();
 
   void set_base_lrs(const PerGroup& base_lrs) override;
@@ -70,8 +74,9 @@ class PhasedLR : public StatefulLR {
   /// Whether the last phase is over, so that step() leaves the rates alone.
   bool has_ended() const;
 
-  /// Of the present plateau: cuts made, best metric (infinite before the
-  /// first), bad metrics in a row, metrics of cooldown left.
+  /// Of the present plateau: cuts, those that min_lr or eps have left without
+  /// an effect too; best metric (infinite before the first); bad metrics in a
+  /// row; metrics of cooldown left.
   int64_t cuts() const;
   double best() const { return progress_.best; }
   int64_t num_bad_epochs() const { return progress_.bad; }
@@ -96,6 +101,7 @@ class PhasedLR : public StatefulLR {
   struct Progress {
     std::vector<int64_t> starts = {0};    // the clock at each begun phase's
     std::vector<int64_t> plateaus = {0};  // found in each
+    std::vector<int64_t> by_hand = {0};   // 1: next_phase() has ended it
     double best = 0;
     int64_t bad = 0;
     int64_t cooldown = 0;
@@ -107,6 +113,7 @@ class PhasedLR : public StatefulLR {
   };
 
   bool is_over(const Progress& progress, int64_t t) const;
+  bool has_ended(const Progress& progress, int64_t t) const;
   void begin_phase(Progress& progress, int64_t t) const;
   void advance(Progress& progress, int64_t t) const;
   double level(
@@ -118,6 +125,7 @@ class PhasedLR : public StatefulLR {
       const std::vector<double>& in_force,
       bool leaves_alone) const;
   void take_over(int64_t t, Progress progress, Plan plan);
+  void change_now(Progress progress);
   Progress read_progress(
       torch::serialize::InputArchive& archive, std::size_t phases) const;
   std::vector<double> read_base_lrs(
@@ -136,9 +144,9 @@ class PhasedLR : public StatefulLR {
 ///
 /// After `plateau` come, in any order, its factor, `patience N`, `threshold
 /// X`, `cooldown N`, `min_lr X`, `eps X`, the flags `max`, `abs` and
-/// `python_rel`, and its end: `for DURATION` or `cuts N`. The rest is as
-/// parse() has it. A curve that takes what is left of the run cannot come after
-/// a plateau that only a metric ends. Throws ParseError.
+/// `python_rel`, and its end: `for DURATION` or `cuts N`, or both. The rest is
+/// as parse() has it. A curve that takes what is left of the run cannot come
+/// after a plateau with `cuts`, which a metric may end. Throws ParseError.
 std::vector<LRPhase> parse_phases(
     const std::string& text, const ParseContext& context = {});
 

@@ -14,8 +14,8 @@ namespace detail {
 class UsageWatch;
 }  // namespace detail
 
-/// A scheduler that follows an LRRule; the base of every scheduler here but
-/// ReduceLROnPlateau.
+/// A scheduler that follows an LRRule; the base of all that are named by their
+/// rule, CosineAnnealingLR and the like.
 ///
 /// Its constructor applies the rates of t = 0, and n calls of step() (through
 /// a pointer to the base too) those of t = n, which is Python's timeline.
@@ -112,7 +112,8 @@ class RuleLR : public StatefulLR {
       const std::vector<double>& in_force) const;
   // Whether the next step leaves the rates alone.
   bool has_ended() const;
-  // What puts clock, rates and momenta back as they are now.
+  // What puts clock, rates and momenta back as they are now. Where a setter of
+  // the user's throws the rates stay, and the clock is back even so.
   std::function<void()> keep_place();
   friend class JointLR;
   void check_groups_kept() const;

@@ -85,6 +85,14 @@ class IndexedOptimizer : public torch::optim::Optimizer,
   const std::string& kind() const { return kind_; }
 
  protected:
+  /// What a class keeps of a parameter besides tensors of its shape. It belongs
+  /// to the parameter as these do, and is none at first; save_counters() and
+  /// read_counters() of the class carry it.
+  struct Extra {
+    std::vector<double> numbers;
+    std::vector<at::Tensor> tensors;
+  };
+
   /// The state of one group. Every list has one entry a parameter.
   struct GroupState {
     /// Whose state it is.
@@ -93,6 +101,7 @@ class IndexedOptimizer : public torch::optim::Optimizer,
     std::vector<std::vector<at::Tensor>> slots;
     /// Updates that the parameter has had.
     std::vector<int64_t> steps;
+    std::vector<Extra> extras;
   };
 
   /// Of DescribedOptions, which tell name and kinds of state: throws c10::Error
@@ -167,6 +176,8 @@ class IndexedOptimizer : public torch::optim::Optimizer,
 
   /// The state of a group, with room for all of its parameters.
   GroupState& group_state(std::size_t group);
+  /// What is kept of the parameter that stands there now; null: nothing yet.
+  const Extra* find_extra(std::size_t group, std::size_t index) const;
 
   /// Zeros to keep a state of the parameter in: of its shape, strides, device
   /// and type, but of float32 where that is of half precision. The next step
