@@ -7,9 +7,11 @@
 #include <algorithm>
 #include <cstdio>
 #include <fstream>
+#include <iomanip>
 #include <iterator>
 #include <numeric>
 #include <random>
+#include <sstream>
 #include <stdexcept>
 
 namespace stepsize::trainer {
@@ -99,11 +101,12 @@ Bytes tar(const std::vector<TarEntry>& entries) {
           text.end(),
           bytes.begin() + static_cast<std::ptrdiff_t>(header + at));
     };
-    char size[12];
-    std::snprintf(size, sizeof size, "%011zo", entry.content.size());
+    std::ostringstream size;
+    size << std::oct << std::setw(11) << std::setfill('0')
+         << entry.content.size();
     put(0, entry.name);
     put(100, "0000644");
-    put(124, size);
+    put(124, size.str());
     put(136, "00000000000");
     put(156, std::string(1, entry.type));
     put(257, "ustar");
