@@ -357,7 +357,8 @@ void expect_narrow(const std::string& text) {
 
 std::set<std::string> options_at_line_starts(const std::string& text) {
   std::set<std::string> names;
-  const std::regex pattern("(^|\n)  (-h,)?(--[a-z-]+)");
+  // Newer versions of CLI11 leave room for short options.
+  const std::regex pattern("(^|\n) {2,8}(-h, *)?(--[a-z-]+)");
   for (std::sregex_iterator at(text.begin(), text.end(), pattern), end;
        at != end;
        ++at) {

@@ -532,6 +532,17 @@ bool is_run(const CommandLine& command) {
   return !command.resume && command.compare.empty() && command.evaluate.empty();
 }
 
+// Newer versions of CLI11 break lines anew, and a table with them; older ones
+// have no such function.
+template <typename Formatter>
+auto keep_lines(Formatter& formatter, int /*preferred*/)
+    -> decltype(formatter.enable_footer_formatting(false)) {
+  formatter.enable_footer_formatting(false);
+  formatter.enable_description_formatting(false);
+}
+template <typename Formatter>
+void keep_lines(Formatter& /*formatter*/, long /*otherwise*/) {}
+
 constexpr const char* kVersion =
     "stepsize-train " STEPSIZE_VERSION " (LibTorch " STEPSIZE_TORCH_RELEASE ")";
 
@@ -543,6 +554,7 @@ CommandLine parse_command_line(int argc, const char* const* argv) {
   // Leaves 56 columns of 80 for the descriptions.
   constexpr std::size_t kOptionColumns = 24;
   app.get_formatter()->column_width(kOptionColumns);
+  keep_lines(*app.get_formatter(), 0);
   app.failure_message([](const CLI::App* self, const CLI::Error& error) {
     return self->get_name() + ": " + error.what() +
            "\nRun with --help for more information.\n";
