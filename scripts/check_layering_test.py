@@ -102,10 +102,11 @@ class CheckLayeringTest(unittest.TestCase):
     def test_a_room_keeps_its_private_headers(self):
         self.assert_only(
             {
-                "csrc/lr_scheduler/step_lr.cpp":
-                '#include "csrc/schedule/check.h"\n'
+                "csrc/tune/CMakeLists.txt": "set(s range_test.cpp)\n",
+                "csrc/tune/range_test.cpp":
+                '#include "csrc/schedule/check.h"\n',
             },
-            "csrc/lr_scheduler/step_lr.cpp:1:",
+            "csrc/tune/range_test.cpp:1:",
             "private to the room schedule",
         )
 
