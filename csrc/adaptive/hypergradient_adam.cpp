@@ -10,6 +10,8 @@
 
 #include "csrc/adaptive/hypergradient_sums.h"
 #include "csrc/kernels/dispatch.h"
+#include "csrc/optim/common_options.h"
+#include "csrc/optim/fused_step.h"
 
 namespace stepsize {
 

@@ -14,9 +14,13 @@ namespace {
 
 std::atomic<std::size_t> allocated{0};
 
-void* step_memory(std::size_t size) {
+void* step_memory_or_null(std::size_t size) noexcept {
   allocated += size;
-  if (void* memory = std::malloc(size == 0 ? 1 : size)) return memory;
+  return std::malloc(size == 0 ? 1 : size);
+}
+
+void* step_memory(std::size_t size) {
+  if (void* memory = step_memory_or_null(size)) return memory;
   throw std::bad_alloc();
 }
 
@@ -24,8 +28,21 @@ void* step_memory(std::size_t size) {
 
 void* operator new(std::size_t size) { return step_memory(size); }
 void* operator new[](std::size_t size) { return step_memory(size); }
+// Those without exceptions too: what deletes their memory is below.
+void* operator new(std::size_t size, const std::nothrow_t& /*tag*/) noexcept {
+  return step_memory_or_null(size);
+}
+void* operator new[](std::size_t size, const std::nothrow_t& /*tag*/) noexcept {
+  return step_memory_or_null(size);
+}
 void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete[](void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, const std::nothrow_t& /*tag*/) noexcept {
+  std::free(memory);
+}
+void operator delete[](void* memory, const std::nothrow_t& /*tag*/) noexcept {
+  std::free(memory);
+}
 void operator delete(void* memory, std::size_t /*size*/) noexcept {
   std::free(memory);
 }
