@@ -8,6 +8,7 @@
 #include <set>
 #include <utility>
 
+#include "csrc/core/named_options.h"
 #include "csrc/schedule/call.h"
 #include "csrc/schedule/lexer.h"
 #include "csrc/schedule/parse_part.h"
