@@ -2,379 +2,30 @@
 
 #include <ATen/Functions.h>
 #include <c10/core/GradMode.h>
-#include <stepsize/distributed/agree.h>
+#include <c10/util/Exception.h>
 
 #include <algorithm>
-#include <array>
-#include <cmath>
 #include <cstddef>
-#include <cstring>
-#include <sstream>
-#include <string>
-#include <utility>
 
-#include "csrc/core/check.h"
-#include "csrc/core/half.h"
 #include "csrc/core/overlap.h"
-#include "csrc/distributed/failure.h"
-#include "csrc/text/number.h"
+#include "csrc/distributed/bucket.h"
+#include "csrc/distributed/early_sums.h"
+#include "csrc/distributed/share_agreement.h"
 
 namespace stepsize {
 namespace {
 
 using Tensors = std::vector<at::Tensor>;
 
-// Some of the tensors, one after the other in one block of memory.
-struct Bucket {
-  std::vector<std::size_t> members;
-  int64_t elements = 0;
-  at::Tensor flat;
-  std::function<void()> wait;
-};
-
-at::ScalarType sum_type(const at::Tensor& like) {
-  return detail::widened(like.scalar_type());
-}
-
-void check_share(
-    const Tensors& like,
-    const Tensors& tensors,
-    const AverageOptions& options) {
-  detail::check_option(
-      options.bucket_bytes() >= 1,
-      "average",
-      "bucket_bytes",
-      ">= 1",
-      options.bucket_bytes());
-  TORCH_CHECK(
-      tensors.size() == like.size(),
-      "average: there must be one tensor for each of the ",
-      like.size(),
-      ", got ",
-      tensors.size());
-  for (std::size_t i = 0; i < like.size(); ++i) {
-    TORCH_CHECK(
-        like[i].defined(), "average: what tensor ", i, " is like is undefined");
-    if (!tensors[i].defined()) continue;
-    TORCH_CHECK(
-        tensors[i].layout() == at::kStrided,
-        "average: tensor ",
-        i,
-        " is sparse: only dense ones can be averaged");
-    TORCH_CHECK(
-        tensors[i].sizes() == like[i].sizes() &&
-            tensors[i].scalar_type() == like[i].scalar_type() &&
-            tensors[i].device() == like[i].device() &&
-            at::isFloatingType(like[i].scalar_type()),
-        "average: tensor ",
-        i,
-        " must be of floating point, and of the shape, type and device of what "
-        "it stands for");
-  }
-}
-
-std::exception_ptr failure_of(
-    const Tensors& like,
-    const RankShare& share,
-    const AverageOptions& options) {
-  if (share.failure) return share.failure;
-  try {
-    check_share(like, share.tensors, options);
-  } catch (...) {
-    return std::current_exception();
-  }
-  return nullptr;
-}
-
-// The same on every rank, as the ranks have agreed on what is there.
-std::vector<Bucket> buckets_of(
-    const Tensors& like, const std::vector<bool>& present, int64_t most_bytes) {
-  std::vector<Bucket> buckets;
-  for (std::size_t i = 0; i < like.size(); ++i) {
-    if (!present[i]) continue;
-    const auto fits = [&](const Bucket& bucket) {
-      const at::Tensor& first = like[bucket.members.front()];
-      return first.device() == like[i].device() &&
-             sum_type(first) == sum_type(like[i]);
-    };
-    const auto last = std::find_if(buckets.rbegin(), buckets.rend(), fits);
-    const auto size = static_cast<int64_t>(c10::elementSize(sum_type(like[i])));
-    const bool has_room =
-        last != buckets.rend() &&
-        (last->elements + like[i].numel()) * size <= most_bytes;
-    Bucket& bucket = has_room ? *last : buckets.emplace_back();
-    bucket.members.push_back(i);
-    bucket.elements += like[i].numel();
-  }
-  return buckets;
-}
-
-template <typename Function>
-void for_each_part(
-    const Bucket& bucket, const Tensors& like, const Function& function) {
-  int64_t start = 0;
-  for (const std::size_t i : bucket.members) {
-    const int64_t length = like[i].numel();
-    function(i, bucket.flat.narrow(0, start, length).view(like[i].sizes()));
-    start += length;
-  }
-}
-
-// A number that tells two lists of numbers apart (FNV-1a, in words).
-class Digest {
- public:
-  void add(int64_t value) {
-    constexpr uint64_t kPrime = 0x100000001b3;
-    constexpr unsigned kHalf = 32;
-    value_ = (value_ ^ static_cast<uint64_t>(value)) * kPrime;
-    // Else a word's high bits never reach the low ones.
-    value_ ^= value_ >> kHalf;
-  }
-  // In two numbers that a double holds.
-  std::array<double, 2> halves() const {
-    constexpr unsigned kHalf = 32;
-    constexpr uint64_t kLow = 0xffffffff;
-    return {
-        static_cast<double>(value_ & kLow),
-        static_cast<double>(value_ >> kHalf)};
-  }
-
- private:
-  uint64_t value_ = 0xcbf29ce484222325;
-};
-
-// What must be the same on all ranks, so that their sums are of one length and
-// add up what belongs together.
-struct Layout {
-  const Tensors& like;
-  const RankShare& share;
-  const AverageOptions& options;
-
-  // Devices may have other numbers, and must only part the tensors alike.
-  std::vector<int64_t> device_numbers() const {
-    std::vector<at::Device> seen;
-    std::vector<int64_t> numbers;
-    for (const at::Tensor& tensor : like) {
-      const at::Device device = tensor.defined() ? tensor.device() : at::kCPU;
-      const auto at = std::find(seen.begin(), seen.end(), device);
-      numbers.push_back(at - seen.begin());
-      if (at == seen.end()) seen.push_back(device);
-    }
-    return numbers;
-  }
-
-  Digest digest() const {
-    Digest digest;
-    digest.add(static_cast<int64_t>(share.common.size()));
-    for (const auto& [name, number] : share.common) {
-      for (const char letter : name) digest.add(letter);
-      int64_t bits = 0;
-      std::memcpy(&bits, &number, sizeof(bits));
-      digest.add(bits);
-    }
-    digest.add(static_cast<int64_t>(share.numbers.size()));
-    digest.add(options.bucket_bytes());
-    digest.add(static_cast<int64_t>(like.size()));
-    const auto devices = device_numbers();
-    for (std::size_t i = 0; i < like.size(); ++i) {
-      if (!like[i].defined()) {
-        digest.add(-1);
-        continue;
-      }
-      digest.add(static_cast<int64_t>(like[i].scalar_type()));
-      digest.add(devices[i]);
-      digest.add(like[i].dim());
-      for (const int64_t size : like[i].sizes()) digest.add(size);
-    }
-    return digest;
-  }
-
-  // The same in words.
-  Facts facts() const {
-    Facts facts{
-        {"number of tensors", std::to_string(like.size())},
-        {"number of numbers", std::to_string(share.numbers.size())},
-        {"bucket_bytes", std::to_string(options.bucket_bytes())}};
-    for (const auto& [name, number] : share.common) {
-      facts.emplace_back(name, detail::number_text(number));
-    }
-    const auto devices = device_numbers();
-    for (std::size_t i = 0; i < like.size(); ++i) {
-      std::ostringstream text;
-      if (like[i].defined()) {
-        text << like[i].scalar_type() << ' ' << like[i].sizes();
-        if (devices[i] > 0) text << " on device " << devices[i] + 1;
-      } else {
-        text << "undefined";
-      }
-      facts.emplace_back("tensor " + std::to_string(i), text.str());
-    }
-    return facts;
-  }
-};
-
-// Whether two ranks mean the same number: another machine's mathematics may
-// have another last bit.
-bool is_near(double one, double other) {
-  constexpr double kTolerance = 1e-12;
-  if (one == other) return true;
-  if (std::isnan(one) || std::isnan(other)) {
-    return std::isnan(one) && std::isnan(other);
-  }
-  return std::isfinite(one) && std::isfinite(other) &&
-         std::abs(one - other) <=
-             kTolerance * std::max(std::abs(one), std::abs(other));
-}
-
-// The numbers, those that are near rank 0's being rank 0's.
-CommonNumbers rounded_to_first(CommonNumbers common, Reduction& reduction) {
-  std::string bytes;
-  for (const auto& [name, number] : common) {
-    std::array<char, sizeof(number)> one{};
-    std::memcpy(one.data(), &number, sizeof(number));
-    bytes.append(one.data(), one.size());
-  }
-  bytes = reduction.broadcast_text(bytes);
-  for (std::size_t i = 0; i < common.size(); ++i) {
-    double first = 0;
-    if (bytes.size() < (i + 1) * sizeof(first)) break;
-    std::memcpy(&first, bytes.data() + i * sizeof(first), sizeof(first));
-    if (is_near(common[i].second, first)) common[i].second = first;
-  }
-  return common;
-}
-
-// To be called by all ranks where their layouts are not the same bit for bit.
-// Throws unless only common numbers differ, and are near.
-void agree_on_layout(
-    const Tensors& like,
-    const RankShare& share,
-    Reduction& reduction,
-    const AverageOptions& options) {
-  RankShare rounded = share;
-  rounded.common = rounded_to_first(share.common, reduction);
-  const Layout layout{like, rounded, options};
-  agree(layout.facts(), reduction, "average");
-  bool same = true;
-  for (const double half : layout.digest().halves()) {
-    const auto halves = reduction.gather(half);
-    same = same && std::all_of(halves.begin(), halves.end(), [&](double other) {
-             return other == halves.front();
-           });
-  }
-  TORCH_CHECK(same, "average: the ranks bring different tensors");
-}
-
-Digest presence_of(const Tensors& tensors) {
-  Digest digest;
-  for (const at::Tensor& tensor : tensors) digest.add(tensor.defined() ? 1 : 0);
-  return digest;
-}
-
-bool all_equal(
-    const std::vector<double>& facts,
-    std::size_t ranks,
-    std::size_t place,
-    std::size_t stride) {
-  for (std::size_t rank = 1; rank < ranks; ++rank) {
-    if (facts[rank * stride + place] != facts[place]) return false;
-  }
-  return true;
-}
-
-// What the ranks have agreed on before tensors travel.
-struct Agreement {
-  std::vector<double> sums;   // of the share's numbers
-  std::vector<bool> present;  // tensors that some rank has
-};
-
-// One sum, of a length that is the same whatever ranks bring, so that a rank
-// that brings something else is found and not waited for; a second one where
-// ranks have other tensors, or many numbers.
-Agreement agree_on(
-    const Tensors& like,
-    const RankShare& share,
-    Reduction& reduction,
-    const AverageOptions& options) {
-  const auto ranks = static_cast<std::size_t>(reduction.world_size());
-  const auto own_rank = static_cast<std::size_t>(reduction.rank());
-  const std::exception_ptr failure = failure_of(like, share, options);
-  detail::rethrow_lost_rank(failure);
-  const Layout layout{like, share, options};
-
-  // Of each rank: whether it has failed, and what it brings.
-  constexpr std::size_t kFacts = 5;
-  // Enough for evaluate_on_ranks().
-  const std::size_t room = ranks + 8;
-  std::vector<double> facts(ranks * kFacts + room, 0.0);
-  double* const own = facts.data() + own_rank * kFacts;
-  if (failure) {
-    own[0] = 1;
+void put_gradient(at::Tensor parameter, const at::Tensor& mean) {
+  // One that is expanded, as the gradient of a sum is, has one place for many
+  // elements.
+  const at::Tensor& own = parameter.grad();
+  if (own.defined() && !own.is_inference() && !detail::may_overlap(own)) {
+    parameter.mutable_grad().copy_(mean);
   } else {
-    const auto brings = layout.digest().halves();
-    const auto has = presence_of(share.tensors).halves();
-    own[1] = brings[0];
-    own[2] = brings[1];
-    own[3] = has[0];
-    own[4] = has[1];
-  }
-  const std::size_t along = std::min(room, share.numbers.size());
-  const auto place = static_cast<std::ptrdiff_t>(ranks * kFacts);
-  const auto some = share.numbers.begin() + static_cast<std::ptrdiff_t>(along);
-  if (!failure) {
-    std::copy(share.numbers.begin(), some, facts.begin() + place);
-  }
-  const auto sum = [&](std::vector<double>& values) {
-    at::Tensor tensor = at::from_blob(
-        values.data(), {static_cast<int64_t>(values.size())}, at::kDouble);
-    reduction.sum(tensor);
-  };
-  sum(facts);
-  for (std::size_t rank = 0; rank < ranks; ++rank) {
-    if (facts[rank * kFacts] != 0) {
-      detail::throw_failure(reduction, static_cast<int64_t>(rank), failure);
-    }
-  }
-  if (!all_equal(facts, ranks, 1, kFacts) ||
-      !all_equal(facts, ranks, 2, kFacts)) {
-    agree_on_layout(like, share, reduction, options);
-  }
-  Agreement agreement;
-  agreement.sums.assign(
-      facts.begin() + place,
-      facts.begin() + place + (some - share.numbers.begin()));
-  for (const at::Tensor& tensor : share.tensors) {
-    agreement.present.push_back(tensor.defined());
-  }
-  const bool same_tensors =
-      all_equal(facts, ranks, 3, kFacts) && all_equal(facts, ranks, 4, kFacts);
-  if (same_tensors && along == share.numbers.size()) return agreement;
-  std::vector<double> rest(some, share.numbers.end());
-  const auto numbers = static_cast<std::ptrdiff_t>(rest.size());
-  rest.insert(rest.end(), agreement.present.begin(), agreement.present.end());
-  sum(rest);
-  agreement.sums.insert(
-      agreement.sums.end(), rest.begin(), rest.begin() + numbers);
-  for (std::size_t i = 0; i < like.size(); ++i) {
-    agreement.present[i] = rest[static_cast<std::size_t>(numbers) + i] > 0;
-  }
-  return agreement;
-}
-
-void put_gradients(const Tensors& parameters, const Tensors& means) {
-  const c10::AutoGradMode no_grad(false);
-  for (std::size_t i = 0; i < parameters.size(); ++i) {
-    if (!means[i].defined()) continue;
-    at::Tensor parameter = parameters[i];
-    // One that is expanded, as the gradient of a sum is, has one place for many
-    // elements.
-    const at::Tensor& own = parameter.grad();
-    if (own.defined() && !own.is_inference() && !detail::may_overlap(own)) {
-      parameter.mutable_grad().copy_(means[i]);
-    } else {
-      // Not the bucket, which would live as long as the gradient.
-      parameter.mutable_grad() = means[i].clone();
-    }
+    // Not the bucket, which would live as long as the gradient.
+    parameter.mutable_grad() = mean.clone();
   }
 }
 
@@ -387,6 +38,73 @@ Tensors gradients_of(const Tensors& parameters) {
   return gradients;
 }
 
+using TakeNumbers = std::function<void(const std::vector<double>&)>;
+using TakeTensor = std::function<void(std::size_t, const at::Tensor&)>;
+
+// Gives the means of the numbers to `take_numbers`, which may throw, on all
+// ranks alike, and then each mean of tensors that there is to `take`, which may
+// keep it unless `early` has lent it.
+void average_to(
+    const Tensors& like,
+    const RankShare& share,
+    Reduction& reduction,
+    const AverageOptions& options,
+    detail::EarlySums* early,
+    const TakeNumbers& take_numbers,
+    const TakeTensor& take) {
+  const c10::AutoGradMode no_grad(false);
+  const auto count = static_cast<double>(reduction.world_size());
+  const detail::Agreement agreement =
+      early != nullptr
+          ? early->agree(like, share, reduction, options)
+          : detail::agree_on_share(like, share, reduction, options, false);
+  std::vector<double> numbers;
+  for (const double sum : agreement.sums) numbers.push_back(sum / count);
+  take_numbers(numbers);
+  const auto take_part = [&](std::size_t i, const at::Tensor& part) {
+    take(i, part.to(like[i].scalar_type()));
+  };
+  if (early != nullptr) {
+    early->finish(count, [&](std::size_t i, const at::Tensor& part) {
+      if (agreement.present[i]) take_part(i, part);
+    });
+    return;
+  }
+  auto buckets =
+      detail::buckets_of(like, agreement.present, options.bucket_bytes());
+  for (detail::Bucket& bucket : buckets) {
+    detail::allocate(bucket, like);
+    detail::for_each_part(bucket, like, [&](std::size_t i, at::Tensor part) {
+      const at::Tensor& own = share.tensors[i];
+      own.defined() ? part.copy_(own) : part.zero_();
+    });
+    bucket.wait = reduction.start_sum(bucket.flat);
+  }
+  for (const detail::Bucket& bucket : buckets) bucket.wait();
+  for (detail::Bucket& bucket : buckets) {
+    bucket.flat.div_(count);
+    detail::for_each_part(bucket, like, take_part);
+  }
+}
+
+void average_gradients_of(
+    const Tensors& parameters,
+    const RankShare& share,
+    Reduction& reduction,
+    const AverageOptions& options,
+    const TakeNumbers& take_numbers) {
+  average_to(
+      parameters,
+      share,
+      reduction,
+      options,
+      detail::early_sums_for(reduction, parameters),
+      take_numbers,
+      [&](std::size_t i, const at::Tensor& mean) {
+        put_gradient(parameters[i], mean);
+      });
+}
+
 }  // namespace
 
 RankMeans average(
@@ -394,30 +112,19 @@ RankMeans average(
     const RankShare& share,
     Reduction& reduction,
     const AverageOptions& options) {
-  const c10::AutoGradMode no_grad(false);
-  const Agreement agreement = agree_on(like, share, reduction, options);
-  const auto count = static_cast<double>(reduction.world_size());
+  detail::EarlySums* const early = detail::early_sums_for(reduction, like);
   RankMeans means;
-  for (const double sum : agreement.sums) means.numbers.push_back(sum / count);
-  auto buckets = buckets_of(like, agreement.present, options.bucket_bytes());
-  for (Bucket& bucket : buckets) {
-    const at::Tensor& first = like[bucket.members.front()];
-    bucket.flat =
-        at::empty({bucket.elements}, first.options().dtype(sum_type(first)));
-    for_each_part(bucket, like, [&](std::size_t i, at::Tensor part) {
-      const at::Tensor& own = share.tensors[i];
-      own.defined() ? part.copy_(own) : part.zero_();
-    });
-    bucket.wait = reduction.start_sum(bucket.flat);
-  }
-  for (const Bucket& bucket : buckets) bucket.wait();
   means.tensors.resize(like.size());
-  for (Bucket& bucket : buckets) {
-    bucket.flat.div_(count);
-    for_each_part(bucket, like, [&](std::size_t i, const at::Tensor& part) {
-      means.tensors[i] = part.to(like[i].scalar_type());
-    });
-  }
+  average_to(
+      like,
+      share,
+      reduction,
+      options,
+      early,
+      [&](const std::vector<double>& numbers) { means.numbers = numbers; },
+      [&](std::size_t i, const at::Tensor& mean) {
+        means.tensors[i] = early != nullptr ? mean.clone() : mean;
+      });
   return means;
 }
 
@@ -427,8 +134,8 @@ void average_gradients(
     const AverageOptions& options) {
   RankShare share;
   share.tensors = gradients_of(parameters);
-  put_gradients(
-      parameters, average(parameters, share, reduction, options).tensors);
+  average_gradients_of(
+      parameters, share, reduction, options, [](const auto& /*numbers*/) {});
 }
 
 at::Tensor evaluate_on_ranks(
@@ -457,18 +164,22 @@ at::Tensor evaluate_on_ranks(
     }
     share.tensors = gradients_of(parameters);
   });
-  const RankMeans means = average(parameters, share, reduction, options);
-  const auto first = means.numbers.begin() + 1;
   const auto without = [](double mean) { return mean > 0; };
-  const bool has_loss = !std::all_of(first, means.numbers.end(), without);
-  const auto missing = std::find_if(first, means.numbers.end(), without);
-  TORCH_CHECK(
-      !has_loss || missing == means.numbers.end(),
-      "evaluate_on_ranks: the closure must return one number on all ranks or "
-      "on none, got none on rank ",
-      missing - first);
-  put_gradients(parameters, means.tensors);
-  return has_loss ? at::full_like(loss.detach(), means.numbers.front()) : loss;
+  bool has_loss = false;
+  double mean_loss = 0;
+  const auto take_loss = [&](const std::vector<double>& numbers) {
+    const auto first = numbers.begin() + 1;
+    has_loss = !std::all_of(first, numbers.end(), without);
+    const auto missing = std::find_if(first, numbers.end(), without);
+    TORCH_CHECK(
+        !has_loss || missing == numbers.end(),
+        "evaluate_on_ranks: the closure must return one number on all ranks or "
+        "on none, got none on rank ",
+        missing - first);
+    mean_loss = numbers.front();
+  };
+  average_gradients_of(parameters, share, reduction, options, take_loss);
+  return has_loss ? at::full_like(loss.detach(), mean_loss) : loss;
 }
 
 double share_weight(int64_t examples, Reduction& reduction) {

@@ -18,6 +18,8 @@ std::function<void()> Reduction::start_sum(at::Tensor tensor) {
   return [] {};
 }
 
+std::shared_ptr<Reduction> Reduction::duplicate() { return nullptr; }
+
 std::vector<double> Reduction::gather(double value) {
   // Zero plus a number is that number: the sum is exact.
   std::vector<double> values(static_cast<std::size_t>(world_size()), 0.0);

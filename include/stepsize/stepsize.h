@@ -59,6 +59,7 @@
 #include <stepsize/distributed/average.h>
 #include <stepsize/distributed/broadcast.h>
 #include <stepsize/distributed/connect.h>
+#include <stepsize/distributed/overlapped_reduction.h>
 #include <stepsize/distributed/process_group_reduction.h>
 #include <stepsize/distributed/reduction.h>
 #include <stepsize/distributed/sum_over_ranks.h>

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -80,6 +81,11 @@ class Reduction {
   /// How many sums and broadcasts this rank has begun, for attempt(). A class
   /// that does not count says 0: what runs on it may not throw between two.
   virtual int64_t exchanges() const { return 0; }
+
+  /// Another reduction of the same ranks, whose exchanges come in an order of
+  /// their own and may lie between this one's. Null where the class cannot make
+  /// one, as the default says.
+  virtual std::shared_ptr<Reduction> duplicate();
 
   /// Ends this rank's part, so that others throw RankLostError instead of
   /// waiting. Every call after it throws. The default does nothing.

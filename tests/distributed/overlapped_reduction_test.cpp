@@ -1,0 +1,491 @@
+#include <gmock/gmock.h>
+#include <stepsize/distributed/average.h>
+#include <stepsize/distributed/overlapped_reduction.h>
+#include <torch/torch.h>
+
+#include <memory>
+#include <stdexcept>
+
+#include "tests/support/error_text.h"
+#include "tests/support/leaf.h"
+#include "tests/support/ranks.h"
+
+namespace stepsize {
+namespace {
+
+using test::leaf;
+using test::message_of;
+using test::on_ranks;
+using test::run_ranks;
+using testing::HasSubstr;
+
+using Ranks = std::shared_ptr<Reduction>;
+using Tensors = std::vector<torch::Tensor>;
+using NoSync = OverlappedReduction::NoSync;
+
+torch::Tensor numbers(const std::vector<double>& values) {
+  return torch::tensor(values, torch::kFloat64);
+}
+
+// A bucket a tensor.
+OverlappedReductionOptions single_buckets() {
+  return OverlappedReductionOptions().bucket_bytes(1);
+}
+
+// 1 on rank 0, 3 on rank 1, 5 on rank 2.
+double factor_of(const Ranks& ranks) {
+  return 1 + 2 * static_cast<double>(ranks->rank());
+}
+
+// The gradient of each parameter is factor times its position from 1 on.
+torch::Tensor loss_of(const Tensors& parameters, double factor) {
+  torch::Tensor loss = torch::zeros({}, torch::kFloat64);
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    loss = loss + parameters[i].sum() * factor * (static_cast<double>(i) + 1);
+  }
+  return loss;
+}
+
+void zero(const Tensors& parameters) {
+  for (auto parameter : parameters) parameter.mutable_grad().reset();
+}
+
+// One value a parameter, of which each element of its gradient has it.
+void expect_gradients(
+    const Tensors& parameters, const std::vector<double>& expected) {
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    const auto& own = parameters[i].grad();
+    ASSERT_TRUE(own.defined()) << i;
+    EXPECT_TRUE(own.equal(torch::full_like(own, expected[i]))) << i << own;
+  }
+}
+
+// tanh(x A + b) C, and the numbers of each rank and step; made by one thread,
+// as all share the random state.
+struct SmallNet {
+  SmallNet() {
+    torch::manual_seed(7);
+    values = {torch::randn({6, 9}), torch::randn({9}), torch::randn({9, 3})};
+    rows = torch::randn({2, 5, 5, 6});
+  }
+  Tensors parameters() const {
+    Tensors own;
+    for (const auto& value : values) {
+      own.push_back(value.clone().set_requires_grad(true));
+    }
+    return own;
+  }
+  torch::Tensor loss(const Tensors& own, int64_t rank, int64_t step) const {
+    return torch::tanh(rows[rank][step].mm(own[0]) + own[1])
+        .mm(own[2])
+        .square()
+        .mean();
+  }
+  Tensors values;
+  torch::Tensor rows;
+};
+
+TEST(OverlappedReduction, HasTheBitsOfAnAverageAfterBackward) {
+  const SmallNet net;
+  for (const int64_t bytes : {int64_t{1}, int64_t{150}, int64_t{1} << 20}) {
+    run_ranks(2, [&](const Ranks& ranks) {
+      const auto parameters = net.parameters();
+      OverlappedReduction overlapped(
+          ranks, parameters, OverlappedReductionOptions().bucket_bytes(bytes));
+      ASSERT_TRUE(overlapped.overlaps());
+      for (int64_t step = 1; step < 4; ++step) {
+        zero(parameters);
+        {
+          const NoSync no_sync(overlapped);
+          net.loss(parameters, ranks->rank(), step).backward();
+        }
+        average_gradients(parameters, *ranks);
+        Tensors wanted;
+        for (const auto& own : parameters) wanted.push_back(own.grad());
+        zero(parameters);
+        net.loss(parameters, ranks->rank(), step).backward();
+        // All are under way before anybody asks for them.
+        // Of 108, 36 and 216 bytes, from the last on.
+        const int64_t buckets = bytes == 1 ? 3 : bytes == 150 ? 2 : 1;
+        EXPECT_EQ(overlapped.sent_early(), step * buckets);
+        average_gradients(parameters, overlapped);
+        for (std::size_t i = 0; i < parameters.size(); ++i) {
+          EXPECT_TRUE(parameters[i].grad().equal(wanted[i])) << i;
+        }
+      }
+      EXPECT_EQ(overlapped.sent_again(), 0);
+    });
+  }
+}
+
+TEST(OverlappedReduction, AddsTheSharesOfThreeRanksUp) {
+  run_ranks(3, [](const Ranks& ranks) {
+    const Tensors parameters{leaf({1, 2}), leaf({3}), leaf({4})};
+    OverlappedReduction overlapped(ranks, parameters, single_buckets());
+    loss_of(parameters, factor_of(ranks)).backward();
+    EXPECT_EQ(overlapped.sent_early(), 3);
+    average_gradients(parameters, overlapped);
+    expect_gradients(parameters, {3, 6, 9});
+  });
+}
+
+TEST(OverlappedReduction, AddsHalfPrecisionUpInFloat32) {
+  run_ranks(3, [](const Ranks& ranks) {
+    // 256 + 1 is 256 in bfloat16, and so is 256 + 1 + 1, whose third is 86.
+    auto own = torch::zeros({2}, torch::kBFloat16).set_requires_grad(true);
+    OverlappedReduction overlapped(ranks, {own});
+    (own * (ranks->rank() == 0 ? 256.0 : 1.0)).sum().backward();
+    EXPECT_EQ(overlapped.sent_early(), 1);
+    average_gradients({own}, overlapped);
+    EXPECT_EQ(own.grad()[0].item<float>(), 86);
+    EXPECT_EQ(own.grad().scalar_type(), torch::kBFloat16);
+  });
+}
+
+TEST(OverlappedReduction, CountsWhatARankHasNotUsedAsZeros) {
+  run_ranks(2, [](const Ranks& ranks) {
+    const Tensors parameters{leaf({1}), leaf({2}), leaf({3}), leaf({4})};
+    OverlappedReduction overlapped(ranks, parameters, single_buckets());
+    for (int step = 0; step < 3; ++step) {
+      zero(parameters);
+      // The last, whose bucket is the first, is used by rank 0 alone; the
+      // second by nobody.
+      auto loss = parameters[0].sum() * factor_of(ranks) + parameters[2].sum();
+      if (ranks->rank() == 0) loss = loss + 8 * parameters[3].sum();
+      loss.backward();
+      // On the way there the ranks have not sent the same yet.
+      EXPECT_EQ(ranks->mean(loss.item<double>()), 21);
+      average_gradients(parameters, overlapped);
+      EXPECT_TRUE(parameters[0].grad().equal(numbers({2})));
+      EXPECT_FALSE(parameters[1].grad().defined());
+      EXPECT_TRUE(parameters[2].grad().equal(numbers({1})));
+      EXPECT_TRUE(parameters[3].grad().equal(numbers({4})));
+    }
+    // Nothing waits any more for what was not used.
+    EXPECT_GE(overlapped.sent_early(), 8);
+    EXPECT_EQ(overlapped.sent_again(), 0);
+  });
+}
+
+TEST(OverlappedReduction, WaitsForTheLastOfSeveralBackward) {
+  run_ranks(2, [](const Ranks& ranks) {
+    const Tensors parameters{leaf({1}), leaf({2})};
+    OverlappedReduction overlapped(ranks, parameters, single_buckets());
+    const auto step = [&](int micro_batches) {
+      zero(parameters);
+      for (int i = 0; i < micro_batches; ++i) {
+        loss_of(parameters, factor_of(ranks)).backward();
+      }
+      average_gradients(parameters, overlapped);
+      expect_gradients(parameters, {2.0 * micro_batches, 4.0 * micro_batches});
+    };
+    step(3);
+    // It could not know.
+    EXPECT_EQ(overlapped.sent_early(), 2);
+    EXPECT_EQ(overlapped.sent_again(), 2);
+    step(3);
+    step(3);
+    EXPECT_EQ(overlapped.sent_early(), 6);
+    EXPECT_EQ(overlapped.sent_again(), 2);
+    step(1);
+    EXPECT_EQ(overlapped.sent_early(), 6);
+    step(2);
+    EXPECT_EQ(overlapped.sent_again(), 4);
+  });
+}
+
+TEST(OverlappedReduction, RanksNeedNotCallBackwardAsOften) {
+  run_ranks(2, [](const Ranks& ranks) {
+    const Tensors parameters{leaf({1}), leaf({2})};
+    OverlappedReduction overlapped(ranks, parameters, single_buckets());
+    for (int step = 0; step < 3; ++step) {
+      zero(parameters);
+      for (int64_t i = 0; i < 2 * ranks->rank(); ++i) {
+        loss_of(parameters, 1).backward();
+      }
+      average_gradients(parameters, overlapped);
+      expect_gradients(parameters, {1, 2});
+    }
+  });
+}
+
+TEST(OverlappedReduction, SendsAgainWhatHasChangedSince) {
+  run_ranks(2, [](const Ranks& ranks) {
+    const Tensors parameters{leaf({1, 2}), leaf({2}), leaf({3})};
+    OverlappedReduction overlapped(ranks, parameters, single_buckets());
+    loss_of(parameters, factor_of(ranks)).backward();
+    EXPECT_EQ(overlapped.sent_early(), 3);
+    // As clip_grad_norm_() does it, which no version counts; on one rank.
+    if (ranks->rank() == 1) parameters[0].grad().data().mul_(0.5);
+    average_gradients(parameters, overlapped);
+    expect_gradients(parameters, {1.25, 4, 6});
+    EXPECT_EQ(overlapped.sent_again(), 1);
+    // Another tensor in its place, and elements in another order.
+    zero(parameters);
+    loss_of(parameters, factor_of(ranks)).backward();
+    parameters[0].mutable_grad() = numbers({5, 7});
+    average_gradients(parameters, overlapped);
+    EXPECT_TRUE(parameters[0].grad().equal(numbers({5, 7})));
+    parameters[0].grad().data().copy_(numbers({7, 5}));
+    average_gradients(parameters, overlapped);
+    EXPECT_TRUE(parameters[0].grad().equal(numbers({7, 5})));
+    // A gradient that is gone counts as zeros.
+    zero(parameters);
+    loss_of(parameters, 1).backward();
+    if (ranks->rank() == 0) parameters[1].mutable_grad().reset();
+    average_gradients(parameters, overlapped);
+    expect_gradients(parameters, {1, 1, 3});
+  });
+}
+
+TEST(OverlappedReduction, AveragesAnExpandedGradient) {
+  run_ranks(2, [](const Ranks& ranks) {
+    const Tensors parameters{leaf({1, 2}), leaf({2})};
+    OverlappedReduction overlapped(ranks, parameters, single_buckets());
+    loss_of(parameters, 1).backward();
+    parameters[0].mutable_grad() = numbers({factor_of(ranks)}).expand({2});
+    average_gradients(parameters, overlapped);
+    expect_gradients(parameters, {2, 2});
+  });
+}
+
+TEST(OverlappedReduction, RefusesASparseGradientOnAllRanksAndGoesOn) {
+  run_ranks(2, [](const Ranks& ranks) {
+    const Tensors parameters{leaf({1, 2}), leaf({2})};
+    OverlappedReduction overlapped(ranks, parameters, single_buckets());
+    loss_of(parameters, factor_of(ranks)).backward();
+    if (ranks->rank() == 1) {
+      parameters[0].mutable_grad() = torch::sparse_coo_tensor(
+          torch::zeros({1, 1}, torch::kLong),
+          torch::ones({1}, torch::kFloat64),
+          {2});
+    }
+    const std::string text = "average: tensor 0 is sparse";
+    EXPECT_THAT(
+        message_of([&] { average_gradients(parameters, overlapped); }),
+        HasSubstr(ranks->rank() == 1 ? text : "rank 1 failed: " + text));
+    EXPECT_EQ(parameters[1].grad().item<double>(), 2 * factor_of(ranks));
+    zero(parameters);
+    loss_of(parameters, factor_of(ranks)).backward();
+    average_gradients(parameters, overlapped);
+    expect_gradients(parameters, {2, 4});
+  });
+}
+
+TEST(OverlappedReduction, DoesNotSendWhatIsMadeWithAGraph) {
+  run_ranks(2, [](const Ranks& ranks) {
+    const Tensors parameters{leaf({2}), leaf({3})};
+    OverlappedReduction overlapped(ranks, parameters, single_buckets());
+    // sum w^3: gradient 3 w^2, and 6 w of the gradient's sum.
+    const auto loss = (parameters[0].pow(3) + parameters[1].pow(3)).sum();
+    loss.backward({}, /*retain_graph=*/true, /*create_graph=*/true);
+    EXPECT_EQ(overlapped.sent_early(), 0);
+    const auto slope = parameters[0].grad() * factor_of(ranks);
+    const auto second = torch::autograd::grad({slope.sum()}, {parameters[0]});
+    EXPECT_EQ(second[0].item<double>(), 12 * factor_of(ranks));
+    EXPECT_EQ(overlapped.sent_early(), 0);
+    {
+      const torch::NoGradGuard no_grad;
+      for (auto own : parameters) {
+        own.mutable_grad() = own.grad().detach() * factor_of(ranks);
+      }
+    }
+    average_gradients(parameters, overlapped);
+    expect_gradients(parameters, {24, 54});
+  });
+}
+
+TEST(OverlappedReduction, ThrowsOnAllRanksWhereOneFailsAndGoesOn) {
+  run_ranks(2, [](const Ranks& ranks) {
+    const Tensors parameters{leaf({1}), leaf({2}), leaf({3})};
+    OverlappedReduction overlapped(ranks, parameters, single_buckets());
+    for (const bool has_sent : {false, true}) {
+      const auto evaluate = [&](bool fails) {
+        return evaluate_on_ranks(
+            [&] {
+              zero(parameters);
+              if (fails && !has_sent) throw std::runtime_error("no such file");
+              auto loss = loss_of(parameters, factor_of(ranks));
+              loss.backward();
+              if (fails) throw std::runtime_error("no such file");
+              return loss;
+            },
+            parameters,
+            overlapped);
+      };
+      if (ranks->rank() == 1) {
+        EXPECT_THROW(evaluate(true), std::runtime_error);
+      } else {
+        EXPECT_EQ(
+            message_of([&] { evaluate(false); }),
+            "rank 1 failed: no such file");
+        expect_gradients(parameters, {1, 2, 3});
+      }
+      // The mean of w1 + 2 w2 + 3 w3, 14, times 1 and 3.
+      EXPECT_EQ(evaluate(false).item<double>(), 28);
+      expect_gradients(parameters, {2, 4, 6});
+    }
+  });
+}
+
+TEST(OverlappedReduction, EndsTheRunWhereAClosureThrowsBetweenExchanges) {
+  run_ranks(2, [](const Ranks& ranks) {
+    const Tensors parameters{leaf({1}), leaf({2})};
+    OverlappedReduction overlapped(ranks, parameters, single_buckets());
+    const auto evaluate = [&] {
+      evaluate_on_ranks(
+          [&]() -> torch::Tensor {
+            auto loss = loss_of(parameters, 1);
+            loss.backward();
+            overlapped.mean(1);
+            if (ranks->rank() == 0) throw std::runtime_error("out of data");
+            overlapped.mean(2);
+            return loss;
+          },
+          parameters,
+          overlapped);
+    };
+    if (ranks->rank() == 0) {
+      EXPECT_THROW(evaluate(), std::runtime_error);
+    } else {
+      EXPECT_THROW(evaluate(), RankLostError);
+      expect_gradients(parameters, {1, 2});
+    }
+  });
+}
+
+TEST(OverlappedReduction, HearsOfALostRankInBackwardOrAfter) {
+  run_ranks(2, [](const Ranks& ranks) {
+    const Tensors parameters{leaf({1}), leaf({2})};
+    auto overlapped = std::make_shared<OverlappedReduction>(
+        ranks, parameters, single_buckets());
+    if (ranks->rank() == 1) {
+      overlapped->give_up();
+      return;
+    }
+    EXPECT_THROW(
+        {
+          loss_of(parameters, 1).backward();
+          average_gradients(parameters, *overlapped);
+        },
+        RankLostError);
+    expect_gradients(parameters, {1, 2});
+  });
+}
+
+TEST(OverlappedReduction, RefusesOtherParametersOnAllRanks) {
+  run_ranks(2, [](const Ranks& ranks) {
+    Tensors parameters{leaf({1}), leaf({2})};
+    const auto make = [&](const Tensors& own) {
+      OverlappedReduction overlapped(ranks, own);
+    };
+    EXPECT_THAT(
+        message_of([&] {
+          make(ranks->rank() == 0 ? parameters : Tensors{leaf({1})});
+        }),
+        HasSubstr("rank 1: number of tensors is 1, rank 0 has 2"));
+    EXPECT_THAT(
+        message_of([&] {
+          make(ranks->rank() == 0 ? parameters : Tensors(2, parameters[0]));
+        }),
+        HasSubstr("OverlappedReduction: parameter 1 stands there twice"));
+    // And in the middle of a run, after buckets have gone out.
+    OverlappedReduction overlapped(ranks, parameters, single_buckets());
+    loss_of(parameters, factor_of(ranks)).backward();
+    const Tensors all = parameters;
+    if (ranks->rank() == 1) parameters.pop_back();
+    EXPECT_THAT(
+        message_of([&] { average_gradients(parameters, overlapped); }),
+        HasSubstr("rank 1: number of tensors is 1, rank 0 has 2"));
+    average_gradients(all, overlapped);
+    expect_gradients(all, {2, 4});
+  });
+}
+
+TEST(OverlappedReduction, AveragesOtherTensorsAsTheRanksDo) {
+  run_ranks(2, [](const Ranks& ranks) {
+    const Tensors parameters{leaf({1}), leaf({2})};
+    OverlappedReduction overlapped(ranks, parameters, single_buckets());
+    loss_of(parameters, factor_of(ranks)).backward();
+    // Something else of their shape, and some of them, while they are under
+    // way.
+    RankShare share;
+    share.tensors = {numbers({factor_of(ranks)}), numbers({1})};
+    share.numbers = {factor_of(ranks)};
+    const RankMeans means = average(parameters, share, overlapped);
+    EXPECT_EQ(means.tensors[0].item<double>(), 2);
+    EXPECT_EQ(means.tensors[1].item<double>(), 1);
+    EXPECT_EQ(means.numbers, std::vector<double>{2});
+    average_gradients({parameters[1]}, overlapped);
+    EXPECT_EQ(parameters[1].grad().item<double>(), 4);
+    average_gradients({parameters[1], parameters[0]}, overlapped);
+    expect_gradients(parameters, {2, 4});
+    EXPECT_EQ(means.tensors[0].item<double>(), 2);
+  });
+}
+
+TEST(OverlappedReduction, ListensToAParameterThatIsTrainedLater) {
+  run_ranks(2, [](const Ranks& ranks) {
+    const Tensors parameters{leaf({1}), leaf({2})};
+    auto first = parameters[0];
+    first.set_requires_grad(false);
+    OverlappedReduction overlapped(ranks, parameters, single_buckets());
+    for (int step = 0; step < 3; ++step) {
+      zero(parameters);
+      if (step == 1) first.set_requires_grad(true);
+      loss_of(parameters, factor_of(ranks)).backward();
+      average_gradients(parameters, overlapped);
+      EXPECT_EQ(first.grad().defined(), step > 0);
+      EXPECT_EQ(parameters[1].grad().item<double>(), 4);
+      if (step > 0) {
+        EXPECT_EQ(first.grad().item<double>(), 2);
+      }
+    }
+    zero(parameters);
+    const int64_t before = overlapped.sent_early();
+    const int64_t again = overlapped.sent_again();
+    loss_of(parameters, factor_of(ranks)).backward();
+    EXPECT_EQ(overlapped.sent_early(), before + 2);
+    average_gradients(parameters, overlapped);
+    EXPECT_EQ(overlapped.sent_again(), again);
+  });
+}
+
+// A class that has no further groups.
+class Plain : public Reduction {
+ public:
+  explicit Plain(Ranks ranks) : ranks_(std::move(ranks)) {}
+  int64_t rank() const override { return ranks_->rank(); }
+  int64_t world_size() const override { return ranks_->world_size(); }
+  void sum(at::Tensor& tensor) override { ranks_->sum(tensor); }
+  void broadcast(at::Tensor& bytes, int64_t root) override {
+    ranks_->broadcast(bytes, root);
+  }
+
+ private:
+  Ranks ranks_;
+};
+
+TEST(OverlappedReduction, AveragesAfterBackwardWhereThereIsNoChannel) {
+  run_ranks(2, [](const Ranks& ranks) {
+    const Tensors parameters{leaf({1}), leaf({2})};
+    const auto plain = std::make_shared<Plain>(ranks);
+    OverlappedReduction alone(plain, parameters);
+    EXPECT_FALSE(alone.overlaps());
+    const auto channel = ranks->duplicate();
+    OverlappedReduction overlapped(
+        plain, parameters, OverlappedReductionOptions().channel(channel));
+    EXPECT_TRUE(overlapped.overlaps());
+    for (OverlappedReduction* own : {&alone, &overlapped}) {
+      zero(parameters);
+      loss_of(parameters, factor_of(ranks)).backward();
+      average_gradients(parameters, *own);
+      expect_gradients(parameters, {2, 4});
+      average_gradients(parameters, own == &alone ? overlapped : alone);
+      expect_gradients(parameters, {2, 4});
+    }
+  });
+}
+
+}  // namespace
+}  // namespace stepsize
