@@ -11,6 +11,8 @@
 #include <string>
 #include <utility>
 
+#include "csrc/distributed/failure.h"
+
 namespace stepsize::detail {
 namespace {
 
@@ -121,7 +123,7 @@ void EarlySums::hear(std::size_t parameter) {
     --buckets_[bucket_of_[parameter]].missing;
   }
   while (next_ < buckets_.size() && buckets_[next_].missing == 0 &&
-         can_pack(buckets_[next_])) {
+         buckets_[next_].rest == 0 && can_pack(buckets_[next_])) {
     EarlyBucket& bucket = buckets_[next_];
     Tensors gradients(parameters_.size());
     bucket.contents.clear();
@@ -152,6 +154,22 @@ void EarlySums::send(EarlyBucket& bucket, const Tensors& tensors) {
     tensors[i].defined() ? part.copy_(tensors[i]) : part.zero_();
   });
   bucket.wait = channel_->start_sum(bucket.flat);
+}
+
+void EarlySums::note_stale(EarlyBucket& bucket) const {
+  constexpr int64_t kLongest = 64;
+  // Nor is it in vain where another backward() came, for which the next round
+  // waits.
+  const bool has_gone_early = !bucket.contents.empty();
+  const bool has_learned = std::any_of(
+      bucket.members.begin(), bucket.members.end(), [&](std::size_t i) {
+        return heard_[i] > expected_[i];
+      });
+  if (!has_gone_early || has_learned) return;
+  bucket.last_rest =
+      std::min(kLongest, std::max<int64_t>(1, 2 * bucket.last_rest));
+  // The round that ends is one of them.
+  bucket.rest = bucket.last_rest + 1;
 }
 
 void EarlySums::check_unchanged() const {
@@ -203,8 +221,10 @@ Agreement EarlySums::agree(
   std::vector<double> stale(buckets_.size(), 0.0);
   double count = 0;
   for (std::size_t b = 0; b < next_ && !own.failure; ++b) {
-    stale[b] = is_stale(buckets_[b], tensors) ? 1 : 0;
-    count += stale[b];
+    if (!is_stale(buckets_[b], tensors)) continue;
+    stale[b] = 1;
+    ++count;
+    note_stale(buckets_[b]);
   }
   for (; next_ < buckets_.size(); ++next_) {
     EarlyBucket& bucket = buckets_[next_];
@@ -258,6 +278,11 @@ void EarlySums::begin_round() {
   next_ = 0;
   std::fill(heard_.begin(), heard_.end(), 0);
   for (EarlyBucket& bucket : buckets_) {
+    if (bucket.rest > 0) {
+      --bucket.rest;
+    } else if (!bucket.contents.empty()) {
+      bucket.last_rest = 0;
+    }
     bucket.contents.clear();
     const auto is_awaited = [&](std::size_t i) { return expected_[i] > 0; };
     bucket.missing = static_cast<std::size_t>(std::count_if(

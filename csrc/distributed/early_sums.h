@@ -71,6 +71,10 @@ class EarlySums {
     int64_t call = 0;
     // Members whose gradient has not come.
     std::size_t missing = 0;
+    // For how many rounds it does not go out early, as it was in vain, and for
+    // how many it did not the last time.
+    int64_t rest = 0;
+    int64_t last_rest = 0;
   };
 
   void hear(std::size_t parameter);
@@ -78,6 +82,7 @@ class EarlySums {
   void send(EarlyBucket& bucket, const std::vector<at::Tensor>& tensors);
   bool is_stale(
       const EarlyBucket& bucket, const std::vector<at::Tensor>& tensors) const;
+  void note_stale(EarlyBucket& bucket) const;
   void check_unchanged() const;
   void begin_round();
   void send_rest() noexcept;

@@ -3,6 +3,7 @@
 #include <stepsize/distributed/overlapped_reduction.h>
 #include <torch/torch.h>
 
+#include <functional>
 #include <memory>
 #include <stdexcept>
 
@@ -209,32 +210,76 @@ TEST(OverlappedReduction, RanksNeedNotCallBackwardAsOften) {
   });
 }
 
-TEST(OverlappedReduction, SendsAgainWhatHasChangedSince) {
-  run_ranks(2, [](const Ranks& ranks) {
+// Averages after a change that one rank or both make to what is under way.
+void expect_sent_again(
+    const std::function<void(const Ranks&, const Tensors&)>& change,
+    const std::vector<torch::Tensor>& expected) {
+  run_ranks(2, [&](const Ranks& ranks) {
     const Tensors parameters{leaf({1, 2}), leaf({2}), leaf({3})};
     OverlappedReduction overlapped(ranks, parameters, single_buckets());
     loss_of(parameters, factor_of(ranks)).backward();
     EXPECT_EQ(overlapped.sent_early(), 3);
-    // As clip_grad_norm_() does it, which no version counts; on one rank.
-    if (ranks->rank() == 1) parameters[0].grad().data().mul_(0.5);
+    change(ranks, parameters);
     average_gradients(parameters, overlapped);
-    expect_gradients(parameters, {1.25, 4, 6});
     EXPECT_EQ(overlapped.sent_again(), 1);
-    // Another tensor in its place, and elements in another order.
-    zero(parameters);
-    loss_of(parameters, factor_of(ranks)).backward();
-    parameters[0].mutable_grad() = numbers({5, 7});
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+      EXPECT_TRUE(parameters[i].grad().equal(expected[i])) << i;
+    }
+  });
+}
+
+TEST(OverlappedReduction, SendsAgainWhatHasChangedSince) {
+  // As clip_grad_norm_() does it, which no version counts.
+  expect_sent_again(
+      [](const Ranks& ranks, const Tensors& parameters) {
+        if (ranks->rank() == 1) parameters[0].grad().data().mul_(0.5);
+      },
+      {numbers({1.25, 1.25}), numbers({4}), numbers({6})});
+  // Another tensor.
+  expect_sent_again(
+      [](const Ranks& /*ranks*/, Tensors parameters) {
+        parameters[1].mutable_grad() = numbers({5});
+      },
+      {numbers({2, 2}), numbers({5}), numbers({6})});
+  // None, which counts as zeros.
+  expect_sent_again(
+      [](const Ranks& ranks, Tensors parameters) {
+        if (ranks->rank() == 0) parameters[2].mutable_grad().reset();
+      },
+      {numbers({2, 2}), numbers({4}), numbers({4.5})});
+}
+
+TEST(OverlappedReduction, SendsAgainWhereOnlyTheOrderHasChanged) {
+  run_ranks(2, [](const Ranks& ranks) {
+    const Tensors parameters{leaf({1, 2})};
+    OverlappedReduction overlapped(ranks, parameters);
+    parameters[0].square().sum().backward();
+    EXPECT_EQ(overlapped.sent_early(), 1);
+    parameters[0].grad().data().copy_(numbers({4, 2}));
     average_gradients(parameters, overlapped);
-    EXPECT_TRUE(parameters[0].grad().equal(numbers({5, 7})));
-    parameters[0].grad().data().copy_(numbers({7, 5}));
-    average_gradients(parameters, overlapped);
-    EXPECT_TRUE(parameters[0].grad().equal(numbers({7, 5})));
-    // A gradient that is gone counts as zeros.
-    zero(parameters);
-    loss_of(parameters, 1).backward();
-    if (ranks->rank() == 0) parameters[1].mutable_grad().reset();
-    average_gradients(parameters, overlapped);
-    expect_gradients(parameters, {1, 1, 3});
+    EXPECT_TRUE(parameters[0].grad().equal(numbers({4, 2})));
+  });
+}
+
+TEST(OverlappedReduction, LearnsNotToSendWhatChangesInEachStep) {
+  run_ranks(2, [](const Ranks& ranks) {
+    const Tensors parameters{leaf({1}), leaf({2})};
+    OverlappedReduction overlapped(ranks, parameters, single_buckets());
+    const auto step = [&](double clip) {
+      zero(parameters);
+      loss_of(parameters, factor_of(ranks)).backward();
+      for (const auto& own : parameters) own.grad().data().mul_(clip);
+      average_gradients(parameters, overlapped);
+      expect_gradients(parameters, {2 * clip, 4 * clip});
+    };
+    // It tries in the first step, and after a rest of 1, 2 and 4.
+    for (int i = 0; i < 10; ++i) step(0.5);
+    EXPECT_EQ(overlapped.sent_early(), 6);
+    EXPECT_EQ(overlapped.sent_again(), 6);
+    // And goes on where there is no such change any more.
+    for (int i = 0; i < 3; ++i) step(1);
+    EXPECT_EQ(overlapped.sent_early(), 12);
+    EXPECT_EQ(overlapped.sent_again(), 6);
   });
 }
 

@@ -6,6 +6,7 @@
 #include <stepsize/distributed/average.h>
 #include <stepsize/distributed/broadcast.h>
 #include <stepsize/distributed/connect.h>
+#include <stepsize/distributed/overlapped_reduction.h>
 #include <stepsize/distributed/sync_batch_norm.h>
 #include <stepsize/optim/rollback_sgd.h>
 #include <stepsize/tune/gradient_noise_scale.h>
@@ -99,6 +100,27 @@ auto own = loss_of(model, share);
 auto weighted = own * stepsize::share_weight(share.size(0), *ranks);
     // clang-format on
     EXPECT_EQ(weighted.item<double>(), own.item<double>());
+  });
+}
+
+TEST(DistributedPage, SendsGradientsWhileBackwardComputes) {
+  test::run_ranks(2, [](const std::shared_ptr<Reduction>& ranks) {
+    torch::nn::Linear model(2, 3);
+    broadcast_state(*model, *ranks);
+    RollbackSGD optimizer(model->parameters(), RollbackSGDOptions(0.1));
+    // clang-format off
+auto overlapped = std::make_shared<stepsize::OverlappedReduction>(
+    ranks, model->parameters());
+optimizer.set_reduction(overlapped);
+    // clang-format on
+    optimizer.step([&] {
+      optimizer.zero_grad();
+      auto own = loss_of(model, share_of_batch(0, ranks->rank(), 2));
+      own.backward();
+      return own;
+    });
+    check_same(model->parameters(), *ranks);
+    EXPECT_GT(overlapped->sent_early(), 0);
   });
 }
 

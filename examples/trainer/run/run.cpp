@@ -4,6 +4,7 @@
 #include <c10/core/DeviceGuard.h>
 #include <stepsize/curvature/max_stable_lr.h>
 #include <stepsize/distributed/broadcast.h>
+#include <stepsize/distributed/overlapped_reduction.h>
 #include <stepsize/distributed/reduction.h>
 #include <stepsize/lr_scheduler/schedule_lr.h>
 #include <stepsize/schedule/decay.h>
@@ -666,7 +667,7 @@ int start_run(CommandLine command, const Console& console) {
       device_of_process(find_device(asked.device), asked);
   // What asks for "the" device, to wait for it for example, means this one.
   const c10::OptionalDeviceGuard guard(device);
-  const auto ranks = meet_processes(request, device);
+  auto ranks = meet_processes(request, device);
   TrainTestSets sets;
   std::string data;
   together(ranks.get(), [&] {
@@ -686,6 +687,8 @@ int start_run(CommandLine command, const Console& console) {
   if (ranks) {
     set_reduction(*model, ranks);
     broadcast_state(*model, *ranks);
+    // From here on gradients travel while others are computed.
+    ranks = std::make_shared<OverlappedReduction>(ranks, model->parameters());
   }
   const auto normalization = normalization_of(sets.train.images);
   auto train_images = train_source(sets, normalization, options, device);
