@@ -8,6 +8,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "csrc/core/check.h"
 #include "csrc/distributed/early_sums.h"
 #include "csrc/distributed/share_agreement.h"
 
@@ -16,7 +17,14 @@ namespace {
 
 constexpr char kOverlappedReduction[] = "OverlappedReduction";
 
-void check_leaves(const std::vector<at::Tensor>& parameters) {
+void check_leaves(
+    const std::vector<at::Tensor>& parameters, int64_t bucket_bytes) {
+  detail::check_option(
+      bucket_bytes >= 1,
+      kOverlappedReduction,
+      "bucket_bytes",
+      ">= 1",
+      bucket_bytes);
   std::unordered_set<const void*> known;
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     const at::Tensor& own = parameters[i];
@@ -53,7 +61,8 @@ OverlappedReduction::OverlappedReduction(
   TORCH_CHECK(
       ranks_ != nullptr, kOverlappedReduction, ": the ranks must not be null");
   RankShare share;
-  share.failure = ranks_->attempt([&] { check_leaves(parameters); });
+  share.failure = ranks_->attempt(
+      [&] { check_leaves(parameters, options.bucket_bytes()); });
   share.tensors.resize(parameters.size());
   detail::agree_on_share(
       parameters,

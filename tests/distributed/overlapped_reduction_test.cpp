@@ -434,6 +434,12 @@ TEST(OverlappedReduction, RefusesOtherParametersOnAllRanks) {
           make(ranks->rank() == 0 ? parameters : Tensors(2, parameters[0]));
         }),
         HasSubstr("OverlappedReduction: parameter 1 stands there twice"));
+    EXPECT_THAT(
+        message_of([&] {
+          OverlappedReduction overlapped(
+              ranks, parameters, OverlappedReductionOptions().bucket_bytes(0));
+        }),
+        HasSubstr("OverlappedReduction: bucket_bytes must be >= 1, got 0"));
     // And in the middle of a run, after buckets have gone out.
     OverlappedReduction overlapped(ranks, parameters, single_buckets());
     loss_of(parameters, factor_of(ranks)).backward();

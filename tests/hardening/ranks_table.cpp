@@ -5,12 +5,14 @@
 #include <stepsize/distributed/average.h>
 #include <stepsize/distributed/broadcast.h>
 #include <stepsize/distributed/connect.h>
+#include <stepsize/distributed/overlapped_reduction.h>
 #include <stepsize/distributed/reduction.h>
 #include <torch/nn/modules/linear.h>
 
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -79,6 +81,14 @@ void add_averages(OptionTable& table) {
   };
   OptionCases(table, "AverageOptions", "average")
       .count("bucket_bytes", kNotCount, {1, kMostCount}, average_with);
+  const auto overlap_with = [](int64_t bucket_bytes) {
+    const OverlappedReduction overlapped(
+        std::make_shared<Alone>(),
+        {leaf({1, 2})},
+        OverlappedReductionOptions().bucket_bytes(bucket_bytes));
+  };
+  OptionCases(table, "OverlappedReductionOptions", "OverlappedReduction")
+      .count("bucket_bytes", kNotCount, {1, kMostCount}, overlap_with);
   for (const int64_t root : {int64_t{-1}, int64_t{1}, INT64_MIN, kMostCount}) {
     const std::string got = "got " + text_of(root);
     OptionCases(table, "broadcast_state", "broadcast_state")
