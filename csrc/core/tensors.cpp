@@ -3,8 +3,12 @@
 #include <ATen/Functions.h>
 #include <c10/util/Exception.h>
 
+#include <algorithm>
 #include <cstddef>
+#include <cstdlib>
 #include <cstring>
+#include <memory>
+#include <new>
 #include <sstream>
 
 #include "csrc/core/archive.h"
@@ -71,6 +75,37 @@ at::Tensor byte_tensor(const std::string& bytes) {
   at::Tensor tensor = at::empty(
       {static_cast<int64_t>(bytes.size())}, at::TensorOptions(at::kByte));
   std::memcpy(tensor.data_ptr(), bytes.data(), bytes.size());
+  return tensor;
+}
+
+at::Tensor archive_byte_tensor(
+    const std::function<void(OutputArchive&)>& save) {
+  OutputArchive archive;
+  save(archive);
+  // realloc() moves large blocks without a second copy, as no container does.
+  std::unique_ptr<char, decltype(&std::free)> bytes(nullptr, &std::free);
+  std::size_t size = 0;
+  std::size_t room = 0;
+  const auto reserve = [&](std::size_t wanted) {
+    void* const grown = std::realloc(bytes.get(), wanted);
+    if (grown == nullptr) throw std::bad_alloc();
+    static_cast<void>(bytes.release());
+    bytes.reset(static_cast<char*>(grown));
+    room = wanted;
+  };
+  archive.save_to([&](const void* data, std::size_t count) {
+    if (size + count > room) reserve(std::max(size + count, size + size / 2));
+    std::memcpy(bytes.get() + size, data, count);
+    size += count;
+    return count;
+  });
+  reserve(std::max(size, std::size_t{1}));
+  at::Tensor tensor = at::from_blob(
+      bytes.get(),
+      {static_cast<int64_t>(size)},
+      [](void* data) { std::free(data); },
+      at::TensorOptions(at::kByte));
+  static_cast<void>(bytes.release());
   return tensor;
 }
 

@@ -28,6 +28,9 @@ std::string type_and_shape(const at::Tensor& tensor);
 std::string archive_bytes(
     const std::function<void(torch::serialize::OutputArchive&)>& save);
 at::Tensor byte_tensor(const std::string& bytes);
+/// Both in one, with no more memory at any time than the bytes need.
+at::Tensor archive_byte_tensor(
+    const std::function<void(torch::serialize::OutputArchive&)>& save);
 /// Hands such bytes to `load` as an archive. Its tensors lie on the devices
 /// that they were saved on, or on the CPU where one of these is not there.
 void load_bytes(

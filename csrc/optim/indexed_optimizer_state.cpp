@@ -89,6 +89,8 @@ class IndexedOptimizer::State : public OptimizerState {
     return !optimizer_->has_deciding_counters();
   }
 
+  bool saves_without_tensors() const override { return true; }
+
   void read(std::size_t group, std::size_t index, ParameterState& state)
       const override {
     auto& own = optimizer_->group_state(group);

@@ -78,6 +78,94 @@ void copy_into(ParameterState& kept, const ParameterState& value) {
   }
 }
 
+namespace {
+
+using States = std::vector<std::vector<ParameterState>>;
+
+template <typename Function>
+void for_each_state(
+    const torch::optim::Optimizer& optimizer, const Function& function) {
+  const auto& groups = optimizer.param_groups();
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    for (std::size_t i = 0; i < groups[g].params().size(); ++i) function(g, i);
+  }
+}
+
+States states_of(
+    const OptimizerState& state, const torch::optim::Optimizer& optimizer) {
+  States states(optimizer.param_groups().size());
+  // In their order.
+  for_each_state(optimizer, [&](std::size_t g, std::size_t i) {
+    state.read(g, i, states[g].emplace_back());
+  });
+  return states;
+}
+
+// A state without the tensors that it shows, until this goes.
+class TensorsTakenOut {
+ public:
+  TensorsTakenOut(
+      OptimizerState& state, const torch::optim::Optimizer& optimizer)
+      : state_(&state),
+        optimizer_(&optimizer),
+        states_(states_of(state, optimizer)) {
+    for_each_state(optimizer, [&](std::size_t g, std::size_t i) {
+      ParameterState bare;
+      bare.there = states_[g][i].there;
+      bare.steps = states_[g][i].steps;
+      state.write(g, i, bare);
+    });
+  }
+  ~TensorsTakenOut() {
+    for_each_state(*optimizer_, [this](std::size_t g, std::size_t i) {
+      state_->write(g, i, states_[g][i]);
+    });
+  }
+  TensorsTakenOut(const TensorsTakenOut&) = delete;
+  TensorsTakenOut& operator=(const TensorsTakenOut&) = delete;
+
+ private:
+  OptimizerState* state_;
+  const torch::optim::Optimizer* optimizer_;
+  States states_;
+};
+
+}  // namespace
+
+at::Tensor saved_bytes(
+    OptimizerState& state, const torch::optim::Optimizer& optimizer) {
+  const auto save = [&state](torch::serialize::OutputArchive& archive) {
+    state.save(archive);
+  };
+  if (!state.saves_without_tensors()) return archive_byte_tensor(save);
+  const TensorsTakenOut out(state, optimizer);
+  return archive_byte_tensor(save);
+}
+
+void load_saved_bytes(
+    const at::Tensor& bytes,
+    OptimizerState& state,
+    const torch::optim::Optimizer& optimizer,
+    const std::function<const ParameterState*(std::size_t g, std::size_t i)>&
+        kept) {
+  // A load leaves none of the tensors that there are.
+  States present;
+  if (state.saves_without_tensors()) present = states_of(state, optimizer);
+  load_bytes(bytes, [&state](torch::serialize::InputArchive& archive) {
+    std::vector<std::string> mismatches;
+    const auto apply = state.prepare(archive, mismatches);
+    TORCH_INTERNAL_ASSERT(mismatches.empty());
+    apply();
+  });
+  if (!state.saves_without_tensors()) return;
+  for_each_state(optimizer, [&](std::size_t g, std::size_t i) {
+    const ParameterState* const copy = kept(g, i);
+    if (copy == nullptr) return;
+    copy_into(present[g][i], *copy);
+    state.write(g, i, present[g][i]);
+  });
+}
+
 StateCopy::StateCopy(
     const std::string& kind, torch::optim::Optimizer& optimizer)
     : optimizer_(&optimizer), state_(optimizer_state(kind, optimizer)) {
@@ -87,44 +175,36 @@ StateCopy::StateCopy(
 void StateCopy::take() {
   state_->check();
   if (!state_->is_complete_by_parameter()) {
-    bytes_ = archive_bytes([this](torch::serialize::OutputArchive& archive) {
-      state_->save(archive);
-    });
-    return;
+    bytes_.reset();
+    bytes_ = saved_bytes(*state_, *optimizer_);
+    if (!state_->saves_without_tensors()) return;
   }
   const auto& groups = optimizer_->param_groups();
   kept_.resize(groups.size());
-  ParameterState present;
   for (std::size_t g = 0; g < groups.size(); ++g) {
     kept_[g].resize(groups[g].params().size());
-    for (std::size_t i = 0; i < kept_[g].size(); ++i) {
-      state_->read(g, i, present);
-      copy_into(kept_[g][i], present);
-    }
   }
+  ParameterState present;
+  for_each_state(*optimizer_, [&](std::size_t g, std::size_t i) {
+    state_->read(g, i, present);
+    copy_into(kept_[g][i], present);
+  });
 }
 
 void StateCopy::put_back() {
   if (!state_->is_complete_by_parameter()) {
-    load_bytes(
-        bytes_.data(),
-        bytes_.size(),
-        [this](torch::serialize::InputArchive& archive) {
-          std::vector<std::string> mismatches;
-          const auto apply = state_->prepare(archive, mismatches);
-          TORCH_INTERNAL_ASSERT(mismatches.empty());
-          apply();
+    load_saved_bytes(
+        bytes_, *state_, *optimizer_, [this](std::size_t g, std::size_t i) {
+          return &kept_[g][i];
         });
     return;
   }
   ParameterState present;
-  for (std::size_t g = 0; g < kept_.size(); ++g) {
-    for (std::size_t i = 0; i < kept_[g].size(); ++i) {
-      state_->read(g, i, present);
-      copy_into(present, kept_[g][i]);
-      state_->write(g, i, present);
-    }
-  }
+  for_each_state(*optimizer_, [&](std::size_t g, std::size_t i) {
+    state_->read(g, i, present);
+    copy_into(present, kept_[g][i]);
+    state_->write(g, i, present);
+  });
 }
 
 }  // namespace detail

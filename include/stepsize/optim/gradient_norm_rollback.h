@@ -53,11 +53,11 @@ class RollbackEngine;
 /// Where the optimizer's step throws, the rule is as it was before; a rollback
 /// that it was to follow stays.
 ///
-/// Cost: one copy of parameters and state, written once in `window` steps or
-/// more often; of the gradients too where there is no closure or confirm is
-/// off. For a class that is not named above the copy of its state is a save
-/// into memory, which writes an archive: about a millisecond, and a fraction of
-/// one more a megabyte. One norm a step, which the host waits for; a second
+/// Cost: one copy of parameters (where they have a gradient) and state, written
+/// once in `window` steps or more often; of the gradients too without closure
+/// or confirm. For a class that is not named above the copy of its state is a
+/// save into memory, an archive: about a millisecond, and a fraction of one
+/// more a megabyte. One norm a step, which the host waits for; a second
 /// evaluation in a step that is suspect.
 ///
 /// When not to use it: Adam and its kin divide by the gradient's own size, and

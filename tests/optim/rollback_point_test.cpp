@@ -1,0 +1,203 @@
+#include "csrc/optim/rollback_point.h"
+
+#include <gtest/gtest.h>
+#include <stepsize/optim/clipped_sgd.h>
+#include <stepsize/optim/gradient_norm_rollback.h>
+#include <stepsize/optim/optimizer_snapshot.h>
+#include <stepsize/optim/rollback_sgd.h>
+#include <torch/torch.h>
+
+#include <sstream>
+#include <vector>
+
+#include "csrc/core/overlap.h"
+#include "csrc/state/optimizer_state.h"
+#include "tests/support/leaf.h"
+
+namespace stepsize::test {
+namespace {
+
+using detail::RollbackPoint;
+
+RollbackPoint point_of(torch::optim::Optimizer& optimizer) {
+  return RollbackPoint(optimizer, detail::optimizer_state("test", optimizer));
+}
+
+std::vector<torch::Tensor> clones(const std::vector<torch::Tensor>& tensors) {
+  std::vector<torch::Tensor> all;
+  for (const auto& tensor : tensors) all.push_back(tensor.detach().clone());
+  return all;
+}
+
+void expect_values(
+    const std::vector<torch::Tensor>& tensors,
+    const std::vector<torch::Tensor>& values) {
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    EXPECT_TRUE(torch::equal(tensors[i], values[i])) << i;
+  }
+}
+
+// Parameters that lie in memory in all ways, of all sizes.
+std::vector<torch::Tensor> many_layouts() {
+  torch::manual_seed(1);
+  const auto shared = torch::randn({100001});
+  std::vector<torch::Tensor> all = {
+      shared,
+      shared.narrow(0, 7, 70000),
+      torch::randn({3, 5}, torch::kFloat64).t(),
+      torch::randn({4, 6}).slice(1, 0, 6, 2),
+      torch::randn({5, 1}).expand({5, 3}),
+      torch::randn({}),
+      torch::empty({0}),
+      torch::randn({17}).to(torch::kBFloat16)};
+  for (auto& tensor : all) tensor = tensor.detach();
+  return all;
+}
+
+TEST(RollbackPoint, AVisitLeavesNoTrace) {
+  const torch::NoGradGuard no_grad;
+  for (const bool exchange : {false, true}) {
+    auto parameters = many_layouts();
+    torch::optim::SGD sgd(parameters, torch::optim::SGDOptions(0.1));
+    // Nothing asks that a parameter stands in one place alone.
+    sgd.param_groups()[0].params().push_back(parameters[0]);
+    auto point = point_of(sgd);
+    point.copy_all();
+    point.keep({}, /*with_gradients=*/false);
+    const auto earlier = clones(parameters);
+    for (const auto& parameter : parameters) {
+      detail::without_expansion(parameter).mul_(-2).add_(1);
+    }
+    const auto here = clones(parameters);
+    for (int round = 0; round < 2; ++round) {
+      point.visit(exchange);
+      expect_values(parameters, earlier);
+      point.return_from_visit();
+      expect_values(parameters, here);
+    }
+    point.visit(exchange);
+    point.stay_after_visit();
+    expect_values(parameters, earlier);
+    parameters[0].fill_(7);
+    point.restore_parameters();
+    expect_values(parameters, earlier);
+  }
+}
+
+TEST(RollbackPoint, CopiesAParameterBeforeItsFirstUpdate) {
+  for (const bool through_a_file : {false, true}) {
+    auto a = leaf({1, 2});
+    auto b = leaf({3});
+    torch::optim::SGD sgd(
+        {a, b}, torch::optim::SGDOptions(0.125).momentum(0.5));
+    GradientNormRollback guard(sgd, RollbackOptions().z_score(0).patience(1));
+    const auto step = [&](double gradient, bool both) {
+      a.mutable_grad() = torch::full_like(a, gradient);
+      b.mutable_grad() = both ? torch::full_like(b, gradient) : torch::Tensor();
+      guard.step();
+    };
+    const auto momentum = [&] {
+      ParameterState state;
+      detail::optimizer_state("test", sgd)->read(0, 1, state);
+      return state.tensors[0].clone();
+    };
+    step(1, true);
+    const auto at = b.detach().clone();
+    const auto before = momentum();
+    // The smallest norm: this is the point.
+    step(0.5, false);
+    if (through_a_file) {
+      std::stringstream file;
+      torch::save(guard, file);
+      torch::load(guard, file);
+    }
+    step(0.51, true);
+    step(0.51, true);
+    EXPECT_FALSE(torch::equal(b, at));
+    step(100, true);
+    ASSERT_EQ(guard.last_status(), RollbackStatus::kRolledBack);
+    EXPECT_TRUE(torch::equal(b, at));
+    EXPECT_TRUE(torch::equal(momentum(), before));
+  }
+}
+
+TEST(RollbackPoint, DoesNotFitWhereWhatItDidNotCopyWasWritten) {
+  const torch::NoGradGuard no_grad;
+  auto x = leaf({1});
+  torch::optim::SGD sgd({x}, torch::optim::SGDOptions(0.5));
+  auto point = point_of(sgd);
+  point.keep({}, /*with_gradients=*/false);
+  EXPECT_TRUE(point.fits());
+  x.fill_(2);
+  EXPECT_FALSE(point.fits());
+  point.keep({}, /*with_gradients=*/false);
+  x.fill_(3);
+  EXPECT_TRUE(point.fits());
+  point.restore_parameters();
+  EXPECT_EQ(x.item<double>(), 2);
+}
+
+// Each evaluation adds 1 to the parameter, at the earlier point too: it is 1
+// there, as often as it is gone back to.
+TEST(RollbackPoint, StaysAsItIsWhereTheClosureWritesToItsParameters) {
+  auto x = leaf({0});
+  RollbackSGD sgd(
+      {x},
+      RollbackSGDOptions(0).rollback(RollbackOptions().window(1).z_score(0)));
+  const auto step = [&](double gradient, bool rises) {
+    int calls = 0;
+    sgd.step([&] {
+      {
+        const torch::NoGradGuard no_grad;
+        x.add_(1);
+      }
+      x.mutable_grad() = torch::full_like(x, gradient);
+      return torch::full({}, rises && calls++ == 0 ? 1000.0 : 1.0);
+    });
+    return x.item<double>();
+  };
+  EXPECT_EQ(step(1, false), 1);
+  EXPECT_EQ(step(10, true), 2);
+  EXPECT_EQ(step(100, true), 2);
+  EXPECT_EQ(sgd.rollbacks(), 2);
+}
+
+// A subclass may save more than the base class knows.
+class SavesMore : public ClippedSGD {
+ public:
+  using ClippedSGD::ClippedSGD;
+  void save(torch::serialize::OutputArchive& archive) const override {
+    ClippedSGD::save(archive);
+    archive.write("more", c10::IValue(more));
+  }
+  void load(torch::serialize::InputArchive& archive) override {
+    ClippedSGD::load(archive);
+    c10::IValue value;
+    archive.read("more", value);
+    more = value.toInt();
+  }
+  int64_t more = 1;
+};
+
+TEST(OptimizerSnapshot, PutsBackWhatASubclassSavesBesides) {
+  auto x = leaf({1});
+  SavesMore sgd({x}, ClippedSGDOptions(0.5).momentum(0.5));
+  x.mutable_grad() = torch::ones_like(x);
+  sgd.step();
+  OptimizerSnapshot snapshot(sgd);
+  ParameterState state;
+  sgd.state_access()->read(0, 0, state);
+  const auto buffer = state.tensors[0];
+  const auto value = buffer.clone();
+  sgd.more = 2;
+  sgd.step();
+  snapshot.restore();
+  EXPECT_EQ(sgd.more, 1);
+  // In its own memory.
+  sgd.state_access()->read(0, 0, state);
+  EXPECT_TRUE(state.tensors[0].is_same(buffer));
+  EXPECT_TRUE(torch::equal(buffer, value));
+}
+
+}  // namespace
+}  // namespace stepsize::test
