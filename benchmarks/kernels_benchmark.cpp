@@ -1,6 +1,7 @@
 // A clipped training step: ours against LibTorch's clip_grad_norm_ and its own
-// optimizer, side by side on the same sizes, and a plain triad for the speed of
-// memory. Run it as
+// optimizer, and against its fused operators where the version has them for a
+// CPU, side by side on the same sizes, and a plain triad for the speed of
+// memory. Classes are timed as they are used, with their checks. Run it as
 //
 //     build/release/bin/kernels_benchmark
 //
@@ -12,9 +13,14 @@
 #include <stepsize/kernels/cpu_capability.h>
 #include <stepsize/kernels/grad_norm.h>
 #include <stepsize/kernels/sgd.h>
+#include <stepsize/optim/clipped_adamw.h>
+#include <stepsize/optim/clipped_sgd.h>
+#include <stepsize/optim/lion.h>
 #include <torch/torch.h>
+#include <torch/version.h>
 
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -144,6 +150,134 @@ void BM_StepsizeAdamWBFloat16(benchmark::State& state) {
   step_adamw(state, torch::kBFloat16, 24);
 }
 
+// The classes: clipped, with no norm at all, and with state in fewer bytes.
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+template <typename Optimizer, typename Options>
+void step_class(
+    benchmark::State& state, const Options& options, int64_t bytes) {
+  const Tensors params = make_params(state);
+  Optimizer optimizer(params, options);
+  optimizer.step();
+  for (auto _ : state) optimizer.step();
+  set_counters(state, bytes);
+}
+
+stepsize::ClippedSGDOptions sgd_options(stepsize::StateType type) {
+  return stepsize::ClippedSGDOptions(1e-3).momentum(0.9).state_type(type);
+}
+stepsize::ClippedAdamWOptions adamw_options(stepsize::StateType type) {
+  return stepsize::ClippedAdamWOptions(1e-3).state_type(type);
+}
+template <typename Options>
+Options unchecked(Options options) {
+  return options.max_norm(kInfinity).non_finite(
+      stepsize::NonFiniteGradient::kUnchecked);
+}
+
+template <stepsize::StateType kType>
+void BM_ClippedSGD(benchmark::State& state) {
+  constexpr int64_t kBytes[] = {24, 20, 18};
+  step_class<stepsize::ClippedSGD>(
+      state, sgd_options(kType), kBytes[static_cast<int>(kType)]);
+}
+template <stepsize::StateType kType>
+void BM_ClippedAdamW(benchmark::State& state) {
+  constexpr int64_t kBytes[] = {32, 24, 20};
+  step_class<stepsize::ClippedAdamW>(
+      state, adamw_options(kType), kBytes[static_cast<int>(kType)]);
+}
+template <stepsize::StateType kType>
+void BM_UncheckedAdamW(benchmark::State& state) {
+  constexpr int64_t kBytes[] = {28, 20, 16};
+  step_class<stepsize::ClippedAdamW>(
+      state, unchecked(adamw_options(kType)), kBytes[static_cast<int>(kType)]);
+}
+void BM_UncheckedSGD(benchmark::State& state) {
+  step_class<stepsize::ClippedSGD>(
+      state, unchecked(sgd_options(stepsize::StateType::kFloat32)), 20);
+}
+template <stepsize::StateType kType>
+void BM_Lion(benchmark::State& state) {
+  constexpr int64_t kBytes[] = {20, 16, 14};
+  step_class<stepsize::Lion>(
+      state,
+      stepsize::LionOptions(1e-4).state_type(kType),
+      kBytes[static_cast<int>(kType)]);
+}
+
+#if TORCH_VERSION_MAJOR > 2 || \
+    (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 6)
+#define STEPSIZE_HAS_FUSED_PEERS
+
+// What a user of LibTorch can call: its fused operators, and for the norm the
+// multi-tensor one.
+
+torch::Tensor peer_scale(const Tensors& grads) {
+  const torch::Tensor norm = torch::stack(at::_foreach_norm(grads)).norm();
+  // grad_scale divides.
+  return norm.div(kMaxNorm).clamp_min(1);
+}
+
+template <bool kClips>
+void BM_FusedSGD(benchmark::State& state) {
+  const Tensors params = make_params(state);
+  const Tensors grads = grads_of(params);
+  const Tensors buffers = zeros_like(params);
+  const torch::NoGradGuard no_grad;
+  for (auto _ : state) {
+    at::_fused_sgd_(
+        params,
+        grads,
+        buffers,
+        0,
+        0.9,
+        1e-3,
+        0,
+        false,
+        false,
+        false,
+        kClips ? std::optional<torch::Tensor>(peer_scale(grads))
+               : std::nullopt);
+  }
+  set_counters(state, kClips ? 24 : 20);
+}
+
+template <bool kClips>
+void BM_FusedAdamW(benchmark::State& state) {
+  const Tensors params = make_params(state);
+  const Tensors grads = grads_of(params);
+  const Tensors means = zeros_like(params);
+  const Tensors squares = zeros_like(params);
+  Tensors steps;
+  for (std::size_t i = 0; i < params.size(); ++i) {
+    steps.push_back(torch::zeros({}));
+  }
+  const torch::NoGradGuard no_grad;
+  for (auto _ : state) {
+    at::_foreach_add_(steps, 1);
+    at::_fused_adamw_(
+        params,
+        grads,
+        means,
+        squares,
+        {},
+        steps,
+        1e-3,
+        0.9,
+        0.999,
+        0.01,
+        1e-8,
+        false,
+        false,
+        kClips ? std::optional<torch::Tensor>(peer_scale(grads))
+               : std::nullopt);
+  }
+  set_counters(state, kClips ? 32 : 28);
+}
+#endif
+
 void BM_TorchClip(benchmark::State& state) {
   const Tensors params = make_params(state);
   for (auto _ : state) {
@@ -189,6 +323,7 @@ void BM_TriadInPlace(benchmark::State& state) {
 void sizes(benchmark::internal::Benchmark* benchmark) {
   benchmark->ArgNames({"tensors", "elements"})
       ->Args({64, 1 << 20})
+      ->Args({150, 75000})
       ->Args({2000, 2048})
       ->Unit(benchmark::kMillisecond)
       ->UseRealTime()
@@ -203,6 +338,26 @@ BENCHMARK(BM_StepsizeSGDBFloat16)->Apply(sizes);
 BENCHMARK(BM_TorchAdamW)->Apply(sizes);
 BENCHMARK(BM_StepsizeAdamW)->Apply(sizes);
 BENCHMARK(BM_StepsizeAdamWBFloat16)->Apply(sizes);
+using stepsize::StateType;
+BENCHMARK_TEMPLATE(BM_ClippedSGD, StateType::kFloat32)->Apply(sizes);
+BENCHMARK_TEMPLATE(BM_ClippedSGD, StateType::kBFloat16)->Apply(sizes);
+BENCHMARK_TEMPLATE(BM_ClippedSGD, StateType::kBlockwise8Bit)->Apply(sizes);
+BENCHMARK(BM_UncheckedSGD)->Apply(sizes);
+BENCHMARK_TEMPLATE(BM_ClippedAdamW, StateType::kFloat32)->Apply(sizes);
+BENCHMARK_TEMPLATE(BM_ClippedAdamW, StateType::kBFloat16)->Apply(sizes);
+BENCHMARK_TEMPLATE(BM_ClippedAdamW, StateType::kBlockwise8Bit)->Apply(sizes);
+BENCHMARK_TEMPLATE(BM_UncheckedAdamW, StateType::kFloat32)->Apply(sizes);
+BENCHMARK_TEMPLATE(BM_UncheckedAdamW, StateType::kBFloat16)->Apply(sizes);
+BENCHMARK_TEMPLATE(BM_UncheckedAdamW, StateType::kBlockwise8Bit)->Apply(sizes);
+BENCHMARK_TEMPLATE(BM_Lion, StateType::kFloat32)->Apply(sizes);
+BENCHMARK_TEMPLATE(BM_Lion, StateType::kBFloat16)->Apply(sizes);
+BENCHMARK_TEMPLATE(BM_Lion, StateType::kBlockwise8Bit)->Apply(sizes);
+#ifdef STEPSIZE_HAS_FUSED_PEERS
+BENCHMARK_TEMPLATE(BM_FusedSGD, true)->Apply(sizes);
+BENCHMARK_TEMPLATE(BM_FusedSGD, false)->Apply(sizes);
+BENCHMARK_TEMPLATE(BM_FusedAdamW, true)->Apply(sizes);
+BENCHMARK_TEMPLATE(BM_FusedAdamW, false)->Apply(sizes);
+#endif
 BENCHMARK(BM_TorchClip)->Apply(sizes);
 BENCHMARK(BM_StepsizeNorm)->Apply(sizes);
 

@@ -33,7 +33,11 @@ ROOMS: Dict[str, Room] = {
     # Private to the rooms with LibTorch: no public header, open to all of them.
     "core": Room(torch=True),
     "state": Room(torch=True, tensors=True),
-    "kernels": Room(torch=True, tensors=True),
+    "kernels": Room(
+        torch=True,
+        tensors=True,
+        others=("immintrin.h",),  # table lookups in registers
+    ),
     "curvature": Room(
         rooms=("state",), torch=True, tensors=True, private_of=("state",)
     ),

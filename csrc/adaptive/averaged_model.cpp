@@ -220,9 +220,11 @@ void AveragedModel::take(
   if (cpu.empty()) return;
   cpu.run(
       [share](
-          const auto& loop, void* const* arrays, int64_t begin, int64_t end) {
-        loop(arrays, begin, end, {share});
-      },
+          const auto& loop,
+          std::size_t /*index*/,
+          void* const* arrays,
+          int64_t begin,
+          int64_t end) { loop(arrays, begin, end, {share}); },
       // What is written.
       [&averages](std::size_t i) {
         return detail::Operands{{&averages[i]}, 1};

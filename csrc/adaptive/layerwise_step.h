@@ -165,7 +165,13 @@ class LayerwiseStep {
   template <typename Work>
   void run(const Work& work) {
     cpu_.run(
-        work, [this](std::size_t position) { return operands_[position]; });
+        [&work](
+            std::size_t slot,
+            std::size_t /*position*/,
+            void* const* arrays,
+            int64_t begin,
+            int64_t end) { work(slot, arrays, begin, end); },
+        [this](std::size_t position) { return operands_[position]; });
   }
 
   const std::vector<ParameterUpdate>& updates_;

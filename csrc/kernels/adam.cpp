@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "csrc/kernels/aten_adam.h"
+#include "csrc/kernels/compact_operands.h"
 #include "csrc/kernels/cpu_work.h"
 #include "csrc/kernels/device_lists.h"
 #include "csrc/kernels/dispatch.h"
@@ -96,11 +97,13 @@ class NumbersByStep {
   std::vector<detail::AdamNumbers> numbers_;
 };
 
+/// Either the first two loops or the last two are there.
 struct AdamSlot {
   detail::AdamLoop loop;
   detail::AdamCountLoop count;
   size_t numbers;
-  size_t index;
+  detail::CompactLoop<detail::AdamNumbers> compact;
+  detail::CompactCountLoop compact_count;
 };
 
 detail::AdamArrays arrays_of(void* const* arrays) {
@@ -157,8 +160,12 @@ void adam_step(
         amsgrad ? 5 : 4};
   };
   NumbersByStep numbers(hyperparameters);
-  detail::CpuWork<AdamSlot> cpu(params.size());
+  const auto arrays_at = [&](size_t i, void* const* arrays) {
+    return detail::compact_arrays(arrays, params[i], steps[i]);
+  };
+  detail::CpuWork<AdamSlot> cpu(params.size(), detail::kCodeBlock);
   detail::DeviceLists elsewhere;
+  detail::FullStates full;
   for (size_t i = 0; i < params.size(); ++i) {
     for (const at::TensorList list :
          {params, grads, exp_avgs, exp_avg_sqs, max_exp_avg_sqs}) {
@@ -166,11 +173,31 @@ void adam_step(
     }
     if (!grads[i].defined()) continue;
     const Operands operands = operands_at(i);
-    detail::check_operands(kAdamSignature, static_cast<int64_t>(i), operands);
+    const auto form =
+        detail::compact_form_of(operands, hyperparameters.stochastic_rounding);
+    if (form) {
+      detail::check_compact_operands(
+          kAdamSignature, static_cast<int64_t>(i), operands);
+    } else {
+      detail::check_operands(kAdamSignature, static_cast<int64_t>(i), operands);
+    }
     TORCH_CHECK(
         steps[i] >= 1, "adam_step: step ", i, " must be >= 1, got ", steps[i]);
     if (!params[i].is_cpu()) {
-      elsewhere.add(operands, steps[i]);
+      elsewhere.add(form ? full.add(operands, steps[i]) : operands, steps[i]);
+      continue;
+    }
+    const size_t own_numbers =
+        numbers.index_of(steps[i], params[i].scalar_type() == at::kDouble);
+    if (form) {
+      cpu.add_compact(
+          operands,
+          i,
+          {nullptr,
+           nullptr,
+           own_numbers,
+           table.compact_adam[*form][coupled][amsgrad][cautious],
+           table.compact_adam_count[*form]});
       continue;
     }
     const detail::Format format = detail::format_of(operands);
@@ -179,8 +206,9 @@ void adam_step(
         i,
         {table.adam[format][coupled][amsgrad][cautious],
          table.adam_count[format][coupled],
-         numbers.index_of(steps[i], params[i].scalar_type() == at::kDouble),
-         i});
+         own_numbers,
+         nullptr,
+         nullptr});
   }
 
   for (const detail::DeviceList& list : elsewhere.lists()) {
@@ -191,6 +219,7 @@ void adam_step(
         grad_scale,
         cautious ? detail::Route::kForeach : detail::fused_route_of(list));
   }
+  full.write_back(grad_scale);
   if (cpu.empty()) return;
   const detail::Scale scale = detail::read_scale(grad_scale);
   if (!scale.is_usable()) return;
@@ -198,23 +227,32 @@ void adam_step(
   std::vector<std::atomic<int64_t>> moved(cautious ? params.size() : 0);
   if (cautious) {
     cpu.read([&](const AdamSlot& slot,
+                 size_t index,
                  void* const* arrays,
                  int64_t begin,
                  int64_t end) {
-      moved[slot.index] +=
-          slot.count(arrays_of(arrays), begin, end, numbers[slot.numbers]);
+      const detail::AdamNumbers& own = numbers[slot.numbers];
+      moved[index] +=
+          slot.compact_count != nullptr
+              ? slot.compact_count(arrays_at(index, arrays), begin, end, own)
+              : slot.count(arrays_of(arrays), begin, end, own);
     });
   }
   cpu.run(
       [&](const AdamSlot& slot,
+          size_t index,
           void* const* arrays,
           int64_t begin,
           int64_t end) {
         detail::AdamNumbers own = numbers[slot.numbers];
         if (cautious) {
-          own.mask = mask_factor(moved[slot.index], params[slot.index].numel());
+          own.mask = mask_factor(moved[index], params[index].numel());
         }
-        slot.loop(arrays_of(arrays), begin, end, own);
+        if (slot.compact != nullptr) {
+          slot.compact(arrays_at(index, arrays), begin, end, own);
+        } else {
+          slot.loop(arrays_of(arrays), begin, end, own);
+        }
       },
       operands_at);
 }

@@ -16,7 +16,6 @@ namespace {
 struct Array {
   const void* data;
   int64_t elements;
-  int64_t element_bytes;
   int type;
 };
 
@@ -59,9 +58,7 @@ class Arrays {
     reduce([&](size_t index, int64_t begin, int64_t end, double& result) {
       const Array& array = arrays_[index];
       const bool ends = end == array.elements && index + 1 < arrays_.size();
-      const void* next = ends ? arrays_[index + 1].data
-                              : static_cast<const char*>(array.data) +
-                                    end * array.element_bytes;
+      const void* next = ends ? arrays_[index + 1].data : nullptr;
       result += table.sum_squares[array.type](array.data, begin, end, next);
     });
     return sum();
@@ -82,11 +79,7 @@ class Arrays {
   void add(const at::Tensor& tensor) {
     const int type = element_type(tensor.scalar_type());
     has_float64_ = has_float64_ || type == kFloat64;
-    arrays_.push_back(
-        {tensor.data_ptr(),
-         tensor.numel(),
-         static_cast<int64_t>(tensor.element_size()),
-         type});
+    arrays_.push_back({tensor.data_ptr(), tensor.numel(), type});
     ranges_.add(tensor.numel());
   }
 

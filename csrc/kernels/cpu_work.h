@@ -17,7 +17,9 @@ namespace stepsize::detail {
 template <typename Slot>
 class CpuWork {
  public:
-  explicit CpuWork(size_t capacity) : ranges_(capacity) {
+  /// Pieces begin at multiples of `alignment` elements of a parameter.
+  explicit CpuWork(size_t capacity, int64_t alignment = FlatRanges::kAlignment)
+      : ranges_(capacity, alignment) {
     entries_.reserve(capacity);
   }
 
@@ -30,29 +32,39 @@ class CpuWork {
     ranges_.add(elements);
   }
 
+  /// The same of operands whose state is compact, and so in the order of
+  /// indices.
+  void add_compact(const Operands& operands, size_t index, const Slot& slot) {
+    const int64_t elements = operands.param().numel();
+    if (elements == 0) return;
+    entries_.push_back({{}, index, slot});
+    view_.add_in_order(operands, entries_.back().arrays);
+    ranges_.add(elements);
+  }
+
   bool empty() const { return entries_.empty(); }
 
-  /// Calls `look(slot, arrays, begin, end)` likewise, in any order, for what
-  /// only reads.
+  /// Calls `look(slot, index, arrays, begin, end)` likewise, in any order, for
+  /// what only reads.
   template <typename Look>
   void read(const Look& look) const {
     parallel_run(ranges_.block_count(), [&](int64_t block) {
       ranges_.for_each_in_block(
           block, [&](ptrdiff_t position, int64_t begin, int64_t end) {
             const Entry& entry = entries_[static_cast<size_t>(position)];
-            look(entry.slot, entry.arrays, begin, end);
+            look(entry.slot, entry.index, entry.arrays, begin, end);
           });
     });
   }
 
   /// Steps all elements of all parameters, in parallel, by calls of
-  /// `step(slot, arrays, begin, end)`; `operands_at(index)` gives the operands
-  /// again.
+  /// `step(slot, index, arrays, begin, end)`; `operands_at(index)` gives the
+  /// operands again.
   template <typename Step, typename OperandsAt>
   void run(const Step& step, const OperandsAt& operands_at) {
     run_pieces(
         [&step](const Entry& entry, ptrdiff_t, int64_t, int64_t b, int64_t e) {
-          step(entry.slot, entry.arrays, b, e);
+          step(entry.slot, entry.index, entry.arrays, b, e);
         },
         operands_at);
   }

@@ -9,17 +9,22 @@ namespace stepsize::detail {
 
 /// Tensors laid end to end and cut into blocks of equal length: work for
 /// threads that does not depend on how many there are. Each tensor begins at a
-/// multiple of kAlignment, so that no cut falls into a vector of elements.
+/// multiple of `alignment`, so that no cut falls into a vector of elements, or
+/// into a block of that length.
 class FlatRanges {
  public:
   static constexpr int64_t kAlignment = 64;
   static constexpr int64_t kBlock = 32768;
 
-  explicit FlatRanges(size_t capacity) { tensors_.reserve(capacity); }
+  /// `alignment` divides kBlock.
+  explicit FlatRanges(size_t capacity, int64_t alignment = kAlignment)
+      : alignment_(alignment) {
+    tensors_.reserve(capacity);
+  }
 
   void add(int64_t elements) {
     tensors_.push_back({end_, elements});
-    end_ += (elements + kAlignment - 1) / kAlignment * kAlignment;
+    end_ += (elements + alignment_ - 1) / alignment_ * alignment_;
   }
 
   int64_t block_count() const { return (end_ + kBlock - 1) / kBlock; }
@@ -55,6 +60,7 @@ class FlatRanges {
   };
 
   std::vector<Tensor> tensors_;
+  int64_t alignment_;
   int64_t end_ = 0;
 };
 

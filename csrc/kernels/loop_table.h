@@ -26,6 +26,8 @@ constexpr LoopTable make_loop_table() {
   set_steps<Float16Bits, Float16Bits>(table, kFloat16);
   set_steps<BFloat16Bits, float>(table, kBFloat16WithFloat32State);
   set_steps<Float16Bits, float>(table, kFloat16WithFloat32State);
+  set_compact<BFloat16Block>(table, kCompactBFloat16);
+  set_compact<EightBitBlock>(table, kCompact8Bit);
   return table;
 }
 

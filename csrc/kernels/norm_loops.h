@@ -26,8 +26,10 @@ double sum_squares(
   SquareSums sums;
   int64_t i = begin;
   for (; i + kLanes <= end; i += kLanes) {
-    for (int j = 0; j < kBytes; j += kLineBytes) prefetch(ahead + j);
-    ahead += kBytes;
+    if (ahead != nullptr) {
+      for (int j = 0; j < kBytes; j += kLineBytes) prefetch(ahead + j);
+      ahead += kBytes;
+    }
     for (int j = 0; j < kLanes; ++j) buffer[j] = load(values[i + j]);
     sums.add(buffer);
   }

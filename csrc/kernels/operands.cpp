@@ -318,6 +318,24 @@ void ArrayView::add_copies(const Operands& operands, void** arrays) {
   }
 }
 
+void ArrayView::add_in_order(const Operands& operands, void** arrays) {
+  for (int i = 0; i < operands.count; ++i) {
+    const at::Tensor& tensor = *operands.tensors[i];
+    if (tensor.is_contiguous() && is_plain(tensor)) {
+      arrays[i] = tensor.data_ptr();
+      continue;
+    }
+    at::Tensor copy = at::empty(tensor.sizes(), tensor.options());
+    copy.copy_(tensor);
+    arrays[i] = copy.data_ptr();
+    if (i == 1) {
+      read_.push_back(std::move(copy));
+    } else {
+      written_.emplace_back(tensor, std::move(copy));
+    }
+  }
+}
+
 void ArrayView::copy_back() {
   for (auto& tensor_and_copy : written_) {
     tensor_and_copy.first.copy_(tensor_and_copy.second);

@@ -81,6 +81,9 @@ bool is_flat(const at::Tensor& tensor);
 class ArrayView {
  public:
   void add(const Operands& operands, void** arrays);
+  /// Parameter and gradient in the order of indices, and state as memory has
+  /// it.
+  void add_in_order(const Operands& operands, void** arrays);
   void copy_back();
 
  private:

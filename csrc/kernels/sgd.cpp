@@ -7,6 +7,7 @@
 #include <cstddef>
 
 #include "csrc/kernels/aten_sgd.h"
+#include "csrc/kernels/compact_operands.h"
 #include "csrc/kernels/cpu_work.h"
 #include "csrc/kernels/device_lists.h"
 #include "csrc/kernels/dispatch.h"
@@ -57,10 +58,16 @@ detail::SGDNumbers numbers_of(
       h.maximize ? -scale.fine : scale.fine};
 }
 
+/// One of the loops is there.
 struct SGDSlot {
   detail::SGDLoop loop;
-  bool is_double;
+  size_t numbers;
+  detail::CompactLoop<detail::SGDNumbers> compact;
 };
+
+/// Numbers of float32, of float64, and of float32 in the first step of a
+/// compact state, which is zeros and takes all of the gradient then.
+enum SGDNumbersKind { kNarrow, kWide, kCompactFirst };
 
 }  // namespace
 
@@ -94,26 +101,47 @@ void sgd_step(
         {&params[i], &grads[i], has_momentum ? &momentum_buffers[i] : nullptr},
         has_momentum ? 3 : 2};
   };
-  detail::CpuWork<SGDSlot> cpu(params.size());
+  detail::CpuWork<SGDSlot> cpu(params.size(), detail::kCodeBlock);
   detail::DeviceLists elsewhere;
+  detail::FullStates full;
   for (size_t i = 0; i < params.size(); ++i) {
     for (const at::TensorList list : {params, grads, momentum_buffers}) {
       detail::prefetch_tensor(list, i);
     }
     if (!grads[i].defined()) continue;
     const Operands operands = operands_at(i);
-    detail::check_operands(kSGDSignature, static_cast<int64_t>(i), operands);
+    const auto form =
+        detail::compact_form_of(operands, hyperparameters.stochastic_rounding);
+    if (form) {
+      detail::check_compact_operands(
+          kSGDSignature, static_cast<int64_t>(i), operands);
+    } else {
+      detail::check_operands(kSGDSignature, static_cast<int64_t>(i), operands);
+    }
     const bool first = has_momentum && !first_step.empty() && first_step[i];
     if (!params[i].is_cpu()) {
-      elsewhere.add(operands, first ? 1 : 0);
+      elsewhere.add(
+          form ? full.add(operands, hyperparameters.rounding_seed) : operands,
+          first ? 1 : 0);
       continue;
     }
+    if (form) {
+      cpu.add_compact(
+          operands,
+          i,
+          {nullptr,
+           static_cast<size_t>(first ? kCompactFirst : kNarrow),
+           table.compact_sgd[*form][hyperparameters.nesterov]});
+      continue;
+    }
+    const bool is_double = params[i].scalar_type() == at::kDouble;
     cpu.add(
         operands,
         i,
         {table.sgd[detail::format_of(operands)][mode_of(hyperparameters, first)]
                   [coupled],
-         params[i].scalar_type() == at::kDouble});
+         static_cast<size_t>(is_double ? kWide : kNarrow),
+         nullptr});
   }
 
   for (const detail::DeviceList& list : elsewhere.lists()) {
@@ -124,22 +152,32 @@ void sgd_step(
         grad_scale,
         detail::fused_route_of(list));
   }
+  full.write_back(grad_scale);
   if (cpu.empty()) return;
   const detail::Scale scale = detail::read_scale(grad_scale);
   if (!scale.is_usable()) return;
-  const detail::SGDNumbers numbers[2] = {
+  detail::SGDNumbers numbers[] = {
       numbers_of(hyperparameters, scale.for_type(false)),
-      numbers_of(hyperparameters, scale.for_type(true))};
+      numbers_of(hyperparameters, scale.for_type(true)),
+      numbers_of(hyperparameters, scale.for_type(false))};
+  numbers[kCompactFirst].undamped = 1;
   cpu.run(
       [&](const SGDSlot& slot,
+          size_t index,
           void* const* arrays,
           int64_t begin,
           int64_t end) {
-        slot.loop(
-            {arrays[0], arrays[1], arrays[2]},
-            begin,
-            end,
-            numbers[slot.is_double ? 1 : 0]);
+        const detail::SGDNumbers& own = numbers[slot.numbers];
+        if (slot.compact != nullptr) {
+          slot.compact(
+              detail::compact_arrays(
+                  arrays, params[index], hyperparameters.rounding_seed),
+              begin,
+              end,
+              own);
+        } else {
+          slot.loop({arrays[0], arrays[1], arrays[2]}, begin, end, own);
+        }
       },
       operands_at);
 }

@@ -17,47 +17,14 @@
 #include "csrc/kernels/schedule_free_loop.h"
 #include "csrc/kernels/sum_lanes.h"
 #include "csrc/kernels/unscale_loop.h"
+#include "csrc/kernels/update_rules.h"
 
 namespace stepsize::detail {
-
-enum MomentumMode {
-  kNoMomentum,
-  kFirst,
-  kNext,
-  kFirstNesterov,
-  kNextNesterov,
-};
-constexpr int kMomentumModeCount = 5;
-
-/// The numbers of an SGD step, in the form in which the loops want them.
-struct SGDNumbers {
-  double lr;
-  double momentum;
-  double undamped;  ///< 1 - dampening
-  double decay;     ///< of the gradient's side, 0 where it is decoupled
-  double keep;      ///< factor of the parameter: 1 - lr * decoupled decay
-  double coarse;    ///< factor of the gradient, before `scale`: see Scale
-  double scale;     ///< factor of the gradient, its sign for maximize included
-};
 
 struct SGDArrays {
   void* param;
   const void* grad;
   void* momentum;
-};
-
-/// The numbers of an Adam step.
-struct AdamNumbers {
-  double beta1;
-  double beta2;
-  double eps;
-  double decay;
-  double keep;
-  double coarse;
-  double scale;
-  double step_size;     ///< lr / (1 - beta1^t)
-  double inverse_root;  ///< 1 / sqrt(1 - beta2^t)
-  double mask;          ///< factor of a cautious update that is not left out
 };
 
 struct AdamArrays {
@@ -66,14 +33,6 @@ struct AdamArrays {
   void* mean;
   void* square;
   void* max_square;
-};
-
-/// The numbers of a Lion step.
-struct LionNumbers {
-  double beta1;
-  double beta2;
-  double keep;  ///< factor of the parameter: 1 - lr * decay
-  double lr;
 };
 
 /// A loop over elements of parameter, gradient and state, in the order of the
@@ -125,10 +84,6 @@ struct StepTable {
 
 namespace {
 
-// The scalars are local copies: read through a reference they might change with
-// every store, and the loops would not vectorize. The operations and their
-// order are LibTorch's, so that both round alike.
-
 template <typename P, typename S, MomentumMode kMode, bool kCoupled>
 void sgd_loop(
     const SGDArrays& arrays,
@@ -136,31 +91,16 @@ void sgd_loop(
     int64_t end,
     const SGDNumbers& numbers) {
   using M = typename Math<P>::Type;
-  constexpr bool kNesterov = kMode == kFirstNesterov || kMode == kNextNesterov;
-  constexpr bool kIsFirst = kMode == kFirst || kMode == kFirstNesterov;
   P* __restrict params = static_cast<P*>(arrays.param);
   const P* __restrict grads = static_cast<const P*>(arrays.grad);
   S* __restrict buffers = static_cast<S*>(arrays.momentum);
-  const M lr = static_cast<M>(numbers.lr);
-  const M momentum = static_cast<M>(numbers.momentum);
-  const M undamped = static_cast<M>(numbers.undamped);
-  const M decay = static_cast<M>(numbers.decay);
-  const M keep = static_cast<M>(numbers.keep);
-  const M coarse = static_cast<M>(numbers.coarse);
-  const M scale = static_cast<M>(numbers.scale);
+  const SGDRule<M, kMode, kCoupled> rule(numbers);
   for (int64_t i = begin; i < end; ++i) {
-    const M param = load(params[i]);
-    M direction = load(grads[i]) * coarse * scale;
-    if (kCoupled) direction = direction + decay * param;
-    if (kMode != kNoMomentum) {
-      M buffer = direction;
-      if (!kIsFirst) {
-        buffer = momentum * load(buffers[i]) + undamped * direction;
-      }
-      store(buffers[i], buffer);
-      direction = kNesterov ? direction + momentum * buffer : buffer;
-    }
-    store(params[i], param * keep - lr * direction);
+    M buffer = M(0);
+    if (kMode == kNext || kMode == kNextNesterov) buffer = load(buffers[i]);
+    const M param = rule(load(params[i]), load(grads[i]), buffer);
+    if (kMode != kNoMomentum) store(buffers[i], buffer);
+    store(params[i], param);
   }
 }
 
@@ -174,16 +114,11 @@ int64_t adam_count_loop(
   const P* params = static_cast<const P*>(arrays.param);
   const P* grads = static_cast<const P*>(arrays.grad);
   const S* means = static_cast<const S*>(arrays.mean);
-  const M beta1 = static_cast<M>(numbers.beta1);
-  const M one_minus_beta1 = static_cast<M>(1.0 - numbers.beta1);
-  const M decay = static_cast<M>(numbers.decay);
-  const M coarse = static_cast<M>(numbers.coarse);
-  const M scale = static_cast<M>(numbers.scale);
+  const AdamRule<M, kCoupled, false, true> rule(numbers);
   int64_t count = 0;
   for (int64_t i = begin; i < end; ++i) {
-    M grad = load(grads[i]) * coarse * scale;
-    if (kCoupled) grad = grad + decay * load(params[i]);
-    const M mean = beta1 * load(means[i]) + one_minus_beta1 * grad;
+    const M grad = rule.coming_gradient(load(params[i]), load(grads[i]));
+    const M mean = rule.coming_mean(grad, load(means[i]));
     count += mean * grad > M(0) ? 1 : 0;
   }
   return count;
@@ -201,39 +136,18 @@ void adam_loop(
   S* __restrict means = static_cast<S*>(arrays.mean);
   S* __restrict squares = static_cast<S*>(arrays.square);
   S* __restrict max_squares = static_cast<S*>(arrays.max_square);
-  const M beta1 = static_cast<M>(numbers.beta1);
-  const M beta2 = static_cast<M>(numbers.beta2);
-  const M one_minus_beta1 = static_cast<M>(1.0 - numbers.beta1);
-  const M one_minus_beta2 = static_cast<M>(1.0 - numbers.beta2);
-  const M eps = static_cast<M>(numbers.eps);
-  const M decay = static_cast<M>(numbers.decay);
-  const M keep = static_cast<M>(numbers.keep);
-  const M coarse = static_cast<M>(numbers.coarse);
-  const M scale = static_cast<M>(numbers.scale);
-  const M step_size = static_cast<M>(numbers.step_size);
-  const M inverse_root = static_cast<M>(numbers.inverse_root);
-  const M mask = static_cast<M>(numbers.mask);
+  const AdamRule<M, kCoupled, kAmsgrad, kCautious> rule(numbers);
   for (int64_t i = begin; i < end; ++i) {
-    const M param = load(params[i]);
-    M grad = load(grads[i]) * coarse * scale;
-    if (kCoupled) grad = grad + decay * param;
-    const M mean = beta1 * load(means[i]) + one_minus_beta1 * grad;
+    M mean = load(means[i]);
+    M square = load(squares[i]);
+    M largest = M(0);
+    if (kAmsgrad) largest = load(max_squares[i]);
+    const M param =
+        rule(load(params[i]), load(grads[i]), mean, square, largest);
     store(means[i], mean);
-    M square = beta2 * load(squares[i]) + one_minus_beta2 * grad * grad;
     store(squares[i], square);
-    if (kAmsgrad) {
-      // The comparison is false for a NaN, which thereby stays.
-      const M largest = load(max_squares[i]);
-      square = square <= largest ? largest : square;
-      store(max_squares[i], square);
-    }
-    const M denominator = square_root(square) * inverse_root + eps;
-    M step = step_size * mean / denominator;
-    if (kCautious) {
-      // False only of those that are left out, so that a NaN gets on.
-      step = mean * grad <= M(0) ? M(0) : step * mask;
-    }
-    store(params[i], param * keep - step);
+    if (kAmsgrad) store(max_squares[i], largest);
+    store(params[i], param);
   }
 }
 
@@ -258,21 +172,12 @@ void lion_loop(
   P* __restrict params = static_cast<P*>(arrays[0]);
   const P* __restrict grads = static_cast<const P*>(arrays[1]);
   S* __restrict means = static_cast<S*>(arrays[2]);
-  const M beta1 = static_cast<M>(numbers.beta1);
-  const M beta2 = static_cast<M>(numbers.beta2);
-  const M one_minus_beta1 = static_cast<M>(1.0 - numbers.beta1);
-  const M one_minus_beta2 = static_cast<M>(1.0 - numbers.beta2);
-  const M keep = static_cast<M>(numbers.keep);
-  const M lr = static_cast<M>(numbers.lr);
+  const LionRule<M> rule(numbers);
   for (int64_t i = begin; i < end; ++i) {
-    const M grad = load(grads[i]);
-    const M mean = load(means[i]);
-    const M mix = beta1 * mean + one_minus_beta1 * grad;
-    // Neither is true of a NaN, which thereby gets into the parameter.
-    M sign = mix > M(0) ? M(1) : mix;
-    sign = mix < M(0) ? M(-1) : sign;
-    store(means[i], beta2 * mean + one_minus_beta2 * grad);
-    store(params[i], load(params[i]) * keep - lr * sign);
+    M mean = load(means[i]);
+    const M param = rule(load(params[i]), load(grads[i]), mean);
+    store(means[i], mean);
+    store(params[i], param);
   }
 }
 

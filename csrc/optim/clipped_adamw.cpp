@@ -3,8 +3,10 @@
 #include <stepsize/kernels/adam.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <tuple>
 #include <utility>
+#include <vector>
 
 #include "csrc/optim/common_options.h"
 #include "csrc/optim/state_tensor.h"
@@ -26,6 +28,7 @@ const OptionList<ClippedAdamWOptions>& ClippedAdamWOptions::option_list() {
         .option(STEPSIZE_OPTION(amsgrad));
     detail::add_maximize(own);
     detail::add_clip_options(own);
+    detail::add_state_type(own);
     own.option(STEPSIZE_OPTION(cautious))
         .may_be_missing()
         .option(STEPSIZE_OPTION(peak_lr))
@@ -44,7 +47,14 @@ at::Tensor clipped_adamw_preconditioner(const ComingUpdate& update) {
       !own.cautious(),
       "ClippedAdamW: which coordinates a cautious update leaves out changes "
       "from step to step, so that no preconditioner tells its largest rate");
-  return detail::adam_preconditioner<ClippedAdamWOptions>(update);
+  std::vector<at::Tensor> full;
+  for (std::size_t i = 0; i < update.state.size(); ++i) {
+    const at::Tensor& state = update.state[i];
+    full.push_back(
+        state.defined() ? full_state(state, update.gradient, i > 0) : state);
+  }
+  return detail::adam_preconditioner<ClippedAdamWOptions>(
+      {update.options, full, update.step, update.gradient});
 }
 
 }  // namespace
@@ -75,6 +85,12 @@ ClippedAdamW::ClippedAdamW(
   add_groups(groups);
 }
 
+StateType ClippedAdamW::state_type(std::size_t group) const {
+  return static_cast<const ClippedAdamWOptions&>(
+             param_groups()[group].options())
+      .state_type();
+}
+
 ClipOptions ClippedAdamW::clip_options(
     const torch::optim::OptimizerOptions& options) const {
   const auto& own = static_cast<const ClippedAdamWOptions&>(options);
@@ -100,6 +116,7 @@ void ClippedAdamW::update_group(
   numbers.maximize = options.maximize();
   numbers.decoupled_weight_decay = true;
   numbers.cautious = options.cautious();
+  numbers.stochastic_rounding = options.state_type() == StateType::kBFloat16;
 
   auto& state = group_state(group);
   auto slots = state.slots;
@@ -112,10 +129,12 @@ void ClippedAdamW::update_group(
     }
     ++steps[i];
     for (std::size_t slot = 0; slot < used; ++slot) {
-      if (!slots[slot][i].defined()) {
-        slots[slot][i] = detail::new_state_like(parameters[i]);
-        grown = true;
-      }
+      at::Tensor& own = slots[slot][i];
+      if (detail::is_in_form(own, parameters[i], options.state_type()))
+        continue;
+      own =
+          detail::state_in_form(own, parameters[i], options.state_type(), slot);
+      grown = true;
     }
   }
   adam_step(

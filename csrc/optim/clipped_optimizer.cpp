@@ -219,7 +219,14 @@ at::Tensor ClippedOptimizer::step(LossClosure closure) {
     clip.max_norm = std::numeric_limits<double>::infinity();
     clip.norm_type = NormType::kTwo;
   }
-  if (all.empty() || !measure(all, clip, grad_scale)) return loss;
+  if (all.empty()) return loss;
+  const bool unmeasured = clip.non_finite == NonFiniteGradient::kUnchecked &&
+                          rule_ == nullptr && !scale_.defined();
+  if (unmeasured) {
+    last_norm_.reset();
+  } else if (!measure(all, clip, grad_scale)) {
+    return loss;
+  }
   if (rule_ != nullptr) {
     const std::shared_ptr<ClipRule> rule = rule_->clone();
     if (clip_by(*rule, gradients, grad_scale)) ++clipped_;

@@ -3,6 +3,8 @@
 #include <ATen/ops/zeros_like.h>
 #include <stepsize/kernels/sgd.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <utility>
 
 #include "csrc/optim/common_options.h"
@@ -17,6 +19,7 @@ const OptionList<ClippedSGDOptions>& ClippedSGDOptions::option_list() {
     detail::add_maximize(own);
     detail::add_decoupled_weight_decay(own);
     detail::add_clip_options(own);
+    detail::add_state_type(own);
     return own;
   }();
   return list;
@@ -46,6 +49,11 @@ ClippedSGD::ClippedSGD(
   add_groups(groups);
 }
 
+StateType ClippedSGD::state_type(std::size_t group) const {
+  return static_cast<const ClippedSGDOptions&>(param_groups()[group].options())
+      .state_type();
+}
+
 ClipOptions ClippedSGD::clip_options(
     const torch::optim::OptimizerOptions& options) const {
   const auto& own = static_cast<const ClippedSGDOptions&>(options);
@@ -61,8 +69,24 @@ void ClippedSGD::update_group(
       static_cast<const ClippedSGDOptions&>(param_groups()[group].options());
   SGDHyperparameters numbers = detail::sgd_numbers(options);
   numbers.maximize = options.maximize();
+  auto& state = group_state(group);
+  auto steps = state.steps;
+  // They are counted for the rounding alone.
+  if (options.state_type() == StateType::kBFloat16) {
+    numbers.stochastic_rounding = true;
+    for (std::size_t i = 0; i < steps.size(); ++i) {
+      if (!gradients[i].defined()) continue;
+      numbers.rounding_seed = std::max(numbers.rounding_seed, ++steps[i]);
+    }
+  }
   detail::sgd_group_step(
-      parameters, gradients, group_state(group).slots[0], numbers, grad_scale);
+      parameters,
+      gradients,
+      state.slots[0],
+      numbers,
+      grad_scale,
+      options.state_type());
+  state.steps = std::move(steps);
 }
 
 }  // namespace stepsize

@@ -163,9 +163,25 @@ void add_clip_options(OptionList<Options>& list) {
       .same_in_groups()
       .choice(STEPSIZE_OPTION(norm_type), {"kTwo", "kInfinity"})
       .same_in_groups()
-      .choice(STEPSIZE_OPTION(non_finite), {"kSkip", "kThrow"})
+      .choice(STEPSIZE_OPTION(non_finite), {"kSkip", "kThrow", "kUnchecked"})
       .role(OptionRole::kNonFinite)
-      .same_in_groups();
+      .same_in_groups()
+      .rule([](const Options& own, const std::string& name) {
+        TORCH_CHECK(
+            own.non_finite() != NonFiniteGradient::kUnchecked ||
+                std::isinf(own.max_norm()),
+            name,
+            ": non_finite kUnchecked wants max_norm infinite, got ",
+            number_text(own.max_norm()));
+      });
+}
+
+template <typename Options>
+void add_state_type(OptionList<Options>& list) {
+  list.choice(
+          STEPSIZE_OPTION(state_type),
+          {"kFloat32", "kBFloat16", "kBlockwise8Bit"})
+      .may_be_missing();
 }
 
 /// The factor that ClippedOptimizer::step() clips by.

@@ -6,7 +6,9 @@
 namespace stepsize::detail {
 
 std::vector<Operands> checked_operands(
-    const Signature& signature, const std::vector<ParameterUpdate>& updates) {
+    const Signature& signature,
+    const std::vector<ParameterUpdate>& updates,
+    bool may_be_compact) {
   std::vector<Operands> operands;
   operands.reserve(updates.size());
   for (const ParameterUpdate& update : updates) {
@@ -21,7 +23,11 @@ std::vector<Operands> checked_operands(
     if (i + kTensorsAhead < operands.size()) {
       prefetch_operands(operands[i + kTensorsAhead]);
     }
-    check_operands(signature, static_cast<int64_t>(i), operands[i]);
+    if (may_be_compact && compact_form_of(operands[i], true)) {
+      check_compact_operands(signature, static_cast<int64_t>(i), operands[i]);
+    } else {
+      check_operands(signature, static_cast<int64_t>(i), operands[i]);
+    }
   }
   return operands;
 }

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "csrc/kernels/compact_operands.h"
 #include "csrc/kernels/cpu_work.h"
 #include "csrc/kernels/loops.h"
 #include "csrc/kernels/operands.h"
@@ -24,9 +25,12 @@ inline void prefetch_operands(const Operands& operands) {
 }
 
 /// Parameter, gradient and state of each update, which must stay as it is.
-/// Throws c10::Error where they do not fit together.
+/// Throws c10::Error where they do not fit together. State may be compact only
+/// for a step that says so.
 std::vector<Operands> checked_operands(
-    const Signature& signature, const std::vector<ParameterUpdate>& updates);
+    const Signature& signature,
+    const std::vector<ParameterUpdate>& updates,
+    bool may_be_compact = false);
 
 /// Adds numbers that tensors hold, of float64 and on any device, to rows of
 /// `count`, each at its position. An accelerator is waited for once.
@@ -53,7 +57,10 @@ class FusedStep {
       : FusedStep(checked_operands(signature, updates)) {}
   /// Of checked operands, for a second pass over them.
   explicit FusedStep(std::vector<Operands> operands)
-      : operands_(std::move(operands)), cpu_(operands_.size()) {}
+      : operands_(std::move(operands)),
+        cpu_(
+            operands_.size(),
+            kSums == 0 ? int64_t{kCodeBlock} : FlatRanges::kAlignment) {}
 
   const std::vector<Operands>& operands() const { return operands_; }
 
@@ -68,7 +75,21 @@ class FusedStep {
     }
     const Operands& own = operands_[position];
     if (!own.param().is_cpu()) return false;
-    cpu_.add(own, position, {loops[format_of(own)], numbers});
+    cpu_.add(own, position, {loops[format_of(own)], nullptr, 0, numbers});
+    return true;
+  }
+
+  /// The same of an update whose state is compact, by a loop for its form;
+  /// `step` is the update's number.
+  bool add_compact(
+      std::size_t position,
+      CompactLoop<Numbers> loop,
+      int64_t step,
+      const Numbers& numbers) {
+    static_assert(kSums == 0, "these loops make sums");
+    const Operands& own = operands_[position];
+    if (!own.param().is_cpu()) return false;
+    cpu_.add_compact(own, position, {nullptr, loop, step, numbers});
     return true;
   }
 
@@ -86,10 +107,22 @@ class FusedStep {
     if constexpr (kSums == 0) {
       if (cpu_.empty()) return;
       cpu_.run(
-          [](const Slot& slot,
-             void* const* arrays,
-             int64_t begin,
-             int64_t end) { slot.loop(arrays, begin, end, slot.numbers); },
+          [this](
+              const Slot& slot,
+              size_t index,
+              void* const* arrays,
+              int64_t begin,
+              int64_t end) {
+            if (slot.compact == nullptr) {
+              slot.loop(arrays, begin, end, slot.numbers);
+              return;
+            }
+            slot.compact(
+                compact_arrays(arrays, operands_[index].param(), slot.step),
+                begin,
+                end,
+                slot.numbers);
+          },
           operands_at);
     } else {
       return sums(operands_at);
@@ -103,8 +136,11 @@ class FusedStep {
   }
 
  private:
+  /// One of the loops is there.
   struct Slot {
     Loop loop;
+    CompactLoop<Numbers> compact;
+    int64_t step;
     Numbers numbers;
   };
 

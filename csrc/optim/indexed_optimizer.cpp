@@ -131,6 +131,12 @@ bool IndexedOptimizer::has_state(
   return true;
 }
 
+bool IndexedOptimizer::has_compact_state() const { return false; }
+
+StateType IndexedOptimizer::state_type(std::size_t /*group*/) const {
+  return StateType::kFloat32;
+}
+
 std::vector<ParameterUpdate> IndexedOptimizer::coming_updates() {
   std::vector<ParameterUpdate> updates;
   // Once, as a larger place for each group would cost a copy of all a group.
@@ -155,9 +161,9 @@ std::vector<ParameterUpdate> IndexedOptimizer::coming_updates() {
       for (std::size_t slot = 0; slot < own.slots.size(); ++slot) {
         const at::Tensor& kept = own.slots[slot][i];
         update.state.push_back(
-            !wanted[slot]    ? at::Tensor()
-            : kept.defined() ? kept
-                             : new_state(parameters[i]));
+            !wanted[slot] ? at::Tensor()
+                          : detail::state_in_form(
+                                kept, parameters[i], state_type(g), slot));
       }
     }
   }
@@ -303,7 +309,12 @@ void IndexedOptimizer::check_gradient(
     const at::Tensor& state = states_[group].slots[slot][index];
     if (state.defined()) {
       detail::check_state_fits(
-          kind_, slot_names_[slot], place, state, parameter);
+          kind_,
+          slot_names_[slot],
+          place,
+          state,
+          parameter,
+          has_compact_state());
     }
   }
 }

@@ -25,7 +25,11 @@ at::Tensor fitted(
     const std::string& kind,
     const std::string& what,
     const at::Tensor& kept,
-    const at::Tensor& parameter) {
+    const at::Tensor& parameter,
+    bool may_be_compact) {
+  if (may_be_compact && detail::is_compact_state(kept, parameter)) {
+    return kept.to(parameter.device(), kept.scalar_type()).clone();
+  }
   TORCH_CHECK(
       kept.sizes() == parameter.sizes(),
       kind,
@@ -216,7 +220,8 @@ void IndexedOptimizer::load(InputArchive& archive) {
           const auto what = slot_names_[slot] + " of parameter " +
                             std::to_string(i) + " of group " +
                             std::to_string(g);
-          tensors[i] = fitted(kind_, what, tensors[i], parameters[i]);
+          tensors[i] = fitted(
+              kind_, what, tensors[i], parameters[i], has_compact_state());
         }
       }
     }

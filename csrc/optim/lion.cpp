@@ -36,10 +36,12 @@ LionOptions::LionOptions(double lr) : lr_(lr) {}
 const OptionList<LionOptions>& LionOptions::option_list() {
   static const auto list = [] {
     OptionList<LionOptions> own("Lion");
-    return detail::add_betas(detail::add_rate(own), OptionRole::kNone)
+    detail::add_betas(detail::add_rate(own), OptionRole::kNone)
         .option(STEPSIZE_OPTION(weight_decay))
         .not_negative()
         .role(OptionRole::kDecoupledWeightDecay);
+    detail::add_state_type(own);
+    return own;
   }();
   return list;
 }
@@ -63,6 +65,11 @@ Lion::Lion(
   add_groups(groups);
 }
 
+StateType Lion::state_type(std::size_t group) const {
+  return static_cast<const LionOptions&>(param_groups()[group].options())
+      .state_type();
+}
+
 void Lion::step_by_operations(
     at::Tensor parameter,
     const at::Tensor& gradient,
@@ -84,15 +91,26 @@ at::Tensor Lion::step(LossClosure closure) {
   const at::Tensor loss = evaluate(closure);
   const c10::AutoGradMode no_grad(false);
   auto updates = coming_updates();
-  detail::FusedStep<detail::LionNumbers> fused(kLionSignature, updates);
+  const auto operands = detail::checked_operands(
+      kLionSignature, updates, /*may_be_compact=*/true);
+  detail::FusedStep<detail::LionNumbers> fused(operands);
+  detail::FullStates full;
   for (std::size_t k = 0; k < updates.size(); ++k) {
     const ParameterUpdate& own = updates[k];
     const auto& options =
         static_cast<const LionOptions&>(param_groups()[own.group].options());
-    if (!fused.add(k, detail::loops().lion, numbers_of(options))) {
-      step_by_operations(own.parameter, own.gradient, own.state[0], options);
-    }
+    const detail::LionNumbers numbers = numbers_of(options);
+    const auto form = detail::compact_form_of(operands[k], true);
+    const bool added =
+        form ? fused.add_compact(
+                   k, detail::loops().compact_lion[*form], own.step, numbers)
+             : fused.add(k, detail::loops().lion, numbers);
+    if (added) continue;
+    const at::Tensor mean =
+        form ? *full.add(operands[k], own.step).tensors[2] : own.state[0];
+    step_by_operations(own.parameter, own.gradient, mean, options);
   }
+  full.write_back({});
   fused.run();
   take_over(std::move(updates));
   return loss;

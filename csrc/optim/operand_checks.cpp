@@ -4,6 +4,7 @@
 #include <c10/util/Exception.h>
 
 #include "csrc/core/half.h"
+#include "csrc/kernels/compact_operands.h"
 
 namespace stepsize::detail {
 namespace {
@@ -21,6 +22,15 @@ std::string text_of(const Place& place) {
 
 at::ScalarType state_type(const at::Tensor& parameter) {
   return widened(parameter.scalar_type());
+}
+
+bool is_compact_state(const at::Tensor& state, const at::Tensor& parameter) {
+  if (parameter.scalar_type() == at::kDouble || !state.is_contiguous()) {
+    return false;
+  }
+  return is_8bit_state(state, parameter) ||
+         (state.scalar_type() == at::kBFloat16 &&
+          state.sizes() == parameter.sizes());
 }
 
 void check_parameters(
@@ -113,11 +123,13 @@ void check_state_fits(
     const std::string& name,
     const Place& place,
     const at::Tensor& state,
-    const at::Tensor& parameter) {
+    const at::Tensor& parameter,
+    bool may_be_compact) {
+  const bool full = state.sizes() == parameter.sizes() &&
+                    state.scalar_type() == state_type(parameter);
   TORCH_CHECK(
-      state.sizes() == parameter.sizes() &&
-          state.device() == parameter.device() &&
-          state.scalar_type() == state_type(parameter),
+      state.device() == parameter.device() &&
+          (full || (may_be_compact && is_compact_state(state, parameter))),
       kind,
       ": ",
       text_of(place),

@@ -35,12 +35,15 @@ void check_gradient_fits(
     const at::Tensor& gradient,
     const at::Tensor& parameter);
 /// Unless the state is of the parameter's shape and device and of its
-/// state_type().
+/// state_type(), or, with `may_be_compact`, as new_compact_state() makes it.
 void check_state_fits(
     const std::string& kind,
     const std::string& name,
     const Place& place,
     const at::Tensor& state,
-    const at::Tensor& parameter);
+    const at::Tensor& parameter,
+    bool may_be_compact = false);
+/// Whether a state is as new_compact_state() makes it, but for its device.
+bool is_compact_state(const at::Tensor& state, const at::Tensor& parameter);
 
 }  // namespace stepsize::detail

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <stepsize/kernels/compact_state.h>
 #include <stepsize/kernels/sgd.h>
 
 #include <vector>
@@ -15,6 +16,7 @@ void sgd_group_step(
     const std::vector<at::Tensor>& gradients,
     std::vector<at::Tensor>& buffers,
     const SGDHyperparameters& numbers,
-    const at::Tensor& grad_scale = {});
+    const at::Tensor& grad_scale = {},
+    StateType type = StateType::kFloat32);
 
 }  // namespace stepsize::detail

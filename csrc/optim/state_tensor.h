@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/zeros_like.h>
 #include <c10/util/ArrayRef.h>
+#include <stepsize/kernels/compact_state.h>
 
 #include <cstddef>
 #include <memory>
@@ -17,6 +18,17 @@ inline at::Tensor new_state_like(const at::Tensor& parameter) {
   return at::zeros_like(
       parameter, parameter.options().dtype(state_type(parameter)));
 }
+
+/// Whether there is a state, and in the form that is asked for.
+bool is_in_form(
+    const at::Tensor& state, const at::Tensor& parameter, StateType type);
+/// A state in that form: zeros where there is none, itself, or made anew.
+/// `kind` is its place among the kinds of state, of which the first has signs.
+at::Tensor state_in_form(
+    const at::Tensor& state,
+    const at::Tensor& parameter,
+    StateType type,
+    std::size_t kind);
 
 /// One flag a parameter; none is set, and none stored, where all have state.
 class FirstSteps {

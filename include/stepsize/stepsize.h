@@ -65,6 +65,7 @@
 #include <stepsize/distributed/sum_over_ranks.h>
 #include <stepsize/distributed/sync_batch_norm.h>
 #include <stepsize/kernels/adam.h>
+#include <stepsize/kernels/compact_state.h>
 #include <stepsize/kernels/cpu_capability.h>
 #include <stepsize/kernels/grad_norm.h>
 #include <stepsize/kernels/sgd.h>

@@ -29,6 +29,10 @@ struct AdamHyperparameters {
   /// make the others longer by as much (Liang et al., Cautious Optimizers,
   /// 2024, algorithm 1).
   bool cautious = false;
+  /// Round state of bfloat16 up or down by chance, which the number of the step
+  /// decides, so that a mean is kept of which a step changes less than the last
+  /// digit; see compact_state().
+  bool stochastic_rounding = false;
 };
 
 /// One step of Adam (Kingma and Ba, 2015) or AdamW for a list of parameters p
@@ -57,6 +61,10 @@ struct AdamHyperparameters {
 ///   float32 loses no digits for that; on another device than the CPU it does,
 ///   unless it comes in two. It stays on its device; a CPU parameter has to
 ///   wait for a factor that lies elsewhere.
+///
+/// The state of a parameter that is not float64 may be compact: bfloat16 with
+/// stochastic_rounding, or eight bits, see compact_state(). Then it is moved
+/// with 4 or 2 bytes a mean instead of 8.
 ///
 /// Types, strides and undefined gradients are as with sgd_step; nor may a
 /// tensor come twice. Give parameters of half types float32 state: at beta2

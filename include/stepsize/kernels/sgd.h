@@ -3,6 +3,8 @@
 #include <ATen/core/Tensor.h>
 #include <c10/util/ArrayRef.h>
 
+#include <cstdint>
+
 namespace stepsize {
 
 /// The numbers of one SGD step, named as torch::optim::SGDOptions names them.
@@ -23,6 +25,11 @@ struct SGDHyperparameters {
   /// Decoupled Weight Decay Regularization, 2019: SGDW) instead of adding
   /// weight_decay * parameter to the gradient.
   bool decoupled_weight_decay = false;
+  /// Round buffers of bfloat16 up or down by chance, which `rounding_seed`
+  /// decides, so that a mean is kept of which a step changes less than the last
+  /// digit: give each step another one. See compact_state().
+  bool stochastic_rounding = false;
+  int64_t rounding_seed = 0;
 };
 
 /// One step of stochastic gradient descent for a list of parameters p with
@@ -47,6 +54,9 @@ struct SGDHyperparameters {
 ///   float32 loses no digits for that; on another device than the CPU it does,
 ///   unless it comes in two. It stays on its device; a CPU parameter has to
 ///   wait for a factor that lies elsewhere.
+///
+/// The buffer of a parameter that is not float64 may be compact: bfloat16 with
+/// stochastic_rounding, or eight bits, see compact_state().
 ///
 /// Parameters are float32, float64, bfloat16 or float16, each gradient of the
 /// type of its parameter. The half types are computed in float32, and their

@@ -43,6 +43,8 @@ class ClippedAdamWOptions : public ListedOptions<ClippedAdamWOptions> {
   TORCH_ARG(double, max_norm) = 1.0;
   TORCH_ARG(NormType, norm_type) = NormType::kTwo;
   TORCH_ARG(NonFiniteGradient, non_finite) = NonFiniteGradient::kSkip;
+  /// The form of the state; that of a form from before is made anew by a step.
+  TORCH_ARG(StateType, state_type) = StateType::kFloat32;
 
  public:
   static const OptionList<ClippedAdamWOptions>& option_list();
@@ -80,6 +82,8 @@ class ClippedAdamW : public ClippedOptimizer {
       const ClippedAdamWOptions& defaults = {});
 
  protected:
+  bool has_compact_state() const override { return true; }
+  StateType state_type(std::size_t group) const override;
   ClipOptions clip_options(
       const torch::optim::OptimizerOptions& options) const override;
   void update_group(

@@ -18,6 +18,10 @@ class GradScaler;
 enum class NonFiniteGradient : std::uint8_t {
   kSkip,   ///< nothing is changed; skipped_steps() counts it
   kThrow,  ///< c10::Error, and nothing is changed
+  /// It is not looked for, and gets into the parameters. Wants max_norm
+  /// infinite: no norm is taken then, unless a clip rule or a GradScaler wants
+  /// it, and last_grad_norm() is NaN.
+  kUnchecked,
 };
 
 /// The part of the options that holds for all groups alike.
@@ -38,7 +42,8 @@ struct ClipOptions {
 /// the step. On a quadratic, a rate above 2/lambda then no longer diverges, but
 /// ends on a cycle of bounded size.
 ///
-/// Cost: one more pass over the gradients, for the norm. On an accelerator the
+/// Cost: one more pass over the gradients, for the norm; none with kUnchecked.
+/// On an accelerator the
 /// host does not wait for the device, but where it is asked for a number
 /// (last_grad_norm(), clipped_steps(), skipped_steps(), kThrow).
 class ClippedOptimizer : public IndexedOptimizer {

@@ -40,6 +40,8 @@ class ClippedSGDOptions : public ListedOptions<ClippedSGDOptions> {
   TORCH_ARG(NormType, norm_type) = NormType::kTwo;
   /// What becomes of a step whose gradient is not finite.
   TORCH_ARG(NonFiniteGradient, non_finite) = NonFiniteGradient::kSkip;
+  /// The form of the state; that of a form from before is made anew by a step.
+  TORCH_ARG(StateType, state_type) = StateType::kFloat32;
 
  public:
   static const OptionList<ClippedSGDOptions>& option_list();
@@ -72,6 +74,8 @@ class ClippedSGD : public ClippedOptimizer {
       const ClippedSGDOptions& defaults);
 
  protected:
+  bool has_compact_state() const override { return true; }
+  StateType state_type(std::size_t group) const override;
   ClipOptions clip_options(
       const torch::optim::OptimizerOptions& options) const override;
   void update_group(

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <stepsize/kernels/compact_state.h>
 #include <stepsize/state/optimizer_state.h>
 #include <stepsize/state/optimizer_traits.h>
 #include <torch/optim/optimizer.h>
@@ -156,10 +157,17 @@ class IndexedOptimizer : public torch::optim::Optimizer,
   /// unless a class says otherwise.
   virtual bool has_state(std::size_t group, std::size_t slot) const;
 
+  /// Whether state may be kept in fewer bytes, as state_type() says; a class
+  /// that overrides one overrides both, and steps what it then finds in
+  /// coming_updates(). Its first kind of state has signs, the others have none.
+  virtual bool has_compact_state() const;
+  /// The form that the state of a group's parameters is kept in.
+  virtual StateType state_type(std::size_t group) const;
+
   /// All parameters that have a gradient, by group and index. State that there
   /// is none of yet is zeros, which become the optimizer's by take_over(): a
   /// step that is refused in between leaves none. What has_state() denies is
-  /// undefined.
+  /// undefined, and what is not in the form of state_type() is made so.
   std::vector<ParameterUpdate> coming_updates();
   /// Keeps the state of these updates, and counts each.
   void take_over(std::vector<ParameterUpdate>&& updates);

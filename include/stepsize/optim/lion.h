@@ -24,6 +24,8 @@ class LionOptions : public ListedOptions<LionOptions> {
   /// Decoupled; finite and >= 0. Three to ten times AdamW's, as the rate is so
   /// much smaller.
   TORCH_ARG(double, weight_decay) = 0;
+  /// The form of the mean; that of a form from before is made anew by a step.
+  TORCH_ARG(StateType, state_type) = StateType::kFloat32;
 
  public:
   static const OptionList<LionOptions>& option_list();
@@ -58,6 +60,9 @@ class Lion : public IndexedOptimizer {
   at::Tensor step(LossClosure closure = nullptr) override;
 
  protected:
+  bool has_compact_state() const override { return true; }
+  StateType state_type(std::size_t group) const override;
+
   /// One parameter's update by tensor operations, as on a device without a loop
   /// of ours. `mean` is of float32 for a half-precision parameter.
   static void step_by_operations(
