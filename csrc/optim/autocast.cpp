@@ -7,6 +7,8 @@
 namespace stepsize {
 namespace {
 
+// The type is set first: a version may refuse it, and nothing is to be on then.
+
 // Functions that take the device; before them there was one for each device, by
 // name, which are deprecated since.
 #if TORCH_VERSION_MAJOR > 2 || \
@@ -25,8 +27,8 @@ at::ScalarType autocast_type(at::DeviceType device) {
 }
 
 void set_autocast(at::DeviceType device, bool on, at::ScalarType type) {
-  at::autocast::set_autocast_enabled(device, on);
   at::autocast::set_autocast_dtype(device, type);
+  at::autocast::set_autocast_enabled(device, on);
 }
 
 #else
@@ -60,16 +62,16 @@ at::ScalarType autocast_type(at::DeviceType device) {
 void set_autocast(at::DeviceType device, bool on, at::ScalarType type) {
   switch (device) {
     case at::kCPU:
-      at::autocast::set_cpu_enabled(on);
       at::autocast::set_autocast_cpu_dtype(type);
+      at::autocast::set_cpu_enabled(on);
       break;
     case at::kXPU:
-      at::autocast::set_xpu_enabled(on);
       at::autocast::set_autocast_xpu_dtype(type);
+      at::autocast::set_xpu_enabled(on);
       break;
     default:
-      at::autocast::set_enabled(on);
       at::autocast::set_autocast_gpu_dtype(type);
+      at::autocast::set_enabled(on);
   }
 }
 
@@ -86,18 +88,22 @@ bool checked_autocast_is_on(
           *options.dtype() == at::kHalf,
       "Autocast: dtype must be bfloat16 or float16, got ",
       *options.dtype());
+  TORCH_CHECK(
+      TORCH_VERSION_MAJOR > 1 || device != at::kCPU ||
+          options.dtype() != at::kHalf,
+      "Autocast: dtype must be bfloat16 on a CPU with LibTorch 1, got Half");
   return autocast_is_on(device);
 }
 
 }  // namespace
 
-Autocast::Autocast(at::DeviceType device, const AutocastOptions& options)
-    : device_(device),
-      enabled_before_(checked_autocast_is_on(device, options)),
-      dtype_before_(autocast_type(device)),
+Autocast::Autocast(at::Device device, const AutocastOptions& options)
+    : device_(device.type()),
+      enabled_before_(checked_autocast_is_on(device_, options)),
+      dtype_before_(autocast_type(device_)),
       cache_before_(at::autocast::is_autocast_cache_enabled()) {
   set_autocast(
-      device, options.enabled(), options.dtype().value_or(dtype_before_));
+      device_, options.enabled(), options.dtype().value_or(dtype_before_));
   at::autocast::set_autocast_cache_enabled(options.cache_enabled());
   at::autocast::increment_nesting();
 }

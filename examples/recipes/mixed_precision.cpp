@@ -40,7 +40,7 @@ int main(int argc, char** argv) {
     optimizer.zero_grad();
     torch::Tensor loss;
     {
-      const stepsize::Autocast autocast(device.type());
+      const stepsize::Autocast autocast(device);
       loss = torch::nn::functional::cross_entropy(
           model->forward(batch.pixels.to(device)), batch.labels.to(device));
     }

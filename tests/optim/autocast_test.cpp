@@ -124,6 +124,25 @@ TEST_F(AutocastOnACPU, IsForOneThread) {
   EXPECT_EQ(type_of_output(), torch::kBFloat16);
 }
 
+TEST_F(AutocastOnACPU, TakesADeviceOrItsType) {
+  const torch::Device device("cpu");
+  const Autocast autocast(device);
+  EXPECT_EQ(type_of_output(), torch::kBFloat16);
+}
+
+TEST_F(AutocastOnACPU, IsNotLeftOnByATypeThatThereIsNot) {
+  // Newer versions have it.
+  try {
+    const Autocast autocast(torch::kCPU, torch::kHalf);
+    EXPECT_EQ(type_of_output(), torch::kHalf);
+  } catch (const c10::Error& error) {
+    EXPECT_STREQ(
+        error.what_without_backtrace(),
+        "Autocast: dtype must be bfloat16 on a CPU with LibTorch 1, got Half");
+  }
+  EXPECT_EQ(type_of_output(), torch::kFloat);
+}
+
 TEST_F(AutocastOnACPU, RefusesOtherTypesAndDevices) {
   EXPECT_EQ(
       message_of([] { const Autocast autocast(torch::kCPU, torch::kInt); }),

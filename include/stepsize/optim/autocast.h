@@ -25,8 +25,9 @@ class AutocastOptions {
 };
 
 /// While it lives, operations of this thread on a device cast by themselves:
-/// products and convolutions to bfloat16 or float16, softmax and losses to
-/// float32 (Micikevicius et al., Mixed Precision Training, 2018).
+/// products and convolutions to bfloat16 or float16, losses to float32
+/// (Micikevicius et al., Mixed Precision Training, 2018). So are softmax, exp
+/// and sums on CUDA; on a CPU they are computed in what they are given.
 ///
 ///     at::Tensor loss;
 ///     {
@@ -41,10 +42,10 @@ class AutocastOptions {
 /// that made it.
 class Autocast {
  public:
-  /// Throws c10::Error, and changes nothing, where LibTorch has no autocast for
-  /// the device or the type is none of the two.
-  explicit Autocast(
-      at::DeviceType device = at::kCPU, const AutocastOptions& options = {});
+  /// Of all devices of this one's type. Throws c10::Error, and changes nothing,
+  /// where LibTorch has no autocast for it or not to the type.
+  [[nodiscard]] explicit Autocast(
+      at::Device device = at::kCPU, const AutocastOptions& options = {});
   Autocast(const Autocast&) = delete;
   Autocast& operator=(const Autocast&) = delete;
   ~Autocast();
