@@ -36,6 +36,7 @@ Runs
 Machine
   --device NAME        cpu or cuda
   --threads N          threads of the CPU
+  --amp bf16           products and convolutions in bfloat16, by autocast
 
 Examples
   stepsize-train --lr auto

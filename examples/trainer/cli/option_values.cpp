@@ -90,6 +90,9 @@ OptionValues option_values(const TrainOptions& options) {
   put("--seed", options.seed);
   put_positive("--threads", options.threads);
   put_text("--device", options.device);
+  if (options.amp != "off") {
+    put_text("--amp", options.amp);
+  }
   if (options.world_size > 1) {
     put("--world-size", options.world_size);
   }
@@ -140,11 +143,15 @@ OptionValues resumed_options(
       "--rank",
       "--resume",
       "--timeout"};
+  // What a run has that does not say.
+  static const OptionValues left_out{{"--amp", "off"}, {"--world-size", "1"}};
   OptionValues values = had;
   for (const auto& [flag, value] : given) {
     const auto before = had.find(flag);
+    const auto usual = left_out.find(flag);
     if (apart.count(flag) > 0 ||
-        (flag == "--world-size" && before == had.end() && value == "1")) {
+        (before == had.end() && usual != left_out.end() &&
+         usual->second == value)) {
       continue;
     }
     if (may_change.count(flag) > 0) {

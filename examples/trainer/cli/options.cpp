@@ -250,6 +250,16 @@ void add_machine_options(CLI::App& app, TrainOptions& options) {
       ->type_name("NAME")
       ->group("Machine");
   app.add_option(
+         "--amp",
+         options.amp,
+         "bf16: products and convolutions in bfloat16 by autocast,\n"
+         "in training and in tests; weights stay float32. off:\n"
+         "all in float32" +
+             fixed_default(options.amp))
+      ->check(one_of({"off", "bf16"}))
+      ->type_name("NAME")
+      ->group("Machine");
+  app.add_option(
          "--out",
          options.out,
          "Folder for log, plots and checkpoints [runs/NAME-N, a\n"
@@ -432,6 +442,18 @@ void check_monitor(const TrainOptions& options, const OpenOptions& open) {
   }
 }
 
+void check_amp(const TrainOptions& options) {
+  const bool by_hessian = optimizer_row(options.optimizer).wants_graph ||
+                          options.policy == "sharpness";
+  if (options.amp != "off" && by_hessian) {
+    throw CLI::ValidationError(
+        "--amp",
+        "must be off with --optimizer " + options.optimizer +
+            (options.policy ? " --policy " + *options.policy : "") +
+            ", which takes second derivatives, got " + options.amp);
+  }
+}
+
 void fill_defaults(TrainOptions& options, const OpenOptions& open) {
   const auto& data = dataset_defaults().at(options.dataset);
   if (!open.data_dir && data.data_dir.empty()) {
@@ -450,6 +472,7 @@ void fill_defaults(TrainOptions& options, const OpenOptions& open) {
   options.monitor_every = open.monitor_every.value_or(options.monitor_every);
   options.monitor_budget = open.monitor_budget.value_or(options.monitor_budget);
   check_monitor(options, open);
+  check_amp(options);
 }
 
 // They would say nothing where a process does not know that it is one of

@@ -52,6 +52,8 @@ struct TrainOptions {
   /// 0: as many as LibTorch takes by itself.
   int threads = 0;
   std::string device = "cpu";
+  /// off, or bf16: what the loss is computed in by autocast.
+  std::string amp = "off";
   /// Processes that train one model, and which of them this is.
   std::int64_t world_size = 1;
   std::int64_t rank = 0;

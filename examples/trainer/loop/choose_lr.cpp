@@ -47,8 +47,11 @@ LRRangeTestResult range_test(
   };
   const auto closure = [&] {
     const Batch batch = next();
-    auto loss = loss_part(
-        model.forward(batch.images), batch, batch.size(), choice.ranks.get());
+    const auto loss = [&] {
+      const auto autocast = model.autocast(batch.images);
+      return loss_part(
+          model.forward(batch.images), batch, batch.size(), choice.ranks.get());
+    }();
     if (!row.wants_graph) {
       loss.backward();
     }

@@ -28,6 +28,7 @@ void measure_statistics(
       }
       whole = batch->size();
       done += whole;
+      const auto autocast = model.autocast(batch->images);
       model.forward(batch->images);
     }
   });

@@ -60,7 +60,8 @@ void pause(
   }
 }
 
-// Of one micro-batch: the graphs of all would live at once.
+// Of one micro-batch: the graphs of all would live at once. Never by autocast:
+// LibTorch 1.13 has not all second derivatives in bfloat16.
 void watch_curvature(
     const TrainingSetup& setup,
     const Batch& batch,
@@ -298,6 +299,7 @@ Update make_update(
   const std::int64_t images = images_in(batches);
   const auto forward = [&](const Batch& batch) {
     timer.enter(Phase::kForward);
+    const auto autocast = model.autocast(batch.images);
     const auto logits = model.forward(batch.images);
     meter.after_forward(logits, batch.labels);
     return loss_part(logits, batch, images, optimizer.ranks());
@@ -388,6 +390,7 @@ std::optional<TestResult> evaluate(
       count_images(batch->size());
       continue;
     }
+    const auto autocast = model.autocast(batch->images);
     const auto logits = model.forward(batch->images);
     const auto sum = F::cross_entropy(
                          logits,

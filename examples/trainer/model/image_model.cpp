@@ -1,9 +1,19 @@
 #include "examples/trainer/model/image_model.h"
 
+#include <utility>
+
 #include "examples/trainer/model/cnn.h"
 #include "examples/trainer/model/resnet.h"
 
 namespace stepsize::trainer {
+
+std::optional<Autocast> ImageModel::autocast(
+    const torch::Tensor& images) const {
+  if (!autocast_) {
+    return std::nullopt;
+  }
+  return std::optional<Autocast>(std::in_place, images.device(), *autocast_);
+}
 
 std::shared_ptr<ImageModel> make_model(
     const std::string& name, const ImageShape& shape) {

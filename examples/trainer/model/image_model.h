@@ -1,9 +1,11 @@
 #pragma once
 
+#include <stepsize/optim/autocast.h>
 #include <torch/torch.h>
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace stepsize::trainer {
@@ -13,6 +15,16 @@ class ImageModel : public torch::nn::Module {
  public:
   using torch::nn::Module::Module;
   virtual torch::Tensor forward(torch::Tensor images) = 0;
+
+  /// The type that autocast() has products and convolutions computed in;
+  /// nothing: that of the parameters, which stay what they are.
+  void set_autocast(std::optional<at::ScalarType> type) { autocast_ = type; }
+  /// To be held while the loss of these images is computed, and no longer: a
+  /// step wants its end.
+  std::optional<Autocast> autocast(const torch::Tensor& images) const;
+
+ private:
+  std::optional<at::ScalarType> autocast_;
 };
 
 /// The size of an image and the number of classes to tell apart, all >= 1.

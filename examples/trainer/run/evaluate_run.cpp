@@ -95,11 +95,13 @@ int evaluate_checkpoint(const CommandLine& command, const Console& console) {
   set_threads(options.threads, console.err);
   const torch::Device device = find_device(options.device);
   const c10::OptionalDeviceGuard guard(device);
+  const auto amp = find_amp(options.amp, device);
   std::ostream nowhere(nullptr);
   const TrainTestSets sets = load_images(options, nowhere);
   check_data(request, data_text(sets));
   const auto model = make_model(options.model, image_shape(sets));
   model->to(device);
+  model->set_autocast(amp);
   const auto normalization = normalization_of(sets.train.images);
   load_model(request, sets, normalization, *model, device);
 

@@ -1,6 +1,7 @@
 #include "examples/trainer/run/machine.h"
 
 #include <ATen/Parallel.h>
+#include <stepsize/optim/autocast.h>
 
 #include <cstdlib>
 #include <stdexcept>
@@ -49,6 +50,21 @@ torch::Device find_device(const std::string& name) {
     fail("LibTorch cannot compute there");
   }
   return device;
+}
+
+std::optional<at::ScalarType> find_amp(
+    const std::string& name, const torch::Device& device) {
+  if (name == "off") {
+    return std::nullopt;
+  }
+  try {
+    const Autocast autocast(device, torch::kBFloat16);
+  } catch (const c10::Error&) {
+    throw std::invalid_argument(
+        "--amp " + name + ": LibTorch has no autocast for --device " +
+        device.str());
+  }
+  return torch::kBFloat16;
 }
 
 }  // namespace stepsize::trainer

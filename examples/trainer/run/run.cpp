@@ -667,6 +667,7 @@ int start_run(CommandLine command, const Console& console) {
       device_of_process(find_device(asked.device), asked);
   // What asks for "the" device, to wait for it for example, means this one.
   const c10::OptionalDeviceGuard guard(device);
+  const auto amp = find_amp(asked.amp, device);
   auto ranks = meet_processes(request, device);
   TrainTestSets sets;
   std::string data;
@@ -684,6 +685,7 @@ int start_run(CommandLine command, const Console& console) {
   torch::manual_seed(options.seed);
   const auto model = make_model(options.model, image_shape(sets));
   model->to(device);
+  model->set_autocast(amp);
   if (ranks) {
     set_reduction(*model, ranks);
     broadcast_state(*model, *ranks);

@@ -63,8 +63,11 @@ void describe_run(
               : "")
       << counted(at::get_num_threads(), "thread") << "), seed " << options.seed
       << '\n'
-      << "augmentation: " << options.augment << '\n'
-      << "schedule: " << run_schedule.text << '\n';
+      << "augmentation: " << options.augment << '\n';
+  if (options.amp != "off") {
+    out << "amp: " << options.amp << '\n';
+  }
+  out << "schedule: " << run_schedule.text << '\n';
   if (!options.monitor.empty()) {
     out << "monitor: " << options.monitor << ", every "
         << counted(options.monitor_every, "update");
