@@ -31,6 +31,7 @@ TEST(OptionValues, AreTheSameRunAgain) {
       {"--batch-schedule", "512", "--limit-train", "100", "--data-dir", "a b"},
       {"--schedule", "warmup 10% > cosine = to 0.1"},
       {"--monitor", "curvature", "--monitor-every", "7"},
+      {"--amp", "bf16"},
       {"--monitor", "curvature", "--monitor-budget", "2.5"},
       {"--dataset", "cifar10", "--data-dir", "d", "--model", "resnet20"}};
   for (const auto& arguments : command_lines) {
@@ -51,6 +52,7 @@ TEST(OptionValues, AreTheSameRunAgain) {
     EXPECT_EQ(again.checkpoint_every, options.checkpoint_every);
     EXPECT_EQ(again.seed, options.seed);
     EXPECT_EQ(again.monitor, options.monitor);
+    EXPECT_EQ(again.amp, options.amp);
     EXPECT_EQ(again.monitor_every, options.monitor_every);
     EXPECT_EQ(again.monitor_budget, options.monitor_budget);
   }
@@ -129,6 +131,21 @@ TEST(ResumedOptions, RefuseAnotherRunWithBothValues) {
         }),
         HasSubstr("runs/a has no " + flag));
   }
+}
+
+// A record from before the option, and one of a run without it.
+TEST(ResumedOptions, TakeNoAmpForOff) {
+  const OptionValues had{{"--epochs", "2"}};
+  EXPECT_EQ(options_from(had).amp, "off");
+  EXPECT_EQ(
+      option_values(read_arguments({"--amp", "off"}).options).count("--amp"),
+      0U);
+  EXPECT_EQ(resumed_options(had, {{"--amp", "off"}}, "o"), had);
+  EXPECT_THAT(
+      message_of([&] {
+        resumed_options(had, {{"--amp", "bf16"}}, "runs/a");
+      }),
+      HasSubstr("runs/a has no --amp"));
 }
 
 TEST(ResumedOptions, CompareEveryDigitOfAWholeNumber) {

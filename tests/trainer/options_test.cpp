@@ -325,6 +325,42 @@ TEST(ParseCommandLine, WatchesTheCurvatureOnRequest) {
       HasSubstr("--monitor: is for one process, and --world-size is 2"));
 }
 
+TEST(ParseCommandLine, ComputesInBFloat16OnRequest) {
+  EXPECT_EQ(parse({}).options.amp, "off");
+  EXPECT_EQ(parse({"--amp", "bf16"}).options.amp, "bf16");
+  EXPECT_THAT(
+      refusal({"--amp", "fp16"}),
+      HasSubstr("--amp: must be one of off, bf16, got fp16"));
+  for (const auto* optimizer : {"adahessian", "sophia-h"}) {
+    EXPECT_THAT(
+        refusal({"--amp", "bf16", "--optimizer", optimizer}),
+        HasSubstr(
+            std::string("--amp: must be off with --optimizer ") + optimizer +
+            ", which takes second derivatives, got bf16"));
+    EXPECT_FALSE(parse({"--amp", "off", "--optimizer", optimizer}).exit_status);
+  }
+  for (const auto& policy : policy_names()) {
+    const std::vector<const char*> words{
+        "--amp",
+        "bf16",
+        "--optimizer",
+        "power-sgd",
+        "--policy",
+        policy.c_str()};
+    if (policy == "sharpness") {
+      EXPECT_THAT(
+          refusal(words),
+          HasSubstr("--amp: must be off with --optimizer power-sgd --policy "
+                    "sharpness, which takes second derivatives, got bf16"));
+    } else {
+      EXPECT_FALSE(parse(words).exit_status) << policy;
+    }
+  }
+  EXPECT_THAT(
+      refusal({"--evaluate", "a", "--amp", "bf16"}),
+      HasSubstr("--amp: is of no use with --evaluate"));
+}
+
 TEST(ParseCommandLine, RefusesUnknownNames) {
   EXPECT_THAT(refusal({"--dataset", "imagenet"}), HasSubstr("imagenet"));
   EXPECT_THAT(refusal({"--model", "vgg"}), HasSubstr("vgg"));

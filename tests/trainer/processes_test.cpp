@@ -334,6 +334,33 @@ TEST_F(ProcessesTest, SayWhatDoesNotFitTogether) {
     expect_refusal(outcome, 1);
     EXPECT_THAT(outcome.err, HasSubstr("rank 1: --seed is 2, rank 0 has 1"));
   }
+  const auto by_half = with("0", "--amp bf16");
+  const auto by_float = with("1", "--amp off");
+  for (const auto& outcome : {finish(by_half), finish(by_float)}) {
+    expect_refusal(outcome, 1);
+    EXPECT_THAT(
+        outcome.err, HasSubstr("rank 1: --amp is not there, rank 0 has bf16"));
+  }
+}
+
+// What BatchNorm sums up over ranks it sums up in double precision, and its
+// images are of bfloat16.
+TEST_F(ProcessesTest, TrainByAutocast) {
+  const std::string options =
+      "--limit-train 41 --no-lr-check --lr 0.001 --amp bf16";
+  ASSERT_EQ(train(options).status, 0);
+  const auto shared = folder_ / "shared";
+  const auto two = run_ranks(
+      arguments(options) + " --batch-size 8 --out '" + shared.string() + "'");
+  ASSERT_EQ(two[0].status, 0) << two[0].err;
+  EXPECT_EQ(two[1].status, 0) << two[1].err;
+  const auto one = column(out() / "steps.csv", "train_loss");
+  const auto both = column(shared / "steps.csv", "train_loss");
+  ASSERT_EQ(one.size(), both.size());
+  for (std::size_t i = 0; i < one.size(); ++i) {
+    // Sums in another order end on another side of a rounding to 2^-9.
+    EXPECT_NEAR(std::stod(one[i]), std::stod(both[i]), 0.02) << i;
+  }
 }
 
 // What the ranks say, each with options of its own.

@@ -171,6 +171,7 @@ INSTANTIATE_TEST_SUITE_P(
             "Accumulated",
             "--optimizer clipped-adamw --batch-size 4 --accumulate 3",
             10},
+        KilledRun{"Autocast", "--amp bf16", 8},
         KilledRun{"Lion", "--optimizer lion", 8},
         KilledRun{"Rollback", "--optimizer rollback-sgd --lr 3", 8},
         KilledRun{"Ascent", "--optimizer sam-sgd", 8},

@@ -252,9 +252,8 @@ void add_machine_options(CLI::App& app, TrainOptions& options) {
   app.add_option(
          "--amp",
          options.amp,
-         "bf16: products and convolutions in bfloat16 by autocast,\n"
-         "in training and in tests; weights stay float32. off:\n"
-         "all in float32" +
+         "bf16: products and convolutions in bfloat16, in\n"
+         "training and in tests; weights stay float32" +
              fixed_default(options.amp))
       ->check(one_of({"off", "bf16"}))
       ->type_name("NAME")
