@@ -160,12 +160,15 @@ void adam_step(
         amsgrad ? 5 : 4};
   };
   NumbersByStep numbers(hyperparameters);
+  const auto seed_at = [&](size_t i) {
+    return detail::rounding_seed(hyperparameters.rounding_seed, steps[i], i);
+  };
   const auto arrays_at = [&](size_t i, void* const* arrays) {
-    return detail::compact_arrays(arrays, params[i], steps[i]);
+    return detail::compact_arrays(arrays, params[i], seed_at(i));
   };
   detail::CpuWork<AdamSlot> cpu(params.size(), detail::kCodeBlock);
   detail::DeviceLists elsewhere;
-  detail::FullStates full;
+  std::vector<size_t> compact_elsewhere;
   for (size_t i = 0; i < params.size(); ++i) {
     for (const at::TensorList list :
          {params, grads, exp_avgs, exp_avg_sqs, max_exp_avg_sqs}) {
@@ -184,7 +187,11 @@ void adam_step(
     TORCH_CHECK(
         steps[i] >= 1, "adam_step: step ", i, " must be >= 1, got ", steps[i]);
     if (!params[i].is_cpu()) {
-      elsewhere.add(form ? full.add(operands, steps[i]) : operands, steps[i]);
+      if (form) {
+        compact_elsewhere.push_back(i);
+      } else {
+        elsewhere.add(operands, steps[i]);
+      }
       continue;
     }
     const size_t own_numbers =
@@ -211,15 +218,24 @@ void adam_step(
          nullptr});
   }
 
-  for (const detail::DeviceList& list : elsewhere.lists()) {
-    detail::aten_adam_step(
-        list,
-        list.tag,
-        hyperparameters,
-        grad_scale,
-        cautious ? detail::Route::kForeach : detail::fused_route_of(list));
+  const auto step_elsewhere = [&](const detail::DeviceLists& lists) {
+    for (const detail::DeviceList& list : lists.lists()) {
+      detail::aten_adam_step(
+          list,
+          list.tag,
+          hyperparameters,
+          grad_scale,
+          cautious ? detail::Route::kForeach : detail::fused_route_of(list));
+    }
+  };
+  step_elsewhere(elsewhere);
+  for (const size_t i : compact_elsewhere) {
+    const detail::FullState full(operands_at(i), seed_at(i));
+    detail::DeviceLists one;
+    one.add(full.operands(), steps[i]);
+    step_elsewhere(one);
+    full.write_back(grad_scale);
   }
-  full.write_back(grad_scale);
   if (cpu.empty()) return;
   const detail::Scale scale = detail::read_scale(grad_scale);
   if (!scale.is_usable()) return;

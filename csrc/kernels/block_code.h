@@ -14,9 +14,12 @@
 //   signed:   a sign and n = 7 bits, values from 5.6e-7 to 1
 //   unsigned: n = 8 bits, values from 5.5e-8 to 1
 //
-// In decade p, of 2^p <= v < 2^(p+1), the value is linear in v, and v in the
-// value. Over all decades v is a concave function of the value: the smallest of
-// these lines.
+// In decade p, of 2^p <= v < 2^(p+1), the value is linear in v. The other way
+// round, with lines from value to value between them, v is a concave function
+// of the value: the smallest of these lines. A number between two values
+// becomes one of them by chance, so that its mean is kept: to the nearest one,
+// a mean that changes by less than half a cell in a step would stay where it is
+// for ever.
 
 #include "csrc/kernels/lanes.h"
 
@@ -40,10 +43,15 @@ constexpr Decade code_decade(int bits, int p) {
   return decade;
 }
 
-constexpr double largest_value(int bits) {
-  const Decade last = code_decade(bits, bits - 1);
-  return last.begin + last.width * ((1 << (bits - 1)) - 0.5);
+constexpr double first_middle(int bits, int p) {
+  const Decade decade = code_decade(bits, p);
+  return decade.begin + decade.width / 2;
 }
+constexpr double last_middle(int bits, int p) {
+  const Decade decade = code_decade(bits, p);
+  return decade.begin + decade.width * ((1 << p) - 0.5);
+}
+constexpr double largest_value(int bits) { return last_middle(bits, bits - 1); }
 
 // By the last four bits of the exponent of v as a float.
 constexpr int kOneExponent = 127;
@@ -68,42 +76,67 @@ constexpr FloatTable value_offsets(int bits) {
   return table;
 }
 
-// By half of the exponent of the value: in [4^k / 2, 4 4^k / 2), k from -15 to
-// 0, there is one end of a decade at most.
+// By half of the exponent of the value: span k is [2^(2k - 31), 2^(2k - 29)).
 constexpr int kSpans = 16;
 constexpr float kSmallestValue = 0x1p-31F;
 
-/// The decade that a span begins in, or the first.
-constexpr int first_decade(int bits, int span) {
-  double begin = 0.5;
+constexpr double span_begin(int bits, int span) {
+  double begin = 0.5 * largest_value(bits);
   for (int i = span; i < kSpans - 1; ++i) begin /= 4;
+  return begin;
+}
+
+/// The last decade of which a middle lies before the span, or the first.
+constexpr int span_decade(int bits, int span) {
   int p = 0;
-  while (p + 1 < bits &&
-         begin * largest_value(bits) >= code_decade(bits, p + 1).begin) {
+  while (p + 1 < bits && span_begin(bits, span) >= first_middle(bits, p + 1)) {
     ++p;
   }
   return p;
 }
 
-/// v = slope value + offset, in the decade that the span begins in. In the next
-/// one the slope is a fifth, and the offset twice as large.
+/// Whether each span ends before the next decade's last middle, so that the
+/// lines of two decades, and the one between them, are all there are in it.
+constexpr bool spans_have_two_decades(int bits) {
+  for (int span = 0; span < kSpans; ++span) {
+    const int p = span_decade(bits, span);
+    if (p + 1 < bits && 4 * span_begin(bits, span) > last_middle(bits, p + 1)) {
+      return false;
+    }
+  }
+  return true;
+}
+static_assert(spans_have_two_decades(7) && spans_have_two_decades(8), "");
+
+// v = slope value + offset in the span's decade; with a third
+// of the slope on the way to the next decade's first value, with a fifth in
+// that decade. 1 is taken off, and a trifle added, by which all values stay
+// what they are although the arithmetic rounds.
+constexpr double kOffsetOfAll = 0x1p-14 - 1;
+constexpr double kJustBelow1 = 1 - 0x1p-10;
+
 constexpr FloatTable code_slopes(int bits) {
   FloatTable table = {};
   for (int span = 0; span < kSpans; ++span) {
     table.values[span] = static_cast<float>(
-        largest_value(bits) /
-        code_decade(bits, first_decade(bits, span)).width);
+        largest_value(bits) / code_decade(bits, span_decade(bits, span)).width);
   }
   return table;
 }
 
-constexpr FloatTable code_offsets(int bits) {
+/// factor 2^p + term, of the decade of each span.
+constexpr FloatTable code_offsets(int bits, double factor, double term) {
   FloatTable table = {};
   for (int span = 0; span < kSpans; ++span) {
-    table.values[span] =
-        static_cast<float>(8.0 * (1 << first_decade(bits, span)) / 9.0);
+    table.values[span] = static_cast<float>(
+        factor * (1 << span_decade(bits, span)) + term + kOffsetOfAll);
   }
   return table;
+}
+
+/// v over the value up to the first one.
+constexpr float first_slope(int bits) {
+  return static_cast<float>(largest_value(bits) / first_middle(bits, 0));
 }
 
 template <bool kSigned>
@@ -112,7 +145,13 @@ struct BlockCode {
   static constexpr FloatTable kValueSlopes = value_slopes(kBits);
   static constexpr FloatTable kValueOffsets = value_offsets(kBits);
   static constexpr FloatTable kCodeSlopes = code_slopes(kBits);
-  static constexpr FloatTable kCodeOffsets = code_offsets(kBits);
+  static constexpr FloatTable kOwnOffsets = code_offsets(kBits, 8.0 / 9, -0.5);
+  static constexpr FloatTable kBetweenOffsets =
+      code_offsets(kBits, 44.0 / 27, -5.0 / 6);
+  static constexpr FloatTable kNextOffsets =
+      code_offsets(kBits, 16.0 / 9, -0.5);
+  static constexpr float kFirstSlope = first_slope(kBits);
+  static constexpr float kLargestCode = (1 << kBits) - 1;
 };
 
 // A block's largest number stays as it is.
@@ -148,11 +187,11 @@ inline Floats number_of_code(Ints code, Floats largest) {
       (unsigned_of(code & kSignOfCode) << kToSign)));
 }
 
-/// The codes of numbers times `factor`, which makes the block's largest 1.
-/// Without a sign no number but 0 becomes 0: divided by its root, it would not
-/// be bounded.
+/// The codes of numbers times `factor`, which makes the block's largest 1;
+/// `chance` is in [1, 2). 0 stays 0; without a sign no other number becomes 0:
+/// divided by its root, it would not be bounded.
 template <bool kSigned>
-inline Ints code_of_number(Floats number, Floats factor) {
+inline Ints code_of_number(Floats number, Floats factor, Floats chance) {
   using Code = BlockCode<kSigned>;
   constexpr int kSpanBit = 24;
   constexpr int32_t kMagnitude = 0x7fffffff;
@@ -163,15 +202,24 @@ inline Ints code_of_number(Floats number, Floats factor) {
       splat<Floats>(kSmallestValue));
   const Ints span = ints_of(value) >> kSpanBit;
   const Floats rise = value * look_up(Code::kCodeSlopes, span);
-  const Floats offset = look_up(Code::kCodeOffsets, span);
+  const Floats own = rise + look_up(Code::kOwnOffsets, span);
+  const Floats between =
+      rise * splat<Floats>(1.0 / 3) + look_up(Code::kBetweenOffsets, span);
+  const Floats next =
+      rise * splat<Floats>(0.2) + look_up(Code::kNextOffsets, span);
+  const Floats first =
+      value * splat<Floats>(Code::kFirstSlope) + splat<Floats>(kOffsetOfAll);
+  const Floats v = smaller(smaller(own, between), smaller(next, first));
   const Ints code = to_ints(
-      smaller(rise * splat<Floats>(0.2) + (offset + offset), rise + offset));
-  if (kSigned) {
-    return code | signed_of(
-                      (unsigned_of(bits) >> kSpanBit) &
-                      static_cast<uint32_t>(kSignOfCode));
+      smaller(v + chance, splat<Floats>(Code::kLargestCode + kJustBelow1)));
+  const Ints none = splat_int(0);
+  if (!kSigned) {
+    return select(number > splat<Floats>(0), larger(code, splat_int(1)), none);
   }
-  return select(number > splat<Floats>(0), larger(code, splat_int(1)), code);
+  return select(number != splat<Floats>(0), code, none) |
+         signed_of(
+             (unsigned_of(bits) >> kSpanBit) &
+             static_cast<uint32_t>(kSignOfCode));
 }
 
 }  // namespace

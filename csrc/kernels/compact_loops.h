@@ -28,7 +28,7 @@ constexpr int64_t code_blocks(int64_t elements) {
 }
 
 /// A parameter, its gradient, both of type `type`, and its state. `seed` is of
-/// the step, and decides how bfloat16 is rounded.
+/// parameter and step, and decides how state is rounded.
 struct CompactArrays {
   void* param;
   const void* grad;
@@ -54,8 +54,7 @@ using CompactCountLoop = int64_t (*)(
 
 /// The loops of one instruction set.
 struct CompactTable {
-  CompactLoop<SGDNumbers> compact_sgd[kCompactFormCount]
-                                     [2];  ///< [..][Nesterov]
+  CompactLoop<SGDNumbers> compact_sgd[kCompactFormCount][kMomentumModeCount];
   /// [..][coupled decay][amsgrad][cautious]
   CompactLoop<AdamNumbers> compact_adam[kCompactFormCount][2][2][2];
   CompactCountLoop compact_adam_count[kCompactFormCount];
@@ -64,19 +63,48 @@ struct CompactTable {
 
 namespace {
 
+/// Numbers that look random (the finalizer of MurmurHash3, which is in the
+/// public domain).
+inline uint32_t mixed(uint32_t x) {
+  x = (x ^ (x >> 16)) * 0x85ebca6bu;
+  x = (x ^ (x >> 13)) * 0xc2b2ae35u;
+  return x ^ (x >> 16);
+}
+
 /// The seed of one kind of state in a step.
 inline uint32_t seed_of_state(uint32_t seed, int state) {
   return seed + static_cast<uint32_t>(state) * 0x9e3779b1u;
 }
 
-/// Numbers that look random, of a block (the finalizer of MurmurHash3, which is
-/// in the public domain).
 inline uint32_t block_seed(uint32_t seed, int64_t block) {
-  uint32_t x = seed + static_cast<uint32_t>(block) * 0x85ebca77u;
-  x = (x ^ (x >> 16)) * 0x85ebca6bu;
-  x = (x ^ (x >> 13)) * 0xc2b2ae35u;
-  return x ^ (x >> 16);
+  return mixed(seed + static_cast<uint32_t>(block) * 0x85ebca77u);
 }
+
+/// By which elements of a block are rounded up or down: a Weyl sequence from
+/// the block's seed on.
+class RoundingChance {
+ public:
+  inline RoundingChance(uint32_t seed, int state, int64_t begin)
+      : start_(
+            unsigned_of(lane_numbers()) * kWeyl +
+            block_seed(seed_of_state(seed, state), begin / kCodeBlock)) {}
+
+  /// 32 bits for each lane from this element of the block on.
+  inline UInts bits(int i) const {
+    return start_ + static_cast<uint32_t>(i) * kWeyl;
+  }
+  /// The same as numbers in [1, 2).
+  inline Floats in_1_to_2(int i) const {
+    constexpr int kExponentBits = 9;
+    constexpr uint32_t kOne = 0x3f800000u;
+    return floats_of(signed_of((bits(i) >> kExponentBits) | kOne));
+  }
+
+  static constexpr uint32_t kWeyl = 0x9e3779b1u;
+
+ private:
+  UInts start_;
+};
 
 /// What a block of a state needs besides registers. It is no member of the
 /// blocks, which a compiler keeps in registers without it.
@@ -85,10 +113,9 @@ struct BlockScratch {
   uint16_t codes[kCodeBlock];
 };
 
-/// The upper halves of floats. They are rounded up with the probability that
-/// their mean is kept: to the nearest one, a mean of which a step changes less
-/// than its last digit would never change. The chance is a Weyl sequence over
-/// the elements of a block, from its seed on.
+/// The upper halves of floats, rounded up with the probability that keeps the
+/// mean: to the nearest one, a mean of which a step changes less than its last
+/// digit would never change.
 template <bool kSigned>
 class BFloat16Block {
  public:
@@ -99,9 +126,7 @@ class BFloat16Block {
       int count,
       BlockScratch& scratch)
       : codes_(static_cast<uint16_t*>(arrays.states[state]) + begin),
-        chance_(
-            unsigned_of(lane_numbers()) * kWeyl +
-            block_seed(seed_of_state(arrays.seed, state), begin / kCodeBlock)) {
+        chance_(arrays.seed, state, begin) {
     const int64_t left = arrays.elements - begin;
     if (left >= count) return;
     // The lanes of a last block go beyond its end.
@@ -117,7 +142,7 @@ class BFloat16Block {
   }
 
   inline void put(int i, Floats number) {
-    const UInts up = (chance_ + static_cast<uint32_t>(i) * kWeyl) >> kHalf;
+    const UInts up = chance_.bits(i) >> kHalf;
     const Ints rounded =
         signed_of((unsigned_of(ints_of(number)) + up) >> kHalf);
     store_lanes(codes_ + i, select(number != number, splat_int(kNaN), rounded));
@@ -130,10 +155,9 @@ class BFloat16Block {
  private:
   static constexpr int kHalf = 16;
   static constexpr int32_t kNaN = 0x7fc0;
-  static constexpr uint32_t kWeyl = 0x9e3779b1u;
 
   uint16_t* codes_;
-  UInts chance_;
+  RoundingChance chance_;
   uint16_t* there_ = nullptr;
   size_t bytes_ = 0;
 };
@@ -154,7 +178,8 @@ class EightBitBlock {
             code_bytes(arrays.elements) +
             begin / kCodeBlock * static_cast<int64_t>(sizeof(float))),
         numbers_(scratch.numbers),
-        count_(count) {
+        count_(count),
+        chance_(arrays.seed, state, begin) {
     float before;
     memcpy(&before, factor_, sizeof before);
     before_ = splat<Floats>(before);
@@ -168,7 +193,10 @@ class EightBitBlock {
 
   inline void finish() {
     const float largest = largest_magnitude();
-    memcpy(factor_, &largest, sizeof largest);
+    constexpr uint32_t kNaNBits = 0x7fc00000u;
+    // Of Inf NaN: times it most codes would be Inf, and their updates 0.
+    const float kept = largest * 0 == 0 ? largest : float_of(kNaNBits);
+    memcpy(factor_, &kept, sizeof kept);
     // The inverse of the largest, and all products with it, are to be normal.
     constexpr float kFew = 0x1p-64F;
     constexpr float kMany = 0x1p64F;
@@ -181,7 +209,8 @@ class EightBitBlock {
     const Floats factor =
         splat<Floats>(largest == 0 ? 0.0F : 1.0F / (largest * unit));
     const auto code = [&](int i) {
-      return code_of_number<kSigned>(load_lanes(numbers_ + i), factor);
+      return code_of_number<kSigned>(
+          load_lanes(numbers_ + i), factor, chance_.in_1_to_2(i));
     };
     for (int i = 0; i < count_; i += 4 * kFloatLanes) {
       store_lanes(
@@ -209,6 +238,7 @@ class EightBitBlock {
   uint8_t* factor_;
   float* numbers_;
   int count_;
+  RoundingChance chance_;
   Floats before_;
 };
 
@@ -401,8 +431,11 @@ int64_t compact_adam_count_loop(
 
 template <template <bool> class Block>
 constexpr void set_compact(CompactTable& table, CompactForm form) {
-  table.compact_sgd[form][0] = compact_sgd_loop<Block, kNext>;
-  table.compact_sgd[form][1] = compact_sgd_loop<Block, kNextNesterov>;
+  auto& sgd = table.compact_sgd[form];
+  sgd[kFirst] = compact_sgd_loop<Block, kFirst>;
+  sgd[kNext] = compact_sgd_loop<Block, kNext>;
+  sgd[kFirstNesterov] = compact_sgd_loop<Block, kFirstNesterov>;
+  sgd[kNextNesterov] = compact_sgd_loop<Block, kNextNesterov>;
   auto& adam = table.compact_adam[form];
   adam[0][0][0] = compact_adam_loop<Block, false, false, false>;
   adam[0][0][1] = compact_adam_loop<Block, false, false, true>;

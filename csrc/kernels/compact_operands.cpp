@@ -3,9 +3,6 @@
 #include <ATen/Functions.h>
 #include <c10/util/Exception.h>
 
-#include <memory>
-#include <utility>
-
 #include "csrc/kernels/compact_loops.h"
 
 namespace stepsize::detail {
@@ -78,40 +75,40 @@ void check_compact_operands(
         signature.names[2],
         ", ",
         type);
+    check_writable(signature, index, i, state);
   }
 }
 
-Operands FullStates::add(const Operands& operands, int64_t step) {
-  Operands full = operands;
+uint32_t rounding_seed(int64_t base, int64_t step, size_t index) {
+  const auto folded = [](int64_t x) {
+    const auto bits = static_cast<uint64_t>(x);
+    return static_cast<uint32_t>(bits ^ (bits >> 32));
+  };
+  return mixed(
+      mixed(mixed(folded(base)) + folded(step)) + static_cast<uint32_t>(index));
+}
+
+FullState::FullState(const Operands& operands, uint32_t seed)
+    : compact_(operands), full_(operands), seed_(seed) {
   for (int i = 2; i < operands.count; ++i) {
-    const bool is_unsigned = i > 2;
-    auto own = std::make_unique<at::Tensor>(
-        full_state(*operands.tensors[i], operands.param(), is_unsigned));
-    full.tensors[i] = own.get();
-    states_.push_back(
-        {*operands.tensors[i],
-         std::move(own),
-         is_unsigned,
-         seed_of_state(static_cast<uint32_t>(step), i - 2)});
+    states_[i - 2] = full_state(*operands.tensors[i], operands.param(), i > 2);
+    full_.tensors[i] = &states_[i - 2];
   }
-  return full;
 }
 
-void FullStates::write_back(const at::Tensor& grad_scale) const {
-  for (const One& one : states_) {
-    const StateType type = one.compact.scalar_type() == at::kByte
+void FullState::write_back(const at::Tensor& grad_scale) const {
+  for (int i = 2; i < compact_.count; ++i) {
+    const at::Tensor& there = *compact_.tensors[i];
+    const StateType type = there.scalar_type() == at::kByte
                                ? StateType::kBlockwise8Bit
                                : StateType::kBFloat16;
-    const at::Tensor compact =
-        compact_state(*one.full, type, one.is_unsigned, one.seed);
+    at::Tensor now = compact_state(
+        *full_.tensors[i], type, i > 2, seed_of_state(seed_, i - 2));
     if (grad_scale.defined()) {
-      one.compact.copy_(at::where(
-          grad_scale.isfinite().all().to(one.compact.device()),
-          compact,
-          one.compact));
-    } else {
-      one.compact.copy_(compact);
+      now =
+          at::where(grad_scale.isfinite().all().to(there.device()), now, there);
     }
+    there.copy_(now);
   }
 }
 

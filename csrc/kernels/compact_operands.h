@@ -4,7 +4,6 @@
 #include <stepsize/kernels/compact_state.h>
 
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <vector>
 
@@ -31,38 +30,42 @@ std::optional<CompactForm> compact_form_of(
 void check_compact_operands(
     const Signature& signature, int64_t index, const Operands& operands);
 
+/// What a parameter's state is rounded by in a step: `base` is the caller's,
+/// `index` the parameter's in its list.
+uint32_t rounding_seed(int64_t base, int64_t step, size_t index);
+
 /// The elements of operands as a compact loop takes them.
 inline CompactArrays compact_arrays(
-    void* const* arrays, const at::Tensor& parameter, int64_t step) {
+    void* const* arrays, const at::Tensor& parameter, uint32_t seed) {
   return {
       arrays[0],
       arrays[1],
       {arrays[2], arrays[3], arrays[4]},
       parameter.numel(),
       static_cast<Format>(element_type(parameter.scalar_type())),
-      static_cast<uint32_t>(step)};
+      seed};
 }
 
-/// Compact state that is stepped as full state, on devices without loops: made
-/// full at first, and compact again at the end.
-class FullStates {
+/// The compact state of one parameter as full state, for a step on a device
+/// without loops. As one parameter is stepped after the other, no more than one
+/// is full at a time.
+class FullState {
  public:
-  /// Operands whose states, from the second on unsigned, are full ones that
-  /// live as long as this object.
-  Operands add(const Operands& operands, int64_t step);
+  FullState(const Operands& operands, uint32_t seed);
+  FullState(const FullState&) = delete;
+  FullState& operator=(const FullState&) = delete;
+
+  /// With full states, which live as long as this object.
+  const Operands& operands() const { return full_; }
 
   /// Makes them compact again, where `grad_scale` is undefined or finite.
-  void write_back(const at::Tensor& grad_scale) const;
+  void write_back(const at::Tensor& grad_scale = {}) const;
 
  private:
-  struct One {
-    at::Tensor compact;
-    std::unique_ptr<at::Tensor> full;
-    bool is_unsigned;
-    uint32_t seed;
-  };
-
-  std::vector<One> states_;
+  Operands compact_;
+  Operands full_;
+  at::Tensor states_[kMostCompactStates];
+  uint32_t seed_;
 };
 
 }  // namespace stepsize::detail

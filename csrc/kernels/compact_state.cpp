@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <limits>
 #include <vector>
 
 #include "csrc/kernels/compact_loops.h"
@@ -20,6 +21,7 @@ namespace stepsize {
 namespace {
 
 constexpr int kCodes = 256;
+constexpr int64_t kWord = 0xffffffff;
 
 using CodeValues = std::array<float, kCodes>;
 
@@ -45,15 +47,12 @@ const CodeValues& code_values(bool is_unsigned) {
   return is_unsigned ? without : with_sign;
 }
 
-at::Tensor table_on(const detail::FloatTable& table, const at::Device& device) {
-  return at::tensor(c10::ArrayRef<float>(table.values, 16)).to(device);
-}
-
 // Of each block one number, for each of its elements.
 at::Tensor for_elements(const at::Tensor& of_blocks, int64_t elements) {
   return of_blocks.repeat_interleave(detail::kCodeBlock).narrow(0, 0, elements);
 }
 
+// Of a state whose bytes begin where a float may, they are its memory.
 at::Tensor factors_of(const at::Tensor& state, int64_t elements) {
   const int64_t start = detail::code_bytes(elements);
   return state.narrow(0, start, state.numel() - start).view(at::kFloat);
@@ -66,15 +65,32 @@ at::Tensor numbers_of_codes(
       at::tensor(c10::ArrayRef<float>(values.data(), values.size()))
           .to(state.device());
   return table.take(state.narrow(0, 0, elements).to(at::kLong))
-      .mul_(for_elements(factors_of(state, elements), elements));
+      .mul_(for_elements(factors_of(state.clone(), elements), elements));
 }
 
 at::Tensor low_bits_of(const at::Tensor& floats) {
-  return floats.view(at::kInt).to(at::kLong).bitwise_and(int64_t{0xffffffff});
+  return floats.view(at::kInt).to(at::kLong).bitwise_and(kWord);
+}
+
+/// For each element the 32 bits that RoundingChance gives it.
+at::Tensor chance_bits(
+    uint32_t seed, int64_t elements, const at::Device& device) {
+  constexpr int64_t kWeyl = detail::RoundingChance::kWeyl;
+  std::vector<int64_t> starts;
+  for (int64_t block = 0; block < detail::code_blocks(elements); ++block) {
+    starts.push_back(detail::block_seed(seed, block));
+  }
+  const at::Tensor start = at::tensor(starts).to(device);
+  return at::arange(detail::kCodeBlock, start.options())
+      .mul_(kWeyl)
+      .add(start.unsqueeze(1))
+      .bitwise_and_(kWord)
+      .flatten()
+      .narrow(0, 0, elements);
 }
 
 template <bool kSigned>
-at::Tensor codes_of_numbers(const at::Tensor& values) {
+at::Tensor codes_of_numbers(const at::Tensor& values, uint32_t seed) {
   using Code = detail::BlockCode<kSigned>;
   const int64_t elements = values.numel();
   const int64_t blocks = detail::code_blocks(elements);
@@ -85,66 +101,72 @@ at::Tensor codes_of_numbers(const at::Tensor& values) {
   if (elements == 0) return state;
   const at::Tensor padded = at::constant_pad_nd(
       values, {0, blocks * detail::kCodeBlock - elements}, 0);
+  const auto number = [&](double x) {
+    return at::full({}, x, at::TensorOptions(at::kFloat).device(device));
+  };
   // As integers magnitudes are ordered as numbers, Inf and NaN above all.
   const at::Tensor largest = padded.view(at::kInt)
                                  .bitwise_and(0x7fffffff)
                                  .view({blocks, detail::kCodeBlock})
                                  .amax(1)
                                  .view(at::kFloat);
-  factors_of(state, elements).copy_(largest);
-  const auto number = [&](double x) {
-    return at::full({}, x, at::TensorOptions(at::kFloat).device(device));
-  };
+  factors_of(state, elements)
+      .copy_(at::where(
+          largest.isfinite(),
+          largest,
+          number(std::numeric_limits<float>::quiet_NaN())));
   const at::Tensor unit = at::where(
       largest.gt(0x1p64),
       number(0x1p-64),
       at::where(largest.ge(0x1p-64), number(1), number(0x1p64)));
   const at::Tensor factor =
       at::where(largest.eq(0), number(0), (largest * unit).reciprocal_());
-  const at::Tensor magnitudes = kSigned ? values.abs() : values;
-  at::Tensor value = (magnitudes * for_elements(unit, elements))
-                         .mul_(for_elements(factor, elements));
+  at::Tensor value =
+      ((kSigned ? values.abs() : values) * for_elements(unit, elements))
+          .mul_(for_elements(factor, elements));
   value = at::where(
       value.gt(detail::kSmallestValue), value, number(detail::kSmallestValue));
   const at::Tensor span = low_bits_of(value).bitwise_right_shift(24) % 16;
-  const at::Tensor rise =
-      value * table_on(Code::kCodeSlopes, device).take(span);
-  const at::Tensor offset = table_on(Code::kCodeOffsets, device).take(span);
+  const auto in_span = [&](const detail::FloatTable& table) {
+    return at::tensor(c10::ArrayRef<float>(table.values, 16))
+        .to(device)
+        .take(span);
+  };
+  const at::Tensor rise = value * in_span(Code::kCodeSlopes);
+  const at::Tensor own = rise + in_span(Code::kOwnOffsets);
+  const at::Tensor between =
+      rise * number(1.0 / 3) + in_span(Code::kBetweenOffsets);
+  const at::Tensor next = rise * number(0.2) + in_span(Code::kNextOffsets);
+  const at::Tensor first =
+      value * number(Code::kFirstSlope) + number(detail::kOffsetOfAll);
+  const at::Tensor chance = chance_bits(seed, elements, device)
+                                .bitwise_right_shift(9)
+                                .bitwise_or(0x3f800000)
+                                .to(at::kInt)
+                                .view(at::kFloat);
   const at::Tensor line =
-      at::minimum(rise * number(0.2) + (offset + offset), rise + offset);
-  at::Tensor codes = line.to(at::kLong);
+      at::minimum(at::minimum(own, between), at::minimum(next, first));
+  at::Tensor codes = (line + chance)
+                         .clamp_max(Code::kLargestCode + detail::kJustBelow1)
+                         .to(at::kLong);
   if (kSigned) {
-    codes = codes.add(
-        values.view(at::kInt).lt(0).to(at::kLong) * detail::kSignOfCode);
+    codes = at::where(values.ne(0), codes, at::zeros_like(codes))
+                .add(
+                    values.view(at::kInt).lt(0).to(at::kLong) *
+                    detail::kSignOfCode);
   } else {
-    codes = at::where(values.gt(0), codes.clamp_min(1), codes);
+    codes = at::where(values.gt(0), codes.clamp_min(1), at::zeros_like(codes));
   }
   state.narrow(0, 0, elements).copy_(codes);
   return state;
 }
 
 at::Tensor rounded_by_chance(const at::Tensor& values, uint32_t seed) {
-  constexpr int64_t kWeyl = 0x9e3779b1;
-  constexpr int64_t kWord = 0xffffffff;
-  const int64_t elements = values.numel();
-  const int64_t blocks = detail::code_blocks(elements);
-  std::vector<int64_t> starts;
-  starts.reserve(static_cast<std::size_t>(blocks));
-  for (int64_t block = 0; block < blocks; ++block) {
-    starts.push_back(detail::block_seed(seed, block));
-  }
-  const at::Tensor start = at::tensor(starts).to(values.device());
-  const at::Tensor place =
-      at::arange(detail::kCodeBlock, start.options()).mul_(kWeyl);
-  const at::Tensor chance = start.unsqueeze(1)
-                                .add(place)
-                                .bitwise_and(kWord)
-                                .bitwise_right_shift(16)
-                                .flatten()
-                                .narrow(0, 0, elements);
-  const at::Tensor upper =
-      low_bits_of(values).add_(chance).bitwise_and_(kWord).bitwise_right_shift(
-          16);
+  const at::Tensor chance = chance_bits(seed, values.numel(), values.device());
+  const at::Tensor upper = low_bits_of(values)
+                               .add_(chance.bitwise_right_shift(16))
+                               .bitwise_and_(kWord)
+                               .bitwise_right_shift(16);
   const at::Tensor halves =
       at::where(values.isnan(), at::full({}, 0x7fc0, upper.options()), upper);
   // Through the float whose upper half it is: exact.
@@ -178,8 +200,8 @@ at::Tensor compact_state(
   if (type == StateType::kBFloat16) {
     return rounded_by_chance(flat, seed).view(values.sizes());
   }
-  return is_unsigned ? codes_of_numbers<false>(flat)
-                     : codes_of_numbers<true>(flat);
+  return is_unsigned ? codes_of_numbers<false>(flat, seed)
+                     : codes_of_numbers<true>(flat, seed);
 }
 
 at::Tensor full_state(

@@ -80,6 +80,8 @@ bool fits_plainly(const Operands& operands) {
   return true;
 }
 
+}  // namespace
+
 void check_writable(
     const Signature& signature,
     int64_t index,
@@ -114,8 +116,6 @@ void check_writable(
       " must not be an inference tensor, which is written under InferenceMode "
       "only");
 }
-
-}  // namespace
 
 void check_operands(
     const Signature& signature, int64_t index, const Operands& operands) {

@@ -32,6 +32,13 @@ struct Operands {
 void check_operands(
     const Signature& signature, int64_t index, const Operands& operands);
 
+/// Throws unless the tensor, the operand of this position, can be written.
+void check_writable(
+    const Signature& signature,
+    int64_t index,
+    int position,
+    const at::Tensor& tensor);
+
 /// Throws unless the number is finite and >= 0.
 void check_not_negative(const char* function, const char* name, double value);
 

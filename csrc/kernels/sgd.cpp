@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <cstddef>
+#include <vector>
 
 #include "csrc/kernels/aten_sgd.h"
 #include "csrc/kernels/compact_operands.h"
@@ -61,13 +62,9 @@ detail::SGDNumbers numbers_of(
 /// One of the loops is there.
 struct SGDSlot {
   detail::SGDLoop loop;
-  size_t numbers;
   detail::CompactLoop<detail::SGDNumbers> compact;
+  bool is_double;
 };
-
-/// Numbers of float32, of float64, and of float32 in the first step of a
-/// compact state, which is zeros and takes all of the gradient then.
-enum SGDNumbersKind { kNarrow, kWide, kCompactFirst };
 
 }  // namespace
 
@@ -101,9 +98,15 @@ void sgd_step(
         {&params[i], &grads[i], has_momentum ? &momentum_buffers[i] : nullptr},
         has_momentum ? 3 : 2};
   };
+  const auto is_first = [&](size_t i) {
+    return has_momentum && !first_step.empty() && first_step[i];
+  };
+  const auto seed_at = [&](size_t i) {
+    return detail::rounding_seed(0, hyperparameters.rounding_seed, i);
+  };
   detail::CpuWork<SGDSlot> cpu(params.size(), detail::kCodeBlock);
   detail::DeviceLists elsewhere;
-  detail::FullStates full;
+  std::vector<size_t> compact_elsewhere;
   for (size_t i = 0; i < params.size(); ++i) {
     for (const at::TensorList list : {params, grads, momentum_buffers}) {
       detail::prefetch_tensor(list, i);
@@ -118,60 +121,64 @@ void sgd_step(
     } else {
       detail::check_operands(kSGDSignature, static_cast<int64_t>(i), operands);
     }
-    const bool first = has_momentum && !first_step.empty() && first_step[i];
+    const bool first = is_first(i);
     if (!params[i].is_cpu()) {
-      elsewhere.add(
-          form ? full.add(operands, hyperparameters.rounding_seed) : operands,
-          first ? 1 : 0);
+      if (form) {
+        compact_elsewhere.push_back(i);
+      } else {
+        elsewhere.add(operands, first ? 1 : 0);
+      }
       continue;
     }
+    const detail::MomentumMode mode = mode_of(hyperparameters, first);
     if (form) {
       cpu.add_compact(
-          operands,
-          i,
-          {nullptr,
-           static_cast<size_t>(first ? kCompactFirst : kNarrow),
-           table.compact_sgd[*form][hyperparameters.nesterov]});
+          operands, i, {nullptr, table.compact_sgd[*form][mode], false});
       continue;
     }
     const bool is_double = params[i].scalar_type() == at::kDouble;
     cpu.add(
         operands,
         i,
-        {table.sgd[detail::format_of(operands)][mode_of(hyperparameters, first)]
-                  [coupled],
-         static_cast<size_t>(is_double ? kWide : kNarrow),
-         nullptr});
+        {table.sgd[detail::format_of(operands)][mode][coupled],
+         nullptr,
+         is_double});
   }
 
-  for (const detail::DeviceList& list : elsewhere.lists()) {
-    detail::aten_sgd_step(
-        list,
-        list.tag == 1,
-        hyperparameters,
-        grad_scale,
-        detail::fused_route_of(list));
+  const auto step_elsewhere = [&](const detail::DeviceLists& lists) {
+    for (const detail::DeviceList& list : lists.lists()) {
+      detail::aten_sgd_step(
+          list,
+          list.tag == 1,
+          hyperparameters,
+          grad_scale,
+          detail::fused_route_of(list));
+    }
+  };
+  step_elsewhere(elsewhere);
+  for (const size_t i : compact_elsewhere) {
+    const detail::FullState full(operands_at(i), seed_at(i));
+    detail::DeviceLists one;
+    one.add(full.operands(), is_first(i) ? 1 : 0);
+    step_elsewhere(one);
+    full.write_back(grad_scale);
   }
-  full.write_back(grad_scale);
   if (cpu.empty()) return;
   const detail::Scale scale = detail::read_scale(grad_scale);
   if (!scale.is_usable()) return;
-  detail::SGDNumbers numbers[] = {
+  const detail::SGDNumbers numbers[2] = {
       numbers_of(hyperparameters, scale.for_type(false)),
-      numbers_of(hyperparameters, scale.for_type(true)),
-      numbers_of(hyperparameters, scale.for_type(false))};
-  numbers[kCompactFirst].undamped = 1;
+      numbers_of(hyperparameters, scale.for_type(true))};
   cpu.run(
       [&](const SGDSlot& slot,
           size_t index,
           void* const* arrays,
           int64_t begin,
           int64_t end) {
-        const detail::SGDNumbers& own = numbers[slot.numbers];
+        const detail::SGDNumbers& own = numbers[slot.is_double ? 1 : 0];
         if (slot.compact != nullptr) {
           slot.compact(
-              detail::compact_arrays(
-                  arrays, params[index], hyperparameters.rounding_seed),
+              detail::compact_arrays(arrays, params[index], seed_at(index)),
               begin,
               end,
               own);

@@ -47,11 +47,12 @@ at::Tensor clipped_adamw_preconditioner(const ComingUpdate& update) {
       !own.cautious(),
       "ClippedAdamW: which coordinates a cautious update leaves out changes "
       "from step to step, so that no preconditioner tells its largest rate");
-  std::vector<at::Tensor> full;
-  for (std::size_t i = 0; i < update.state.size(); ++i) {
-    const at::Tensor& state = update.state[i];
-    full.push_back(
-        state.defined() ? full_state(state, update.gradient, i > 0) : state);
+  // The mean of the gradient is not asked for.
+  std::vector<at::Tensor> full = update.state;
+  for (std::size_t i = 1; i < full.size(); ++i) {
+    if (full[i].defined()) {
+      full[i] = full_state(full[i], update.gradient, /*is_unsigned=*/true);
+    }
   }
   return detail::adam_preconditioner<ClippedAdamWOptions>(
       {update.options, full, update.step, update.gradient});
@@ -117,6 +118,7 @@ void ClippedAdamW::update_group(
   numbers.decoupled_weight_decay = true;
   numbers.cautious = options.cautious();
   numbers.stochastic_rounding = options.state_type() == StateType::kBFloat16;
+  numbers.rounding_seed = static_cast<int64_t>(group);
 
   auto& state = group_state(group);
   auto slots = state.slots;

@@ -70,22 +70,23 @@ void ClippedSGD::update_group(
   SGDHyperparameters numbers = detail::sgd_numbers(options);
   numbers.maximize = options.maximize();
   auto& state = group_state(group);
-  auto steps = state.steps;
-  // They are counted for the rounding alone.
-  if (options.state_type() == StateType::kBFloat16) {
-    numbers.stochastic_rounding = true;
-    for (std::size_t i = 0; i < steps.size(); ++i) {
-      if (!gradients[i].defined()) continue;
-      numbers.rounding_seed = std::max(numbers.rounding_seed, ++steps[i]);
-    }
+  const StateType type = options.state_type();
+  if (type == StateType::kFloat32) {
+    detail::sgd_group_step(
+        parameters, gradients, state.slots[0], numbers, grad_scale);
+    return;
   }
+  // Steps are counted for the rounding alone.
+  auto steps = state.steps;
+  int64_t latest = 0;
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    if (gradients[i].defined()) latest = std::max(latest, ++steps[i]);
+  }
+  constexpr int64_t kMostGroups = 1 << 16;
+  numbers.stochastic_rounding = true;
+  numbers.rounding_seed = latest * kMostGroups + static_cast<int64_t>(group);
   detail::sgd_group_step(
-      parameters,
-      gradients,
-      state.slots[0],
-      numbers,
-      grad_scale,
-      options.state_type());
+      parameters, gradients, state.slots[0], numbers, grad_scale, type);
   state.steps = std::move(steps);
 }
 

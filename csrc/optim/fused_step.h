@@ -80,16 +80,16 @@ class FusedStep {
   }
 
   /// The same of an update whose state is compact, by a loop for its form;
-  /// `step` is the update's number.
+  /// `seed` is what it is rounded by.
   bool add_compact(
       std::size_t position,
       CompactLoop<Numbers> loop,
-      int64_t step,
+      uint32_t seed,
       const Numbers& numbers) {
     static_assert(kSums == 0, "these loops make sums");
     const Operands& own = operands_[position];
     if (!own.param().is_cpu()) return false;
-    cpu_.add_compact(own, position, {nullptr, loop, step, numbers});
+    cpu_.add_compact(own, position, {nullptr, loop, seed, numbers});
     return true;
   }
 
@@ -118,7 +118,7 @@ class FusedStep {
               return;
             }
             slot.compact(
-                compact_arrays(arrays, operands_[index].param(), slot.step),
+                compact_arrays(arrays, operands_[index].param(), slot.seed),
                 begin,
                 end,
                 slot.numbers);
@@ -140,7 +140,7 @@ class FusedStep {
   struct Slot {
     Loop loop;
     CompactLoop<Numbers> compact;
-    int64_t step;
+    uint32_t seed;
     Numbers numbers;
   };
 

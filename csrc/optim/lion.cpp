@@ -91,26 +91,44 @@ at::Tensor Lion::step(LossClosure closure) {
   const at::Tensor loss = evaluate(closure);
   const c10::AutoGradMode no_grad(false);
   auto updates = coming_updates();
-  const auto operands = detail::checked_operands(
-      kLionSignature, updates, /*may_be_compact=*/true);
-  detail::FusedStep<detail::LionNumbers> fused(operands);
-  detail::FullStates full;
+  const auto options_of = [this](const ParameterUpdate& update) -> auto& {
+    return static_cast<const LionOptions&>(
+        param_groups()[update.group].options());
+  };
+  const auto seed_of = [](const ParameterUpdate& update) {
+    return detail::rounding_seed(
+        static_cast<int64_t>(update.group), update.step, update.index);
+  };
+  detail::FusedStep<detail::LionNumbers> fused(detail::checked_operands(
+      kLionSignature, updates, /*may_be_compact=*/true));
+  std::vector<std::size_t> elsewhere;
   for (std::size_t k = 0; k < updates.size(); ++k) {
-    const ParameterUpdate& own = updates[k];
-    const auto& options =
-        static_cast<const LionOptions&>(param_groups()[own.group].options());
-    const detail::LionNumbers numbers = numbers_of(options);
-    const auto form = detail::compact_form_of(operands[k], true);
-    const bool added =
-        form ? fused.add_compact(
-                   k, detail::loops().compact_lion[*form], own.step, numbers)
-             : fused.add(k, detail::loops().lion, numbers);
-    if (added) continue;
-    const at::Tensor mean =
-        form ? *full.add(operands[k], own.step).tensors[2] : own.state[0];
-    step_by_operations(own.parameter, own.gradient, mean, options);
+    const detail::LionNumbers numbers = numbers_of(options_of(updates[k]));
+    const auto form = detail::compact_form_of(fused.operands()[k], true);
+    const bool added = form ? fused.add_compact(
+                                  k,
+                                  detail::loops().compact_lion[*form],
+                                  seed_of(updates[k]),
+                                  numbers)
+                            : fused.add(k, detail::loops().lion, numbers);
+    if (!added) elsewhere.push_back(k);
   }
-  full.write_back({});
+  for (const std::size_t k : elsewhere) {
+    const ParameterUpdate& own = updates[k];
+    const detail::Operands& operands = fused.operands()[k];
+    if (detail::compact_form_of(operands, true)) {
+      const detail::FullState full(operands, seed_of(own));
+      step_by_operations(
+          own.parameter,
+          own.gradient,
+          *full.operands().tensors[2],
+          options_of(own));
+      full.write_back();
+    } else {
+      step_by_operations(
+          own.parameter, own.gradient, own.state[0], options_of(own));
+    }
+  }
   fused.run();
   take_over(std::move(updates));
   return loss;

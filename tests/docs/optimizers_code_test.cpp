@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 #include <stepsize/checkpoint/checkpoint.h>
+#include <stepsize/kernels/compact_state.h>
 #include <stepsize/kernels/grad_norm.h>
 #include <stepsize/kernels/sgd.h>
 #include <stepsize/lr_scheduler/curvature_lr.h>
@@ -280,6 +281,22 @@ TEST(ClipRulePage, ClipsByZScore) {
   adamw.step();
   EXPECT_EQ(adamw.clip_rule()->name(), "ZClip");
   EXPECT_GT(adamw.last_grad_norm(), 0);
+}
+
+TEST(StateTypePage, KeepsEightBits) {
+  torch::nn::Linear model(100, 60);
+  stepsize::ClippedAdamW adamw(
+      model->parameters(),
+      stepsize::ClippedAdamWOptions(1e-3).state_type(
+          stepsize::StateType::kBlockwise8Bit));
+  model->forward(torch::ones({4, 100})).sum().backward();
+  adamw.step();
+  stepsize::ParameterState state;
+  adamw.state_access()->read(0, 0, state);
+  EXPECT_EQ(state.tensors[0].scalar_type(), torch::kByte);
+  EXPECT_EQ(
+      stepsize::full_state(state.tensors[0], model->weight).sizes(),
+      model->weight.sizes());
 }
 
 TEST(FreezePage, FreezesAndThaws) {

@@ -247,23 +247,89 @@ INSTANTIATE_TEST_SUITE_P(
       return own.param.name;
     });
 
-TEST(StateType, AMeanOfSquaresInBFloat16FollowsSmallChanges) {
-  // Rounded to the nearest, a mean that changes by a thousandth a step would
-  // stay where it is: a digit of bfloat16 is eight thousandths.
+class MeansInFewerBytes : public testing::TestWithParam<StateType> {};
+
+// Rounded to the nearest, a mean that changes by a thousandth a step would stay
+// where it is: a digit of bfloat16 is eight thousandths, and values of the code
+// of eight bits are further apart.
+TEST_P(MeansInFewerBytes, OfSquaresFollowSmallGradients) {
   auto parameter = torch::zeros({64, 64}).set_requires_grad(true);
   ClippedAdamW optimizer(
       {parameter},
-      ClippedAdamWOptions(0).max_norm(kInfinity).state_type(
-          StateType::kBFloat16));
+      ClippedAdamWOptions(0).max_norm(kInfinity).state_type(GetParam()));
   parameter.mutable_grad() = torch::ones({64, 64});
   for (int k = 0; k < 1000; ++k) optimizer.step();
-  const auto mean = [&] {
-    return state_of(optimizer)[1].to(torch::kFloat64).mean().item<double>();
-  };
-  EXPECT_NEAR(mean(), 1 - std::pow(0.999, 1000), 0.01);
-  parameter.mutable_grad().zero_();
-  for (int k = 0; k < 1000; ++k) optimizer.step();
-  EXPECT_NEAR(mean(), std::pow(0.999, 1000) - std::pow(0.999, 2000), 0.01);
+  // Every other element's gradients get smaller.
+  const auto small = torch::arange(64).remainder(2).to(torch::kBool);
+  parameter.mutable_grad().masked_fill_(small, 0.3);
+  for (int k = 0; k < 2000; ++k) optimizer.step();
+  const auto squares =
+      full_state(state_of(optimizer)[1], parameter, /*is_unsigned=*/true)
+          .to(torch::kFloat64);
+  const double start = 1 - std::pow(0.999, 1000);
+  const double left = std::pow(0.999, 2000);
+  EXPECT_NEAR(
+      squares.masked_select(small.expand({64, 64})).mean().item<double>(),
+      start * left + 0.09 * (1 - left),
+      0.01);
+  EXPECT_NEAR(
+      squares.masked_select(small.logical_not().expand({64, 64}))
+          .mean()
+          .item<double>(),
+      1 - std::pow(0.999, 3000),
+      0.01);
+}
+
+TEST_P(MeansInFewerBytes, OfGradientsFollowSmallChanges) {
+  auto parameter = torch::zeros({64, 64}).set_requires_grad(true);
+  Lion optimizer({parameter}, LionOptions(0).state_type(GetParam()));
+  parameter.mutable_grad() = torch::ones({64, 64});
+  for (int k = 0; k < 500; ++k) optimizer.step();
+  const auto small = torch::arange(64).remainder(2).to(torch::kBool);
+  parameter.mutable_grad().masked_fill_(small, 0.5);
+  for (int k = 0; k < 700; ++k) optimizer.step();
+  const auto means =
+      full_state(state_of(optimizer)[0], parameter).to(torch::kFloat64);
+  EXPECT_NEAR(
+      means.masked_select(small.expand({64, 64})).mean().item<double>(),
+      0.5,
+      0.01);
+}
+
+TEST_P(MeansInFewerBytes, OfParametersAlikeAreNotRoundedAlike) {
+  auto a = torch::zeros({64, 64}).set_requires_grad(true);
+  auto b = torch::zeros({64, 64}).set_requires_grad(true);
+  ClippedAdamW optimizer({a, b}, ClippedAdamWOptions(0).state_type(GetParam()));
+  torch::manual_seed(7);
+  for (int k = 0; k < 20; ++k) {
+    a.mutable_grad() = torch::randn({64, 64});
+    b.mutable_grad() = a.grad().clone();
+    optimizer.step();
+  }
+  EXPECT_FALSE(
+      torch::equal(state_of(optimizer, 0)[1], state_of(optimizer, 1)[1]));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All,
+    MeansInFewerBytes,
+    testing::Values(StateType::kBFloat16, StateType::kBlockwise8Bit),
+    [](const auto& own) {
+      return own.param == StateType::kBFloat16 ? "BFloat16" : "EightBit";
+    });
+
+TEST(StateType, ASquareBeyondTheRangeShows) {
+  auto parameter = torch::zeros({64, 64}).set_requires_grad(true);
+  ClippedAdamW optimizer(
+      {parameter},
+      ClippedAdamWOptions(0.1).max_norm(kInfinity).state_type(
+          StateType::kBlockwise8Bit));
+  parameter.mutable_grad() = torch::ones({64, 64});
+  parameter.mutable_grad()[3][3] = 1e21;
+  optimizer.step();
+  parameter.mutable_grad()[3][3] = 1;
+  optimizer.step();
+  EXPECT_EQ(parameter.isnan().sum().item<int64_t>(), 256);
 }
 
 TEST(StateType, GroupsHaveTheirOwn) {

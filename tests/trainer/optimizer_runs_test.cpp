@@ -83,10 +83,12 @@ class OptimizerRunsTest : public testing::Test {
   TemporaryFolder folder_;
 };
 
-// All optimizers, and the policy that measures the sharpness.
+// All optimizers, the policy that measures the sharpness, and state in eight
+// bits.
 std::vector<std::string> ways() {
   auto all = optimizer_names();
   all.emplace_back("power-sgd --policy sharpness");
+  all.emplace_back("clipped-adamw --state-type 8bit");
   return all;
 }
 

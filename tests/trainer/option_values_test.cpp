@@ -32,6 +32,7 @@ TEST(OptionValues, AreTheSameRunAgain) {
       {"--schedule", "warmup 10% > cosine = to 0.1"},
       {"--monitor", "curvature", "--monitor-every", "7"},
       {"--amp", "bf16"},
+      {"--optimizer", "lion", "--state-type", "8bit"},
       {"--monitor", "curvature", "--monitor-budget", "2.5"},
       {"--dataset", "cifar10", "--data-dir", "d", "--model", "resnet20"}};
   for (const auto& arguments : command_lines) {
@@ -53,6 +54,7 @@ TEST(OptionValues, AreTheSameRunAgain) {
     EXPECT_EQ(again.seed, options.seed);
     EXPECT_EQ(again.monitor, options.monitor);
     EXPECT_EQ(again.amp, options.amp);
+    EXPECT_EQ(again.state_type, options.state_type);
     EXPECT_EQ(again.monitor_every, options.monitor_every);
     EXPECT_EQ(again.monitor_budget, options.monitor_budget);
   }

@@ -266,6 +266,23 @@ TEST(ParseCommandLine, TakesAMomentumWhereThereIsOne) {
   EXPECT_EQ(parse({"--optimizer", "sam-sgd", "--rho", "0"}).options.rho, 0);
 }
 
+TEST(ParseCommandLine, TakesAStateTypeWhereTheOptimizerHasThem) {
+  EXPECT_EQ(parse({}).options.state_type, "float32");
+  for (const auto* name : {"clipped-sgd", "clipped-adamw", "lion"}) {
+    EXPECT_EQ(
+        parse({"--optimizer", name, "--state-type", "8bit"}).options.state_type,
+        "8bit");
+  }
+  EXPECT_THAT(
+      refusal({"--state-type", "bfloat16"}),
+      HasSubstr("--state-type: must be float32, as it is an option of "
+                "clipped-adamw and clipped-sgd and lion, and --optimizer is "
+                "sgd"));
+  EXPECT_THAT(
+      refusal({"--optimizer", "lion", "--state-type", "4bit"}),
+      HasSubstr("--state-type"));
+}
+
 TEST(ParseCommandLine, RefusesNormAndSafetyOutOfRange) {
   for (const auto* value : {"0", "-1", "nan", "inf", "long"}) {
     EXPECT_THAT(

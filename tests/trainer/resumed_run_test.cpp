@@ -185,6 +185,8 @@ INSTANTIATE_TEST_SUITE_P(
         KilledRun{"Distance", "--optimizer dog", 8},
         KilledRun{"Orthogonal", "--optimizer muon", 8},
         KilledRun{"Diagonal", "--optimizer adahessian", 8},
+        KilledRun{
+            "EightBitState", "--optimizer clipped-adamw --state-type 8bit", 8},
         KilledRun{"FoundRate", "--lr auto", 8},
         KilledRun{"Measured", "--optimizer power-sgd --policy sharpness", 8},
         KilledRun{"AtTheEdge", "--optimizer power-sgd", 8},

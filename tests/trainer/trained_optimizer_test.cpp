@@ -643,6 +643,12 @@ TEST(MakeOptimizer, RefusesUnknownNamesAndNumbersOfOthers) {
   choice = choice_of("sam-sgd", 0.1);
   choice.rho.reset();
   EXPECT_THAT(refusal(choice), HasSubstr("wants a rho"));
+  choice = choice_of("sgd", 0.1);
+  choice.state_type = "8bit";
+  EXPECT_THAT(refusal(choice), HasSubstr("no use for a state type, got 8bit"));
+  choice = choice_of("lion", 0.1);
+  choice.state_type = "4bit";
+  EXPECT_THAT(refusal(choice), HasSubstr("bfloat16 or 8bit, got 4bit"));
 }
 
 }  // namespace

@@ -60,14 +60,23 @@ std::string safety_defaults() {
   return text.str();
 }
 
-std::string owners_of(std::optional<double> OptimizerRow::*option) {
+template <typename Has>
+std::string names_with(const Has& has) {
   std::string text;
   for (const auto& [name, row] : rows_by_name()) {
-    if (row.*option) {
+    if (has(row)) {
       text += (text.empty() ? "" : " and ") + name;
     }
   }
   return text;
+}
+
+std::string owners_of(std::optional<double> OptimizerRow::*option) {
+  return names_with([&](const auto& row) { return (row.*option).has_value(); });
+}
+
+std::string names_with_state_types() {
+  return names_with([](const auto& row) { return row.has_state_types; });
 }
 
 std::optional<double> given_or_default(
@@ -203,6 +212,15 @@ void add_optimizer_options(
       ->check(one_of(policy_names()))
       ->type_name("NAME")
       ->group("Training");
+  app.add_option(
+         "--state-type",
+         open.state_type,
+         "What the optimizer's means are kept in: float32,\n"
+         "bfloat16 or 8bit; an option of clipped-adamw,\n"
+         "clipped-sgd and lion [float32]")
+      ->check(one_of({"float32", "bfloat16", "8bit"}))
+      ->type_name("NAME")
+      ->group("Training");
 }
 
 void fill_optimizer_defaults(
@@ -247,6 +265,13 @@ void fill_optimizer_defaults(
       options.safety = kPolicySafety;
     }
   }
+  if (open.state_type != "float32" && !optimizer.has_state_types) {
+    throw CLI::ValidationError(
+        "--state-type",
+        "must be float32, as it is an option of " + names_with_state_types() +
+            ", and --optimizer is " + options.optimizer);
+  }
+  options.state_type = open.state_type;
 }
 
 }  // namespace stepsize::trainer

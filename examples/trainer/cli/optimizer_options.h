@@ -24,6 +24,7 @@ struct OpenOptimizerOptions {
   std::optional<double> safety;
   std::optional<double> rho;
   std::optional<std::string> policy;
+  std::string state_type = "float32";
   std::optional<std::string> schedule;
 };
 

@@ -77,6 +77,9 @@ OptionValues option_values(const TrainOptions& options) {
   if (options.policy) {
     put_text("--policy", *options.policy);
   }
+  if (options.state_type != "float32") {
+    put_text("--state-type", options.state_type);
+  }
   put_text("--schedule", options.schedule);
   put("--epochs", options.epochs);
   put("--batch-size", options.batch_size);

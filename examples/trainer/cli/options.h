@@ -35,6 +35,7 @@ struct TrainOptions {
   std::optional<double> max_norm;
   std::optional<double> safety;
   std::optional<double> rho;
+  std::string state_type = "float32";
   /// How power-sgd finds its rate; nothing for the others.
   std::optional<std::string> policy;
   std::string schedule = "warmup 10% > cosine 90%";

@@ -228,6 +228,7 @@ OptimizerChoice optimizer_choice(
   choice.safety = options.safety;
   choice.policy = options.policy;
   choice.rho = options.rho;
+  choice.state_type = options.state_type;
   if (options.accumulate > 1 || options.batch_schedule > 0) {
     choice.micro_batch = options.batch_size;
   }

@@ -89,12 +89,22 @@ std::unique_ptr<TrainedOptimizer> with_gradients(
       std::move(own_rate));
 }
 
+StateType state_type_of(const OptimizerChoice& choice) {
+  if (choice.state_type == "bfloat16") return StateType::kBFloat16;
+  if (choice.state_type == "8bit") return StateType::kBlockwise8Bit;
+  TORCH_CHECK(
+      choice.state_type == "float32",
+      "make_optimizer: the state type must be float32, bfloat16 or 8bit, got ",
+      choice.state_type);
+  return StateType::kFloat32;
+}
+
 template <typename Optimizer, typename Options>
 std::unique_ptr<TrainedOptimizer> make_like_sgd(
     ImageModel& model, const OptimizerChoice& choice) {
   auto options = sgd_options<Options>(choice);
   if constexpr (std::is_same_v<Options, ClippedSGDOptions>) {
-    options.max_norm(*choice.max_norm);
+    options.max_norm(*choice.max_norm).state_type(state_type_of(choice));
   }
   return with_gradients(
       model, choice, std::make_unique<Optimizer>(model.parameters(), options));
@@ -106,6 +116,11 @@ std::unique_ptr<TrainedOptimizer> make_like_adam(
   auto options = adam_options<Options>(choice);
   if constexpr (std::is_same_v<Options, ClippedAdamWOptions>) {
     options.max_norm(*choice.max_norm);
+  }
+  if constexpr (
+      std::is_same_v<Options, ClippedAdamWOptions> ||
+      std::is_same_v<Options, LionOptions>) {
+    options.state_type(state_type_of(choice));
   }
   return with_gradients(
       model, choice, std::make_unique<Optimizer>(model.parameters(), options));
@@ -278,7 +293,10 @@ OptimizerRow with(OptimizerRow row, const Change& change) {
 
 std::vector<OptimizerRow> make_rows() {
   constexpr double kDecay = 0.05;
-  const auto clips = [](OptimizerRow& row) { row.max_norm = 5; };
+  const auto clips = [](OptimizerRow& row) {
+    row.max_norm = 5;
+    row.has_state_types = true;
+  };
   const auto estimates = [](OptimizerRow& row) {
     row.finds_rate = "estimates its rate";
     row.lr = 1;
@@ -329,12 +347,14 @@ std::vector<OptimizerRow> make_rows() {
               0.003,
               kDecay),
           clips),
-      like_adam(
-          "lion",
-          "signs of a mean gradient",
-          make_like_adam<Lion, LionOptions>,
-          0.001,
-          0.15),
+      with(
+          like_adam(
+              "lion",
+              "signs of a mean gradient",
+              make_like_adam<Lion, LionOptions>,
+              0.001,
+              0.15),
+          [](OptimizerRow& row) { row.has_state_types = true; }),
       with(
           like_sgd("rollback-sgd", "takes bad steps back", make_rollback_sgd),
           [](OptimizerRow& row) {
@@ -477,6 +497,12 @@ std::unique_ptr<TrainedOptimizer> make_optimizer(
   check("safety", choice.safety.has_value(), row.safety.has_value());
   check("policy", choice.policy.has_value(), row.safety.has_value());
   check("rho", choice.rho.has_value(), row.rho.has_value());
+  TORCH_CHECK(
+      choice.state_type == "float32" || row.has_state_types,
+      "make_optimizer: ",
+      choice.name,
+      " has no use for a state type, got ",
+      choice.state_type);
   return row.make(model, choice);
 }
 

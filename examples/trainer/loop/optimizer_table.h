@@ -28,6 +28,8 @@ struct OptimizerChoice {
   /// sharpness, averaged-vector, secant or polyak.
   std::optional<double> safety;
   std::optional<std::string> policy;
+  /// What means are kept in: float32, bfloat16 or 8bit.
+  std::string state_type = "float32";
   /// Length of the way uphill.
   std::optional<double> rho;
   /// Images in a full micro-batch, to measure the gradient noise scale; 0 for
@@ -72,6 +74,8 @@ struct OptimizerRow {
   /// Whether what it tests and ships is a mean of points; its momentum, the
   /// share of the mean where gradients are taken, is above 0.
   bool averages = false;
+  /// Whether its state may be kept in fewer bytes.
+  bool has_state_types = false;
 
   /// Whether a rate that a person names is tried before the run.
   bool is_tried_first() const { return finds_rate.empty() && !recovers; }

@@ -49,6 +49,9 @@ void describe_run(
   if (options.rho) {
     out << ", rho " << *options.rho;
   }
+  if (options.state_type != "float32") {
+    out << ", state " << options.state_type;
+  }
   if (options.safety) {
     out << ", policy " << *options.policy << ", safety " << *options.safety;
   }

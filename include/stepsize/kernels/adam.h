@@ -33,6 +33,9 @@ struct AdamHyperparameters {
   /// decides, so that a mean is kept of which a step changes less than the last
   /// digit; see compact_state().
   bool stochastic_rounding = false;
+  /// With the number of the step and a parameter's place in the list it decides
+  /// how compact state is rounded: give lists that are stepped together others.
+  int64_t rounding_seed = 0;
 };
 
 /// One step of Adam (Kingma and Ba, 2015) or AdamW for a list of parameters p

@@ -10,7 +10,7 @@ namespace stepsize {
 /// and of those that keeps_full_state() names, is not compact in any case.
 enum class StateType : std::uint8_t {
   kFloat32,        ///< four bytes an element; of float64 parameters eight
-  kBFloat16,       ///< two, rounded up or down by chance so that means are kept
+  kBFloat16,       ///< two
   kBlockwise8Bit,  ///< one, and four for each 256 elements
 };
 
@@ -19,14 +19,15 @@ enum class StateType : std::uint8_t {
 /// (biases and norms), as there is little to save, or of float64.
 bool keeps_full_state(const at::Tensor& parameter);
 
-/// Numbers in a compact form. kBFloat16: of the shape of `values`, rounded by
-/// `seed`. kBlockwise8Bit: a vector of bytes; blocks of 256 elements, in the
-/// order of indices, share a factor, and an element is one of 256 values of the
-/// dynamic tree of Dettmers et al. (8-bit Optimizers via Block-wise
-/// Quantization, 2022), with `is_unsigned` one that has no sign. It is off by
-/// at most half a cell of its decade: .7% of its block's largest magnitude near
-/// that (.35% unsigned), a fifth as much a decade lower. A block's largest
-/// keeps its value; a NaN or an Inf makes its whole block not finite. Throws
+/// Numbers in a compact form, each rounded to one of the two next ones by
+/// chance, so that its mean is kept; the chance follows from `seed` and the
+/// place alone. kBFloat16: of the shape of `values`. kBlockwise8Bit: a vector
+/// of bytes. Blocks of 256 elements, in the order of indices, share a factor,
+/// and an element is one of 256 values of the dynamic tree of Dettmers et al.
+/// (8-bit Optimizers via Block-wise Quantization, 2022), with `is_unsigned` one
+/// that has no sign. Near its block's largest magnitude it is off by 1.4% of
+/// that at most (.7% unsigned), and by a fifth of it each decade lower. The
+/// largest keeps its value; a NaN or an Inf makes its whole block NaN. Throws
 /// c10::Error unless `values` are of float32.
 at::Tensor compact_state(
     const at::Tensor& values,
