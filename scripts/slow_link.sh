@@ -23,14 +23,19 @@ cannot() {
 
 rate=1gbit
 delay=""
+outside="" # the namespace that we have left
 while (($# > 0)); do
   case $1 in
-    --rate | --delay)
+    --rate | --delay | --left-namespace)
       if (($# < 2)); then
         echo "slow_link: $1 needs a value" >&2
         exit 2
       fi
-      if [[ $1 == --rate ]]; then rate=$2; else delay=$2; fi
+      case $1 in
+        --rate) rate=$2 ;;
+        --delay) delay=$2 ;;
+        *) outside=$2 ;;
+      esac
       shift
       ;;
     -h | --help)
@@ -53,29 +58,44 @@ if (($# == 0)); then
   exit 2
 fi
 
-if [[ -z ${STEPSIZE_SLOW_LINK:-} ]]; then
+if [[ -z $outside ]]; then
   for tool in unshare ip tc; do
     command -v "$tool" >/dev/null || cannot "there is no $tool (util-linux, iproute2)"
   done
   own=(unshare --net)
   if ((EUID != 0)); then own=(unshare --net --map-root-user); fi
   "${own[@]}" true 2>/dev/null || cannot "no right to make a network namespace"
-  STEPSIZE_SLOW_LINK=1 exec "${own[@]}" "${BASH_SOURCE[0]}" --rate "$rate" \
+  exec "${own[@]}" "${BASH_SOURCE[0]}" \
+    --left-namespace "$(readlink /proc/self/ns/net)" --rate "$rate" \
     ${delay:+--delay "$delay"} -- "$@"
 fi
 
-# The inner call, in the namespace.
+# The inner call, in the namespace. The loopback of a new one is down: never
+# slow down one that somebody uses.
+if [[ $(readlink /proc/self/ns/net) == "$outside" ||
+  -n $(ip -o link show up) ]]; then
+  cannot "this is no new network namespace"
+fi
 ip link set lo up
-if tc qdisc add dev lo root netem rate "$rate" ${delay:+delay "$delay"} \
-  limit 100000 2>/dev/null; then
-  echo "slow_link: netem, $rate${delay:+, delay $delay}"
+
+# shape QDISC OPTION...: whether the kernel has this one. Ends the run where tc
+# does not understand the options (1; of the kernel's refusals it says 2).
+shape() {
+  local said status=0
+  said=$(tc qdisc add dev lo root "$@" 2>&1) || status=$?
+  if ((status == 1)); then
+    printf 'slow_link: tc: %s\n' "$said" >&2
+    exit 2
+  fi
+  return "$status"
+}
+if shape netem rate "$rate" ${delay:+delay "$delay"} limit 100000; then
+  echo "slow_link: netem, $rate${delay:+, delay $delay}" >&2
 elif [[ -n $delay ]]; then
   cannot "this kernel has no netem, which --delay needs"
-elif tc qdisc add dev lo root tbf rate "$rate" burst 128kb latency 1s \
-  2>/dev/null; then
-  echo "slow_link: tbf, $rate (this kernel has no netem)"
+elif shape tbf rate "$rate" burst 128kb latency 1s; then
+  echo "slow_link: tbf, $rate (this kernel has no netem)" >&2
 else
   cannot "this kernel has neither netem nor tbf"
 fi
-unset STEPSIZE_SLOW_LINK
 exec "$@"
