@@ -64,14 +64,11 @@ void average_to(
   const auto take_part = [&](std::size_t i, const at::Tensor& part) {
     take(i, part.to(like[i].scalar_type()));
   };
-  if (early != nullptr) {
-    early->finish(count, [&](std::size_t i, const at::Tensor& part) {
-      if (agreement.present[i]) take_part(i, part);
-    });
-    return;
+  std::vector<bool> late = agreement.present;
+  for (std::size_t i = 0; i < like.size() && early != nullptr; ++i) {
+    if (early->has(like[i])) late[i] = false;
   }
-  auto buckets =
-      detail::buckets_of(like, agreement.present, options.bucket_bytes());
+  auto buckets = detail::buckets_of(like, late, options.bucket_bytes());
   for (detail::Bucket& bucket : buckets) {
     detail::allocate(bucket, like);
     detail::for_each_part(bucket, like, [&](std::size_t i, at::Tensor part) {
@@ -80,7 +77,14 @@ void average_to(
     });
     bucket.wait = reduction.start_sum(bucket.flat);
   }
+  // All of them: a rank must not keep some gradients and not others.
   for (const detail::Bucket& bucket : buckets) bucket.wait();
+  if (early != nullptr) {
+    early->wait();
+    early->finish(count, [&](std::size_t i, const at::Tensor& part) {
+      if (agreement.present[i]) take_part(i, part);
+    });
+  }
   for (detail::Bucket& bucket : buckets) {
     bucket.flat.div_(count);
     detail::for_each_part(bucket, like, take_part);

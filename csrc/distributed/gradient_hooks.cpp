@@ -5,6 +5,7 @@
 #include <torch/csrc/autograd/variable.h>
 
 #include <cstdint>
+#include <memory>
 #include <utility>
 
 namespace stepsize::detail {
@@ -18,18 +19,17 @@ using Accumulator =
 
 class HearingHook : public torch::autograd::FunctionPostHook {
  public:
-  HearingHook(std::weak_ptr<const Hear> hear, std::size_t parameter)
-      : hear_(std::move(hear)), parameter_(parameter) {}
+  HearingHook(const Hear& hear, std::size_t parameter)
+      : hear_(hear), parameter_(parameter) {}
 
   variable_list operator()(
       const variable_list& outputs, const variable_list& /*inputs*/) override {
-    // Held while it runs.
-    if (const auto hear = hear_.lock()) (*hear)(parameter_);
+    hear_(parameter_);
     return outputs;
   }
 
  private:
-  std::weak_ptr<const Hear> hear_;
+  const Hear& hear_;
   std::size_t parameter_;
 };
 
@@ -44,7 +44,7 @@ struct GradientHooks::Hook {
 GradientHooks::GradientHooks(
     std::vector<at::Tensor> parameters, std::function<void(std::size_t)> hear)
     : parameters_(std::move(parameters)),
-      hear_(std::make_shared<const Hear>(std::move(hear))),
+      hear_(std::move(hear)),
       hooks_(parameters_.size()) {
   refresh();
 }
@@ -58,8 +58,11 @@ GradientHooks::~GradientHooks() {
 void GradientHooks::refresh() {
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     Hook& hook = hooks_[i];
-    if (hook.accumulator || !parameters_[i].requires_grad()) continue;
-    hook.accumulator = torch::autograd::impl::grad_accumulator(parameters_[i]);
+    if (!parameters_[i].requires_grad()) continue;
+    auto accumulator = torch::autograd::impl::grad_accumulator(parameters_[i]);
+    if (hook.accumulator == accumulator) continue;
+    if (hook.accumulator) hook.accumulator->del_post_hook(hook.key);
+    hook.accumulator = std::move(accumulator);
     hook.key = hook.accumulator->add_post_hook(
         std::make_unique<HearingHook>(hear_, i));
   }

@@ -4,7 +4,6 @@
 
 #include <cstddef>
 #include <functional>
-#include <memory>
 #include <vector>
 
 namespace stepsize::detail {
@@ -13,8 +12,9 @@ namespace stepsize::detail {
 /// that are asked for by name (`autograd::grad`) go past it.
 class GradientHooks {
  public:
-  /// `hear(i)` is called by the thread that runs backward(), and not any more
-  /// once this object is gone. Parameters are leaves.
+  /// `hear(i)` is called by the thread that runs backward(). Parameters are
+  /// leaves. Not to be made, refreshed or destroyed while a backward() of
+  /// theirs runs.
   GradientHooks(
       std::vector<at::Tensor> parameters,
       std::function<void(std::size_t)> hear);
@@ -22,14 +22,16 @@ class GradientHooks {
   GradientHooks(const GradientHooks&) = delete;
   GradientHooks& operator=(const GradientHooks&) = delete;
 
-  /// Listens to parameters that have come to want a gradient since.
+  /// Listens to parameters that have come to want a gradient since, and to
+  /// those that have been moved to another type, which takes the hooks from
+  /// them.
   void refresh();
 
  private:
   struct Hook;
 
   std::vector<at::Tensor> parameters_;
-  std::shared_ptr<const std::function<void(std::size_t)>> hear_;
+  std::function<void(std::size_t)> hear_;
   std::vector<Hook> hooks_;
 };
 

@@ -44,6 +44,28 @@ void check_leaves(
   }
 }
 
+void check_channel(
+    const std::shared_ptr<Reduction>& channel,
+    const std::shared_ptr<Reduction>& ranks) {
+  if (channel == nullptr) return;
+  TORCH_CHECK(
+      channel != ranks,
+      kOverlappedReduction,
+      ": channel must be another group than the ranks'");
+  TORCH_CHECK(
+      channel->world_size() == ranks->world_size() &&
+          channel->rank() == ranks->rank(),
+      kOverlappedReduction,
+      ": channel must be of the same ranks, got rank ",
+      channel->rank(),
+      " of ",
+      channel->world_size(),
+      " for rank ",
+      ranks->rank(),
+      " of ",
+      ranks->world_size());
+}
+
 bool are_on_cpu(const std::vector<at::Tensor>& parameters) {
   return std::all_of(
       parameters.begin(), parameters.end(), [](const at::Tensor& own) {
@@ -61,10 +83,15 @@ OverlappedReduction::OverlappedReduction(
   TORCH_CHECK(
       ranks_ != nullptr, kOverlappedReduction, ": the ranks must not be null");
   RankShare share;
-  share.failure = ranks_->attempt(
-      [&] { check_leaves(parameters, options.bucket_bytes()); });
-  share.tensors.resize(parameters.size());
-  detail::agree_on_share(
+  share.failure = ranks_->attempt([&] {
+    check_leaves(parameters, options.bucket_bytes());
+    check_channel(options.channel(), ranks_);
+  });
+  for (const at::Tensor& own : parameters) {
+    const bool wants = own.defined() && own.requires_grad();
+    share.tensors.push_back(wants ? own : at::Tensor());
+  }
+  const detail::Agreement agreement = detail::agree_on_share(
       parameters,
       share,
       *ranks_,
@@ -79,7 +106,10 @@ OverlappedReduction::OverlappedReduction(
   if (ranks_->any(channel == nullptr)) channel = ranks_->duplicate();
   if (ranks_->any(channel == nullptr)) return;
   early_ = std::make_shared<detail::EarlySums>(
-      parameters, std::move(channel), options.bucket_bytes());
+      parameters,
+      agreement.present,
+      std::move(channel),
+      options.bucket_bytes());
 }
 
 OverlappedReduction::~OverlappedReduction() = default;

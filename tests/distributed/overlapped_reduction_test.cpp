@@ -6,7 +6,11 @@
 #include <functional>
 #include <memory>
 #include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
 
+#include "csrc/distributed/early_sums.h"
 #include "tests/support/error_text.h"
 #include "tests/support/leaf.h"
 #include "tests/support/ranks.h"
@@ -84,6 +88,21 @@ struct SmallNet {
   }
   Tensors values;
   torch::Tensor rows;
+};
+
+// A class that has no further groups.
+class Plain : public Reduction {
+ public:
+  explicit Plain(Ranks ranks) : ranks_(std::move(ranks)) {}
+  int64_t rank() const override { return ranks_->rank(); }
+  int64_t world_size() const override { return ranks_->world_size(); }
+  void sum(at::Tensor& tensor) override { ranks_->sum(tensor); }
+  void broadcast(at::Tensor& bytes, int64_t root) override {
+    ranks_->broadcast(bytes, root);
+  }
+
+ private:
+  Ranks ranks_;
 };
 
 TEST(OverlappedReduction, HasTheBitsOfAnAverageAfterBackward) {
@@ -188,10 +207,35 @@ TEST(OverlappedReduction, WaitsForTheLastOfSeveralBackward) {
     step(3);
     EXPECT_EQ(overlapped.sent_early(), 6);
     EXPECT_EQ(overlapped.sent_again(), 2);
+    // After a short update it waits for the usual number still.
     step(1);
+    step(2);
     EXPECT_EQ(overlapped.sent_early(), 6);
     step(2);
+    EXPECT_EQ(overlapped.sent_early(), 8);
+    step(3);
     EXPECT_EQ(overlapped.sent_again(), 4);
+  });
+}
+
+TEST(OverlappedReduction, SendsOnceWhereTheLastUpdateOfAnEpochIsShort) {
+  run_ranks(2, [](const Ranks& ranks) {
+    const Tensors parameters{leaf({1}), leaf({2})};
+    OverlappedReduction overlapped(ranks, parameters, single_buckets());
+    for (int epoch = 0; epoch < 3; ++epoch) {
+      for (const int micro_batches : {4, 4, 2}) {
+        zero(parameters);
+        for (int i = 0; i < micro_batches; ++i) {
+          loss_of(parameters, factor_of(ranks)).backward();
+        }
+        average_gradients(parameters, overlapped);
+        expect_gradients(
+            parameters, {2.0 * micro_batches, 4.0 * micro_batches});
+      }
+    }
+    // Of the first step, which could not know.
+    EXPECT_EQ(overlapped.sent_again(), 2);
+    EXPECT_EQ(overlapped.sent_early(), 2 + 2 + 2 * 2 * 2);
   });
 }
 
@@ -258,6 +302,222 @@ TEST(OverlappedReduction, SendsAgainWhereOnlyTheOrderHasChanged) {
     parameters[0].grad().data().copy_(numbers({4, 2}));
     average_gradients(parameters, overlapped);
     EXPECT_TRUE(parameters[0].grad().equal(numbers({4, 2})));
+  });
+}
+
+// The gradient that goes out, and the one that is there in the step, of 4096
+// elements of float32, which are 0 but for some.
+using Elements = std::vector<std::pair<int64_t, float>>;
+void expect_change_is_seen(const Elements& sent, const Elements& wanted) {
+  const auto filled = [](const Elements& elements) {
+    auto tensor = torch::zeros({4096});
+    for (const auto& [at, value] : elements) tensor[at] = value;
+    return tensor;
+  };
+  run_ranks(2, [&](const Ranks& ranks) {
+    auto own = torch::zeros({4096}).set_requires_grad(true);
+    OverlappedReduction overlapped(ranks, {own});
+    (own * filled(sent)).sum().backward();
+    EXPECT_EQ(overlapped.sent_early(), 1);
+    own.grad().data().copy_(filled(wanted));
+    average_gradients({own}, overlapped);
+    EXPECT_TRUE(own.grad().equal(filled(wanted)));
+    EXPECT_EQ(overlapped.sent_again(), 1);
+  });
+}
+
+TEST(OverlappedReduction, SeesAValueThatHasMovedAnywhere) {
+  for (const int64_t elements : {1, 2, 8, 16, 128, 1024, 2048, 3072}) {
+    expect_change_is_seen({{5, 1.5F}}, {{5 + elements, 1.5F}});
+  }
+  // One doubled, one halved: one more and one less in the exponent.
+  expect_change_is_seen({{7, 1.0F}, {1031, 1.0F}}, {{7, 2.0F}, {1031, 0.5F}});
+}
+
+TEST(OverlappedReduction, SeesTheNextRowsOfAnEmbedding) {
+  run_ranks(2, [](const Ranks& ranks) {
+    const auto weight = torch::zeros({64, 64}).set_requires_grad(true);
+    OverlappedReduction overlapped(ranks, {weight});
+    const auto use = [&](int64_t row) {
+      zero({weight});
+      weight.index_select(0, torch::tensor({row})).sum().backward();
+    };
+    use(3);
+    EXPECT_EQ(overlapped.sent_early(), 1);
+    use(19);
+    average_gradients({weight}, overlapped);
+    const auto rows = weight.grad().sum(1);
+    EXPECT_EQ(rows[3].item<float>(), 0);
+    EXPECT_EQ(rows[19].item<float>(), 64);
+  });
+}
+
+TEST(OverlappedReduction, WhatRestsStopsNoOtherBucket) {
+  run_ranks(2, [](const Ranks& ranks) {
+    // The last goes out first. One rank changes it in each step, and both leave
+    // it for later.
+    const Tensors parameters{leaf({1}), leaf({2}), leaf({3})};
+    OverlappedReduction overlapped(ranks, parameters, single_buckets());
+    for (int step = 0; step < 10; ++step) {
+      zero(parameters);
+      loss_of(parameters, factor_of(ranks)).backward();
+      if (ranks->rank() == 1) parameters[2].grad().data().fill_(5);
+      average_gradients(parameters, overlapped);
+      expect_gradients(parameters, {2, 4, 4});
+    }
+    // It tries in the first step, and after a rest of 1 and 2.
+    EXPECT_EQ(overlapped.sent_early(), 3 + 2 * 10);
+    EXPECT_EQ(overlapped.sent_again(), 3);
+  });
+}
+
+TEST(OverlappedReduction, WhatIsSparseUntilTheStepStopsNoOtherBucket) {
+  run_ranks(2, [](const Ranks& ranks) {
+    Tensors parameters{leaf({1}), leaf({2}), torch::zeros({2, 1})};
+    torch::Tensor& table = parameters[2];
+    table.set_requires_grad(true);
+    OverlappedReduction overlapped(ranks, parameters, single_buckets());
+    for (int step = 0; step < 10; ++step) {
+      zero(parameters);
+      auto loss = loss_of({parameters[0], parameters[1]}, factor_of(ranks));
+      const auto rows = torch::tensor({int64_t{0}, int64_t{1}});
+      loss = loss + torch::embedding(table, rows, -1, false, true).sum();
+      loss.backward();
+      ASSERT_TRUE(table.grad().is_sparse());
+      table.mutable_grad() = table.grad().to_dense();
+      average_gradients(parameters, overlapped);
+      expect_gradients(parameters, {2, 4, 1});
+    }
+    EXPECT_EQ(overlapped.sent_early(), 3 + 2 * 10);
+  });
+}
+
+// It counts the elements that it adds up.
+class Counting : public Plain {
+ public:
+  using Plain::Plain;
+  void sum(at::Tensor& tensor) override {
+    elements += tensor.numel();
+    Plain::sum(tensor);
+  }
+  int64_t elements = 0;
+};
+
+TEST(OverlappedReduction, SendsNothingOfWhatIsFrozenOnAllRanks) {
+  run_ranks(2, [](const Ranks& ranks) {
+    const auto channel = std::make_shared<Counting>(ranks->duplicate());
+    Tensors parameters{torch::zeros({1000}), leaf({2, 2}), leaf({3})};
+    // One of them on rank 0 alone.
+    parameters[2].set_requires_grad(ranks->rank() == 0);
+    OverlappedReduction overlapped(
+        ranks, parameters, OverlappedReductionOptions().channel(channel));
+    for (int step = 0; step < 2; ++step) {
+      zero(parameters);
+      (parameters[1].sum() + parameters[2].sum()).backward();
+      average_gradients(parameters, overlapped);
+      EXPECT_EQ(parameters[1].grad()[0].item<double>(), 1);
+      EXPECT_EQ(parameters[2].grad().item<double>(), 0.5);
+    }
+    // Of the first once more, as rank 1 did not know that it has no gradient.
+    EXPECT_LE(channel->elements, 3 * 3);
+    // It is trained from here on, and has a bucket after a step.
+    parameters[0].set_requires_grad(true);
+    channel->elements = 0;
+    for (int step = 0; step < 3; ++step) {
+      zero(parameters);
+      (parameters[0] * factor_of(ranks)).sum().backward();
+      average_gradients(parameters, overlapped);
+      EXPECT_TRUE(parameters[0].grad().equal(torch::full({1000}, 2.0F)));
+      if (step == 0) {
+        EXPECT_LE(channel->elements, 3);
+      }
+    }
+    EXPECT_GE(channel->elements, 2 * 1000);
+  });
+}
+
+TEST(OverlappedReduction, GoesOnAfterAModelWasMovedAndIsBack) {
+  run_ranks(2, [](const Ranks& ranks) {
+    torch::nn::LinearImpl linear(2, 1);
+    const Tensors parameters = linear.parameters();
+    OverlappedReduction overlapped(ranks, parameters);
+    const auto step = [&] {
+      linear.zero_grad();
+      const double factor = factor_of(ranks);
+      (linear.forward(torch::ones({1, 2})) * factor).sum().backward();
+      average_gradients(parameters, overlapped);
+      EXPECT_TRUE(linear.weight.grad().equal(torch::full({1, 2}, 2.0F)));
+    };
+    step();
+    linear.to(torch::kFloat64);
+    linear.to(torch::kFloat32);
+    step();
+    EXPECT_EQ(overlapped.sent_early(), 1);
+    // It listens again.
+    step();
+    EXPECT_EQ(overlapped.sent_early(), 2);
+  });
+}
+
+TEST(OverlappedReduction, HasEndedARoundThatIsNotTaken) {
+  run_ranks(2, [](const Ranks& ranks) {
+    const Tensors parameters{leaf({1}), leaf({2})};
+    detail::EarlySums early(parameters, {true, true}, ranks->duplicate(), 1);
+    for (const bool takes : {true, false, true}) {
+      zero(parameters);
+      loss_of(parameters, factor_of(ranks)).backward();
+      RankShare share;
+      for (const auto& own : parameters) share.tensors.push_back(own.grad());
+      early.agree(parameters, share, *ranks, AverageOptions());
+      early.wait();
+      const bool throws = !takes && ranks->rank() == 0;
+      std::vector<double> means;
+      const auto finish = [&] {
+        early.finish(2, [&](std::size_t /*i*/, const at::Tensor& mean) {
+          if (throws) throw std::runtime_error("no memory");
+          means.push_back(mean.item<double>());
+        });
+      };
+      if (throws) {
+        EXPECT_THROW(finish(), std::runtime_error);
+      } else {
+        finish();
+        EXPECT_EQ(means, (std::vector<double>{4, 2}));
+      }
+    }
+    // All that went out early was of the round at hand.
+    EXPECT_EQ(early.sent_early(), 6);
+    EXPECT_EQ(early.sent_again(), 0);
+  });
+}
+
+TEST(OverlappedReduction, RefusesAChannelOfOtherRanks) {
+  class Other : public Plain {
+   public:
+    using Plain::Plain;
+    int64_t rank() const override { return 1 - Plain::rank(); }
+  };
+  run_ranks(2, [](const Ranks& ranks) {
+    const Tensors parameters{leaf({1})};
+    const auto text_with = [&](const Ranks& channel) {
+      return message_of([&] {
+        OverlappedReduction overlapped(
+            ranks, parameters, OverlappedReductionOptions().channel(channel));
+      });
+    };
+    const std::string itself = "channel must be another group than the ranks'";
+    EXPECT_THAT(text_with(ranks), HasSubstr(itself));
+    // On one rank alone.
+    EXPECT_THAT(
+        text_with(ranks->rank() == 1 ? ranks : nullptr),
+        HasSubstr(
+            (ranks->rank() == 0 ? "rank 1 failed: " : "") +
+            ("OverlappedReduction: " + itself)));
+    EXPECT_THAT(
+        text_with(std::make_shared<Other>(ranks->duplicate())),
+        HasSubstr("channel must be of the same ranks, got rank"));
+    // They can go on.
+    EXPECT_EQ(ranks->mean(1), 1);
   });
 }
 
@@ -501,21 +761,6 @@ TEST(OverlappedReduction, ListensToAParameterThatIsTrainedLater) {
     EXPECT_EQ(overlapped.sent_again(), again);
   });
 }
-
-// A class that has no further groups.
-class Plain : public Reduction {
- public:
-  explicit Plain(Ranks ranks) : ranks_(std::move(ranks)) {}
-  int64_t rank() const override { return ranks_->rank(); }
-  int64_t world_size() const override { return ranks_->world_size(); }
-  void sum(at::Tensor& tensor) override { ranks_->sum(tensor); }
-  void broadcast(at::Tensor& bytes, int64_t root) override {
-    ranks_->broadcast(bytes, root);
-  }
-
- private:
-  Ranks ranks_;
-};
 
 TEST(OverlappedReduction, AveragesAfterBackwardWhereThereIsNoChannel) {
   run_ranks(2, [](const Ranks& ranks) {

@@ -88,7 +88,12 @@ void add_averages(OptionTable& table) {
         OverlappedReductionOptions().bucket_bytes(bucket_bytes));
   };
   OptionCases(table, "OverlappedReductionOptions", "OverlappedReduction")
-      .count("bucket_bytes", kNotCount, {1, kMostCount}, overlap_with);
+      .count("bucket_bytes", kNotCount, {1, kMostCount}, overlap_with)
+      .refuses("channel", "the ranks", {"channel", "another group"}, [] {
+        const auto ranks = std::make_shared<Alone>();
+        const OverlappedReduction overlapped(
+            ranks, {leaf({1, 2})}, OverlappedReductionOptions().channel(ranks));
+      });
   for (const int64_t root : {int64_t{-1}, int64_t{1}, INT64_MIN, kMostCount}) {
     const std::string got = "got " + text_of(root);
     OptionCases(table, "broadcast_state", "broadcast_state")

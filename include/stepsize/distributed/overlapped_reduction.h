@@ -22,10 +22,11 @@ class OverlappedReductionOptions {
  public:
   /// Gradients travel in flat buckets of up to so many bytes, each as soon as
   /// it is full; >= 1. Smaller than those of average(), as what fills last is
-  /// waited for.
+  /// waited for; an average's own bucket_bytes do not count for these
+  /// gradients, but must be the same on all ranks nevertheless.
   TORCH_ARG(int64_t, bucket_bytes) = 4 * 1024 * 1024;
-  /// A group of the same ranks that nothing else uses, for the buckets. Null:
-  /// Reduction::duplicate() makes one.
+  /// A group of the same ranks that nothing else uses, for the buckets; not
+  /// `ranks` itself. Null: Reduction::duplicate() makes one.
   TORCH_ARG(std::shared_ptr<Reduction>, channel);
 };
 
@@ -40,21 +41,29 @@ class OverlappedReductionOptions {
 /// them under way, and gets what it would have got: of two ranks the same bits,
 /// of more the same up to the order of sums. A gradient that has changed since
 /// it went out, by another backward(), by clipping, by hand, goes out again; of
-/// several backward() a step the buckets wait for as many as the last step had.
-/// One that is made with a graph (`create_graph`) does not go out early. All
-/// else passes through to `ranks`.
+/// several backward() a step the buckets wait for as many as there were in the
+/// one of the last two steps that had more. One that is made with a graph
+/// (`create_graph`) does not go out early. All else passes through to `ranks`.
+///
+/// Parameters that no rank wants a gradient of (`requires_grad`) do not travel.
+/// If they are trained later, they do so after backward() in the first step,
+/// and with the others from then on. One that is trained and not used travels
+/// as zeros.
 ///
 /// With it backward() is part of an exchange: ranks that call it and no step,
 /// as to look at a gradient, should hold a NoSync, or their buckets wait for
 /// the others'. On parameters that are not on the CPU, with one rank, and where
 /// there is no channel, it averages after backward(); overlaps() says so.
 ///
-/// Memory: the buckets, for as long as it lives.
+/// Memory: the buckets, for as long as it lives. Its destructor waits for those
+/// under way, up to the ranks' time-out, where the others do not send theirs;
+/// it must not run while a backward() of these parameters does.
 class OverlappedReduction : public Reduction {
  public:
   /// To be called by all ranks. Throws c10::Error on all where one's parameter
-  /// is no leaf, stands there twice or is not of floating point, and where they
-  /// differ in parameters or options.
+  /// is no leaf, stands there twice or is not of floating point, where a
+  /// channel is not of these ranks, and where they differ in shapes, types or
+  /// bucket_bytes.
   OverlappedReduction(
       std::shared_ptr<Reduction> ranks,
       std::vector<at::Tensor> parameters,
@@ -74,8 +83,8 @@ class OverlappedReduction : public Reduction {
 
   /// Whether gradients go out during backward(); the same on all ranks.
   bool overlaps() const { return early_ != nullptr; }
-  /// How many buckets have gone out during backward(), and how many of these
-  /// once more, as their gradients had changed by the step.
+  /// How many buckets this rank has sent during backward(), and how many of
+  /// these once more, as their gradients had changed on some rank by the step.
   int64_t sent_early() const;
   int64_t sent_again() const;
 
