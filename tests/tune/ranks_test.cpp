@@ -1,6 +1,7 @@
 // The tuning tools where several ranks train one model.
 
 #include <gmock/gmock.h>
+#include <stepsize/distributed/overlapped_reduction.h>
 #include <stepsize/distributed/reduction.h>
 #include <stepsize/optim/auto_sgd.h>
 #include <stepsize/optim/clipped_sgd.h>
@@ -40,8 +41,14 @@ LRRangeTestResult range_test_of(
     const Ranks& ranks,
     const std::function<std::unique_ptr<torch::optim::Optimizer>(
         std::vector<at::Tensor>)>& make,
-    LRRangeTestOptions options) {
+    LRRangeTestOptions options,
+    bool overlaps = false) {
   RankProblem problem;
+  std::shared_ptr<OverlappedReduction> overlapped;
+  if (overlaps) {
+    overlapped =
+        std::make_shared<OverlappedReduction>(ranks, problem.parameters());
+  }
   const auto optimizer = make(problem.parameters());
   const auto before = problem.point();
   const int64_t count = ranks ? 4 : 8;
@@ -54,8 +61,11 @@ LRRangeTestResult range_test_of(
         return with_graph ? problem.loss(first, count)
                           : problem.loss_and_gradients(first, count);
       },
-      options.reduction(ranks));
+      options.reduction(overlaps ? overlapped : ranks));
   EXPECT_TRUE(problem.point().equal(before));
+  if (overlaps) {
+    EXPECT_GT(overlapped->sent_early(), 0);
+  }
   return result;
 }
 
@@ -99,6 +109,17 @@ TEST(LRRangeRanks, GiveTheResultOfOneOnAllTheData) {
       maker_of<ClippedSGD>(ClippedSGDOptions(0.1).max_norm(0.5)),
       short_test().accumulation_steps(2),
       1e-9);
+}
+
+TEST(LRRangeRanks, GiveTheSameWhileGradientsTravel) {
+  const auto make =
+      maker_of<torch::optim::SGD>(torch::optim::SGDOptions(0.1).momentum(0.5));
+  const auto losses_of = [&](bool overlaps) {
+    return on_ranks<std::vector<double>>(2, [&](const Ranks& ranks) {
+      return range_test_of(ranks, make, short_test(), overlaps).losses;
+    });
+  };
+  EXPECT_EQ(losses_of(true), losses_of(false));
 }
 
 TEST(LRRangeRanks, GiveItForAnOptimizerThatTakesTheGraph) {
@@ -294,8 +315,13 @@ TEST(LRRangeRanks, StopAtTheNaNOfOneAndThrowTheErrorOfOne) {
 }
 
 // The noise scale after some updates of two micro-batches a rank, or of four.
-NoiseScale rank_noise(const Ranks& ranks) {
+NoiseScale rank_noise(const Ranks& ranks, bool overlaps = false) {
   RankProblem problem;
+  std::shared_ptr<OverlappedReduction> overlapped;
+  if (overlaps) {
+    overlapped =
+        std::make_shared<OverlappedReduction>(ranks, problem.parameters());
+  }
   torch::optim::SGD sgd(problem.parameters(), 0.1);
   GradientNoiseScale noise(sgd, GradientNoiseScaleOptions(2));
   const int64_t parts = ranks ? 2 : 4;
@@ -309,16 +335,21 @@ NoiseScale rank_noise(const Ranks& ranks) {
     }
     const double factor = 1 / static_cast<double>(parts);
     EXPECT_TRUE(
-        ranks ? noise.finish_update(*ranks, factor)
-              : noise.finish_update(factor));
+        overlaps ? noise.finish_update(*overlapped, factor)
+        : ranks  ? noise.finish_update(*ranks, factor)
+                 : noise.finish_update(factor));
     sgd.step();
+  }
+  if (overlaps) {
+    EXPECT_GE(overlapped->sent_early(), 5);
   }
   return noise.total();
 }
 
 TEST(NoiseScaleRanks, GiveTheNumbersOfOneWithAllMicroBatches) {
   const NoiseScale one = rank_noise(nullptr);
-  const auto two = on_ranks<NoiseScale>(2, rank_noise);
+  const auto two = on_ranks<NoiseScale>(
+      2, [](const Ranks& ranks) { return rank_noise(ranks); });
   EXPECT_EQ(one.updates, 5);
   EXPECT_EQ(two[0].value, two[1].value);
   for (const NoiseScale& noise : two) {
@@ -326,6 +357,17 @@ TEST(NoiseScaleRanks, GiveTheNumbersOfOneWithAllMicroBatches) {
     EXPECT_NEAR(noise.gradient_square, one.gradient_square, 1e-10);
     EXPECT_NEAR(noise.noise_trace, one.noise_trace, 1e-10);
     EXPECT_NEAR(noise.value, one.value, 1e-8 * std::abs(one.value));
+  }
+}
+
+TEST(NoiseScaleRanks, GiveTheSameWhileGradientsTravel) {
+  const auto after = on_ranks<NoiseScale>(
+      2, [](const Ranks& ranks) { return rank_noise(ranks); });
+  const auto during = on_ranks<NoiseScale>(
+      2, [](const Ranks& ranks) { return rank_noise(ranks, true); });
+  for (std::size_t rank = 0; rank < 2; ++rank) {
+    EXPECT_EQ(during[rank].value, after[rank].value);
+    EXPECT_EQ(during[rank].noise_trace, after[rank].noise_trace);
   }
 }
 
