@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <ctime>
@@ -90,8 +91,9 @@ struct Arguments {
 
 Arguments arguments_of(int argc, char** argv) {
   Arguments all;
-  for (int i = 1; i + 1 < argc; i += 2) {
+  for (int i = 1; i < argc; i += 2) {
     const std::string word = argv[i];
+    if (i + 1 == argc) throw std::invalid_argument(word + " needs a value");
     const std::string value = argv[i + 1];
     if (word == "--master") {
       all.master = value;
@@ -105,7 +107,14 @@ Arguments arguments_of(int argc, char** argv) {
                             : word == "--bucket-kib" ? &all.bucket_kib
                                                      : nullptr;
     if (number == nullptr) throw std::invalid_argument("what is " + word + "?");
-    *number = std::stoll(value);
+    std::size_t length = 0;
+    *number = std::stoll(value, &length);
+    const int64_t least = number == &all.rank ? 0 : 1;
+    if (length != value.size() || *number < least) {
+      throw std::invalid_argument(
+          word + " must be a number >= " + std::to_string(least) + ", got " +
+          value);
+    }
   }
   return all;
 }
@@ -190,6 +199,9 @@ void measure(const Arguments& arguments) {
   }
   if (ranks->any(!same) && arguments.world_size == 2) {
     throw std::runtime_error("the two ways give other gradients");
+  }
+  if (overlapped.sent_early() == 0 && arguments.world_size > 1) {
+    throw std::runtime_error("nothing was sent during backward()");
   }
 
   Times times_alone;

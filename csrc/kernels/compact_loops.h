@@ -338,31 +338,14 @@ inline void for_blocks(
   }
 }
 
-template <template <bool> class Block, MomentumMode kMode>
-void compact_sgd_loop(
+/// Of an optimizer with one mean.
+template <template <bool> class Block, typename Rule, typename Numbers>
+void compact_loop(
     const CompactArrays& arrays,
     int64_t begin,
     int64_t end,
-    const SGDNumbers& numbers) {
-  const SGDRule<Floats, kMode, true> rule(numbers);
-  for_blocks<true>(
-      arrays,
-      begin,
-      end,
-      [&](float* params, const float* grads, int64_t at, int count) {
-        BlockScratch scratch;
-        Block<true> momentum(arrays, 0, at, count, scratch);
-        step_block(rule, params, grads, count, momentum);
-      });
-}
-
-template <template <bool> class Block>
-void compact_lion_loop(
-    const CompactArrays& arrays,
-    int64_t begin,
-    int64_t end,
-    const LionNumbers& numbers) {
-  const LionRule<Floats> rule(numbers);
+    const Numbers& numbers) {
+  const Rule rule(numbers);
   for_blocks<true>(
       arrays,
       begin,
@@ -432,10 +415,12 @@ int64_t compact_adam_count_loop(
 template <template <bool> class Block>
 constexpr void set_compact(CompactTable& table, CompactForm form) {
   auto& sgd = table.compact_sgd[form];
-  sgd[kFirst] = compact_sgd_loop<Block, kFirst>;
-  sgd[kNext] = compact_sgd_loop<Block, kNext>;
-  sgd[kFirstNesterov] = compact_sgd_loop<Block, kFirstNesterov>;
-  sgd[kNextNesterov] = compact_sgd_loop<Block, kNextNesterov>;
+  sgd[kFirst] = compact_loop<Block, SGDRule<Floats, kFirst, true>>;
+  sgd[kNext] = compact_loop<Block, SGDRule<Floats, kNext, true>>;
+  sgd[kFirstNesterov] =
+      compact_loop<Block, SGDRule<Floats, kFirstNesterov, true>>;
+  sgd[kNextNesterov] =
+      compact_loop<Block, SGDRule<Floats, kNextNesterov, true>>;
   auto& adam = table.compact_adam[form];
   adam[0][0][0] = compact_adam_loop<Block, false, false, false>;
   adam[0][0][1] = compact_adam_loop<Block, false, false, true>;
@@ -446,7 +431,7 @@ constexpr void set_compact(CompactTable& table, CompactForm form) {
   adam[1][1][0] = compact_adam_loop<Block, true, true, false>;
   adam[1][1][1] = compact_adam_loop<Block, true, true, true>;
   table.compact_adam_count[form] = compact_adam_count_loop<Block>;
-  table.compact_lion[form] = compact_lion_loop<Block>;
+  table.compact_lion[form] = compact_loop<Block, LionRule<Floats>>;
 }
 
 }  // namespace

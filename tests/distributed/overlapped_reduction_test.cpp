@@ -332,6 +332,10 @@ TEST(OverlappedReduction, SeesAValueThatHasMovedAnywhere) {
   }
   // One doubled, one halved: one more and one less in the exponent.
   expect_change_is_seen({{7, 1.0F}, {1031, 1.0F}}, {{7, 2.0F}, {1031, 0.5F}});
+  // Signs alone, of a number and of two that come 64 bytes later.
+  expect_change_is_seen(
+      {{1, 1.0F}, {16, 1.0F}, {17, 1.0F}},
+      {{1, -1.0F}, {16, -1.0F}, {17, -1.0F}});
 }
 
 TEST(OverlappedReduction, SeesTheNextRowsOfAnEmbedding) {

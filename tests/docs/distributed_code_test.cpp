@@ -107,8 +107,9 @@ TEST(DistributedPage, SendsGradientsWhileBackwardComputes) {
   test::run_ranks(2, [](const std::shared_ptr<Reduction>& ranks) {
     torch::nn::Linear model(2, 3);
     broadcast_state(*model, *ranks);
-    RollbackSGD optimizer(model->parameters(), RollbackSGDOptions(0.1));
     // clang-format off
+stepsize::RollbackSGD optimizer(
+    model->parameters(), stepsize::RollbackSGDOptions(0.1));
 auto overlapped = std::make_shared<stepsize::OverlappedReduction>(
     ranks, model->parameters());
 optimizer.set_reduction(overlapped);

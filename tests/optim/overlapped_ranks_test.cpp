@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <stepsize/distributed/overlapped_reduction.h>
 #include <stepsize/optim/clipped_sgd.h>
+#include <stepsize/optim/grad_scaler.h>
 #include <stepsize/optim/rollback_sgd.h>
 #include <torch/types.h>
 
@@ -10,6 +11,8 @@
 #include <memory>
 #include <vector>
 
+#include "tests/support/numbers.h"
+#include "tests/support/rank_problem.h"
 #include "tests/support/ranks.h"
 
 namespace stepsize {
@@ -80,6 +83,49 @@ TEST(OverlappedRanks, RollbackSGDStepsToTheSameBits) {
   expect_the_same_run([](const Tensors& own) {
     return std::make_unique<RollbackSGD>(own, RollbackSGDOptions(0.3));
   });
+}
+
+// Eight updates by a scaler, of which the fifth overflows on rank 1.
+torch::Tensor scaled_point(
+    const std::shared_ptr<Reduction>& ranks, bool overlaps) {
+  test::RankProblem problem;
+  ClippedSGD sgd(
+      problem.parameters(), ClippedSGDOptions(0.1).momentum(0.9).max_norm(0.5));
+  std::shared_ptr<OverlappedReduction> overlapped;
+  if (overlaps) {
+    overlapped =
+        std::make_shared<OverlappedReduction>(ranks, problem.parameters());
+    sgd.set_reduction(overlapped);
+  } else {
+    sgd.set_reduction(ranks);
+  }
+  GradScaler scaler(GradScalerOptions().init_scale(64).growth_interval(4));
+  for (int i = 0; i < 8; ++i) {
+    scaler.step(sgd, [&] {
+      problem.clear_gradients();
+      auto own = problem.loss(4 * ranks->rank(), 4);
+      const bool overflows = i == 4 && ranks->rank() == 1;
+      scaler.scale(own * (overflows ? test::kNaN : 1)).backward();
+      return own;
+    });
+    scaler.update();
+  }
+  EXPECT_EQ(scaler.skipped_steps(), 1);
+  if (overlaps) {
+    EXPECT_GT(overlapped->sent_early(), 0);
+  }
+  return problem.point();
+}
+
+TEST(OverlappedRanks, GradScalerStepsToTheSameBits) {
+  const auto points_of = [](bool overlaps) {
+    return test::on_ranks<torch::Tensor>(
+        2, [&](const auto& ranks) { return scaled_point(ranks, overlaps); });
+  };
+  const Tensors expected = points_of(false);
+  const Tensors found = points_of(true);
+  EXPECT_TRUE(found[0].equal(expected[0]));
+  EXPECT_TRUE(found[1].equal(expected[0]));
 }
 
 }  // namespace
