@@ -18,6 +18,8 @@ namespace {
 using test::message_of;
 using testing::HasSubstr;
 
+// So that Autocast(device); declares no variable of that name.
+static_assert(!std::is_default_constructible_v<Autocast>);
 static_assert(!std::is_copy_constructible_v<Autocast>);
 static_assert(!std::is_move_constructible_v<Autocast>);
 
@@ -42,7 +44,7 @@ class AutocastOnACPU : public testing::Test {
 TEST_F(AutocastOnACPU, CastsInsideAndNotOutside) {
   EXPECT_EQ(type_of_output(), torch::kFloat);
   {
-    const Autocast autocast;
+    const Autocast autocast(torch::kCPU);
     EXPECT_EQ(type_of_output(), torch::kBFloat16);
     // Parameters stay what they are.
     EXPECT_EQ(linear->weight.scalar_type(), torch::kFloat);
@@ -62,12 +64,12 @@ TEST_F(AutocastOnACPU, GivesGradientsOfTheParametersType) {
 }
 
 TEST_F(AutocastOnACPU, Nests) {
-  const Autocast outer;
+  const Autocast outer(torch::kCPU);
   {
     const Autocast off(torch::kCPU, AutocastOptions().enabled(false));
     EXPECT_EQ(type_of_output(), torch::kFloat);
     {
-      const Autocast inner;
+      const Autocast inner(torch::kCPU);
       EXPECT_EQ(type_of_output(), torch::kBFloat16);
     }
     EXPECT_EQ(type_of_output(), torch::kFloat);
@@ -77,7 +79,7 @@ TEST_F(AutocastOnACPU, Nests) {
 
 TEST_F(AutocastOnACPU, EndsWithAnException) {
   try {
-    const Autocast autocast;
+    const Autocast autocast(torch::kCPU);
     throw std::runtime_error("no such batch");
   } catch (const std::runtime_error&) {
     EXPECT_EQ(type_of_output(), torch::kFloat);
@@ -88,7 +90,7 @@ TEST_F(AutocastOnACPU, EndsWithAnException) {
 
 TEST_F(AutocastOnACPU, DropsWhatItHasCastAtTheEnd) {
   const auto output_within = [&] {
-    const Autocast autocast;
+    const Autocast autocast(torch::kCPU);
     return output();
   };
   const auto before = output_within();
@@ -117,7 +119,7 @@ TEST_F(AutocastOnACPU, KeepsWhatItHasCastAsLongAsItLives) {
 }
 
 TEST_F(AutocastOnACPU, IsForOneThread) {
-  const Autocast autocast;
+  const Autocast autocast(torch::kCPU);
   torch::Dtype other = torch::kBFloat16;
   std::thread([&] { other = type_of_output(); }).join();
   EXPECT_EQ(other, torch::kFloat);

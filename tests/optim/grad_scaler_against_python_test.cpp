@@ -252,7 +252,7 @@ TEST(AutocastAgainstPython, HasTheSameLossAndGradients) {
   };
   torch::Tensor value;
   {
-    const Autocast autocast;
+    const Autocast autocast(torch::kCPU);
     EXPECT_EQ(first->forward(inputs).scalar_type(), torch::kBFloat16);
     value = loss();
   }

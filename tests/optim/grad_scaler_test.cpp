@@ -339,7 +339,7 @@ TEST(GradScaler, GoesWithAutocast) {
     problem.clear();
     torch::Tensor loss;
     {
-      const Autocast autocast;
+      const Autocast autocast(torch::kCPU);
       loss = problem.loss();
     }
     scaler.scale(loss).backward();

@@ -45,7 +45,7 @@ class Autocast {
   /// Of all devices of this one's type. Throws c10::Error, and changes nothing,
   /// where LibTorch has no autocast for it or not to the type.
   [[nodiscard]] explicit Autocast(
-      at::Device device = at::kCPU, const AutocastOptions& options = {});
+      at::Device device, const AutocastOptions& options = {});
   Autocast(const Autocast&) = delete;
   Autocast& operator=(const Autocast&) = delete;
   ~Autocast();
