@@ -1,6 +1,8 @@
 #include <stepsize/optim/indexed_optimizer.h>
+#include <stepsize/state/optimizer_traits.h>
 #include <torch/serialize/archive.h>
 
+#include <typeinfo>
 #include <utility>
 
 #include "csrc/core/archive.h"
@@ -93,7 +95,11 @@ class IndexedOptimizer::State : public OptimizerState {
     return !optimizer_->has_deciding_counters();
   }
 
-  bool saves_without_tensors() const override { return true; }
+  // A class that nobody has described may save and load in its own way.
+  bool saves_without_tensors() const override {
+    const OptimizerTraits* const traits = find_traits(*optimizer_);
+    return traits != nullptr && traits->saved_by() == typeid(IndexedOptimizer);
+  }
 
   void read(std::size_t group, std::size_t index, ParameterState& state)
       const override {

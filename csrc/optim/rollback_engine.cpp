@@ -62,14 +62,6 @@ void RollbackEngine::for_each_parameter(const Function& function) const {
   }
 }
 
-// Grows with each write to a parameter.
-int64_t RollbackEngine::versions() const {
-  int64_t sum = 0;
-  for_each_parameter(
-      [&sum](const at::Tensor& parameter) { sum += version_of(parameter); });
-  return sum;
-}
-
 double RollbackEngine::measure(const at::Tensor& loss) const {
   if (loss.defined() && loss.numel() == 1 && !std::isfinite(value_of(loss))) {
     return std::numeric_limits<double>::quiet_NaN();
@@ -97,8 +89,11 @@ double RollbackEngine::measure(const at::Tensor& loss) const {
 // everything at the point where the step goes on.
 at::Tensor RollbackEngine::look_back(
     const LossClosure& closure, const at::Tensor& loss) {
+  Tensors parameters;
   Tensors gradients;
   for_each_parameter([&](at::Tensor& parameter) {
+    // The closure may write to any.
+    parameters.push_back(parameter.detach().clone());
     gradients.push_back(parameter.grad());
     // A closure that does not clear them adds to nothing.
     parameter.mutable_grad() = at::Tensor();
@@ -109,20 +104,20 @@ at::Tensor RollbackEngine::look_back(
   }
   const auto return_here = [&](const Tensors& buffer_values) {
     const c10::AutoGradMode no_grad(false);
-    point_.return_from_visit();
     std::size_t next = 0;
     for_each_parameter([&](at::Tensor& parameter) {
+      put_back(parameter, parameters[next]);
       parameter.mutable_grad() = gradients[next++];
     });
     for (std::size_t i = 0; i < buffers_.size(); ++i) {
       put_back(buffers_[i].detach(), buffer_values[i]);
     }
   };
-  const RandomState random_here(generators_of(parameters_of(*optimizer_)));
+  const RandomState random_here(generators_of(parameters));
   at::Tensor earlier_loss;
   RollbackStatus status = RollbackStatus::kSuspect;
   try {
-    point_.visit(/*exchange=*/!closure_writes_);
+    point_.restore_parameters();
     point_.restore_buffers(buffers_);
     // So that both evaluations see the same dropout masks.
     random_before_->restore();
@@ -139,7 +134,6 @@ at::Tensor RollbackEngine::look_back(
       status == RollbackStatus::kRolledBack ||
       (status == RollbackStatus::kGaveUp && !rule_.keeps_point());
   if (stays_back) {
-    point_.stay_after_visit();
     point_.restore_state();
     return earlier_loss;
   }
@@ -190,14 +184,8 @@ at::Tensor RollbackEngine::step(
       random_before_.emplace(generators_of(parameters_of(*optimizer_)));
     }
   }
-  const int64_t written = closure != nullptr ? versions() : 0;
   at::Tensor loss =
       evaluate_gradients(closure, check, *optimizer_, reduction_.get());
-  if (closure != nullptr && versions() != written) {
-    closure_writes_ = true;
-    if (rule_.state().has_point && !point_.fits()) rule_.forget_point();
-    point_.copy_all();
-  }
   const c10::AutoGradMode no_grad(false);
   RollbackRule::State& before = state_before_;
   before = rule_.state();

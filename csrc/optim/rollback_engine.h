@@ -52,7 +52,6 @@ class RollbackEngine {
  private:
   double measure(const at::Tensor& loss) const;
   at::Tensor look_back(const LossClosure& closure, const at::Tensor& loss);
-  int64_t versions() const;
   at::Tensor decide(const LossClosure& closure, const at::Tensor& loss);
   template <typename Function>
   void for_each_parameter(const Function& function) const;
@@ -63,9 +62,6 @@ class RollbackEngine {
   RollbackPoint point_;
   Tensors buffers_;
   std::shared_ptr<Reduction> reduction_;
-  // Whether a closure has written to the parameters, so that the point is not
-  // safe in their place.
-  bool closure_writes_ = false;
   // As they were before the closure.
   Tensors buffers_before_;
   // As it was before the closure.

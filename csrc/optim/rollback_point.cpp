@@ -2,21 +2,17 @@
 
 #include <ATen/Functions.h>
 #include <stepsize/optim/indexed_optimizer.h>
-#include <torch/optim/adagrad.h>
-#include <torch/optim/adam.h>
-#include <torch/optim/adamw.h>
-#include <torch/optim/rmsprop.h>
-#include <torch/optim/sgd.h>
+#include <stepsize/state/optimizer_traits.h>
 #include <torch/serialize/archive.h>
 
 #include <algorithm>
-#include <typeinfo>
 #include <unordered_map>
 #include <utility>
 
 #include "csrc/core/archive.h"
 #include "csrc/core/overlap.h"
 #include "csrc/core/tensors.h"
+#include "csrc/optim/operand_checks.h"
 
 namespace stepsize::detail {
 namespace {
@@ -53,57 +49,54 @@ void check_count(const std::string& kind, std::size_t got, std::size_t wanted) {
       std::to_string(wanted));
 }
 
+// Whether an update leaves it as it is.
+bool is_at_rest(const at::Tensor& parameter) {
+  return !parameter.requires_grad() && !parameter.grad().defined();
+}
+
+bool has_state(const ParameterState& state) {
+  return state.there && (state.steps != 0 || std::any_of(
+                                                 state.tensors.begin(),
+                                                 state.tensors.end(),
+                                                 [](const at::Tensor& tensor) {
+                                                   return tensor.defined();
+                                                 }));
+}
+
 }  // namespace
-
-bool steps_by_gradients_alone(const torch::optim::Optimizer& optimizer) {
-  using namespace torch::optim;
-  const auto& type = typeid(optimizer);
-  return dynamic_cast<const IndexedOptimizer*>(&optimizer) != nullptr ||
-         type == typeid(SGD) || type == typeid(Adam) || type == typeid(AdamW) ||
-         type == typeid(RMSprop) || type == typeid(Adagrad);
-}
-
-int64_t version_of(const at::Tensor& tensor) {
-  return tensor.is_inference() ? 0 : tensor._version();
-}
-
-void RollbackPoint::copy(
-    Group& kept, std::size_t k, std::size_t g, std::size_t i) {
-  copy_into(kept.parameters[k], optimizer_->param_groups()[g].params()[i]);
-  if (!whole_.defined() || state_->saves_without_tensors()) {
-    ParameterState present;
-    state_->read(g, i, present);
-    copy_into(kept.states[k], present);
-  }
-  kept.versions[k] = kCopied;
-}
 
 void RollbackPoint::keep(const Tensors& buffers, bool with_gradients) {
   state_->check();
   const auto& groups = optimizer_->param_groups();
   groups_.resize(groups.size());
   const bool by_parameter = state_->is_by_parameter();
-  whole_ = by_parameter ? at::Tensor() : saved_bytes(*state_, *optimizer_);
-  is_partial_ = false;
+  whole_ = by_parameter ? at::Tensor()
+                        : archive_byte_tensor(
+                              [this](torch::serialize::OutputArchive& archive) {
+                                state_->save(archive);
+                              });
+  // Any other class may step what has no gradient.
+  const bool leaves_out = by_parameter && find_traits(*optimizer_) != nullptr;
+  ParameterState present;
   for (std::size_t g = 0; g < groups.size(); ++g) {
     const Tensors& parameters = groups[g].params();
     Group& kept = groups_[g];
     kept.owners = parameters;
     kept.parameters.resize(parameters.size());
     kept.states.resize(parameters.size());
-    kept.versions.resize(parameters.size());
     kept.gradients.resize(with_gradients ? parameters.size() : 0);
     for (std::size_t i = 0; i < parameters.size(); ++i) {
       if (with_gradients) {
         copy_into(kept.gradients[i], parameters[i].grad());
       }
-      if (by_parameter && may_be_partial_ && !parameters[i].grad().defined()) {
+      present = ParameterState();
+      if (by_parameter) state_->read(g, i, present);
+      if (leaves_out && is_at_rest(parameters[i]) && !has_state(present)) {
         kept.parameters[i].reset();
         kept.states[i] = ParameterState();
-        kept.versions[i] = version_of(parameters[i]);
-        is_partial_ = true;
       } else {
-        copy(kept, i, g, i);
+        copy_into(kept.parameters[i], parameters[i]);
+        copy_into(kept.states[i], present);
       }
     }
   }
@@ -115,30 +108,33 @@ void RollbackPoint::keep(const Tensors& buffers, bool with_gradients) {
 }
 
 void RollbackPoint::complete() {
-  if (!is_partial_) return;
+  const auto is_complete = [](const Group& group) {
+    for (std::size_t k = 0; k < group.owners.size(); ++k) {
+      if (!group.parameters[k].defined() && group.owners[k].defined() &&
+          !is_at_rest(group.owners[k])) {
+        return false;
+      }
+    }
+    return true;
+  };
+  if (std::all_of(groups_.begin(), groups_.end(), is_complete)) return;
+  ParameterState present;
   for_each_kept(
       [&](std::size_t g, std::size_t i, const Group* group, std::size_t k) {
-        if (group == nullptr || group->versions[k] == kCopied ||
-            !group->owners[k].grad().defined()) {
+        if (group == nullptr || group->parameters[k].defined() ||
+            is_at_rest(group->owners[k])) {
           return;
         }
-        copy(
-            groups_[static_cast<std::size_t>(group - groups_.data())], k, g, i);
+        Group& own = groups_[static_cast<std::size_t>(group - groups_.data())];
+        copy_into(own.parameters[k], own.owners[k]);
+        state_->read(g, i, present);
+        copy_into(own.states[k], present);
       });
 }
 
-bool RollbackPoint::fits() {
-  if (is_partial_) {
-    for (const Group& group : groups_) {
-      for (std::size_t k = 0; k < group.owners.size(); ++k) {
-        if (group.versions[k] != kCopied &&
-            group.versions[k] != version_of(group.owners[k])) {
-          copy_all();
-          return false;
-        }
-      }
-    }
-  }
+bool RollbackPoint::fits() const {
+  // It changes where an optimizer is given a rule.
+  if (whole_.defined() == state_->is_by_parameter()) return false;
   if (state_->is_by_parameter()) return true;
   const auto& groups = optimizer_->param_groups();
   if (groups.size() != groups_.size()) return false;
@@ -188,105 +184,6 @@ void RollbackPoint::restore_parameters() const {
   }
 }
 
-namespace {
-
-constexpr int64_t kExchangedAtOnce = int64_t{1} << 16;
-
-// Whether all elements are there once in one piece of memory, in one order.
-bool can_be_exchanged(const at::Tensor& parameter, const at::Tensor& copy) {
-  return parameter.layout() == at::kStrided && copy.layout() == at::kStrided &&
-         parameter.device() == copy.device() &&
-         parameter.scalar_type() == copy.scalar_type() &&
-         parameter.sizes() == copy.sizes() &&
-         parameter.strides() == copy.strides() &&
-         parameter.is_non_overlapping_and_dense() &&
-         parameter.is_conj() == copy.is_conj() &&
-         parameter.is_neg() == copy.is_neg();
-}
-
-at::Tensor flat(const at::Tensor& tensor) {
-  return tensor.detach().as_strided({tensor.numel()}, {1});
-}
-
-void exchange_values(
-    const at::Tensor& parameter,
-    const at::Tensor& copy,
-    const at::Tensor& scratch) {
-  const at::Tensor left = flat(parameter);
-  const at::Tensor right = flat(copy);
-  for (int64_t from = 0; from < left.numel(); from += scratch.numel()) {
-    const int64_t count = std::min(scratch.numel(), left.numel() - from);
-    const at::Tensor block = scratch.narrow(0, 0, count);
-    const at::Tensor left_block = left.narrow(0, from, count);
-    const at::Tensor right_block = right.narrow(0, from, count);
-    block.copy_(left_block);
-    left_block.copy_(right_block);
-    right_block.copy_(block);
-  }
-}
-
-}  // namespace
-
-void RollbackPoint::visit(bool exchange) {
-  std::vector<Visited> visited;
-  at::Tensor scratch;
-  for (const Group& group : groups_) {
-    for (std::size_t k = 0; k < group.owners.size(); ++k) {
-      const at::Tensor& copy = group.parameters[k];
-      if (!copy.defined()) continue;
-      Visited& own = visited.emplace_back();
-      own.parameter = group.owners[k];
-      own.copy = copy;
-      if (exchange && can_be_exchanged(own.parameter, copy)) {
-        if (!scratch.defined() || scratch.device() != copy.device() ||
-            scratch.scalar_type() != copy.scalar_type()) {
-          scratch = at::empty({kExchangedAtOnce}, copy.options());
-        }
-        own.scratch = scratch;
-      } else {
-        own.here = own.parameter.detach().clone();
-      }
-    }
-  }
-  if (!exchange) {
-    // Those that the point does not know may be written to as well.
-    for_each_kept(
-        [&](std::size_t g, std::size_t i, const Group* group, std::size_t k) {
-          if (group != nullptr && group->parameters[k].defined()) return;
-          Visited& own = visited.emplace_back();
-          own.parameter = optimizer_->param_groups()[g].params()[i];
-          own.here = own.parameter.detach().clone();
-        });
-  }
-  visited_ = std::move(visited);
-  for (const Visited& own : visited_) {
-    if (own.here.defined()) {
-      if (own.copy.defined()) put_back(own.parameter, own.copy);
-    } else {
-      exchange_values(own.parameter, own.copy, own.scratch);
-    }
-  }
-}
-
-void RollbackPoint::return_from_visit() {
-  // From the last on, as parameters may share memory.
-  for (auto own = visited_.rbegin(); own != visited_.rend(); ++own) {
-    if (own->here.defined()) {
-      put_back(own->parameter, own->here);
-    } else {
-      exchange_values(own->parameter, own->copy, own->scratch);
-    }
-  }
-  visited_.clear();
-}
-
-void RollbackPoint::stay_after_visit() {
-  for (const Visited& own : visited_) {
-    if (!own.here.defined()) own.copy.copy_(own.parameter);
-  }
-  visited_.clear();
-}
-
 // load() of a foreign class may write options, which are none of the point's.
 void RollbackPoint::restore_whole() {
   auto& groups = optimizer_->param_groups();
@@ -298,15 +195,10 @@ void RollbackPoint::restore_whole() {
     }
   };
   try {
-    load_saved_bytes(
-        whole_,
-        *state_,
-        *optimizer_,
-        [this](std::size_t g, std::size_t i) -> const ParameterState* {
-          // Older archives have all of it among the bytes.
-          const ParameterState& kept = groups_[g].states[i];
-          return kept.there ? &kept : nullptr;
-        });
+    load_bytes(whole_, [this](torch::serialize::InputArchive& archive) {
+      std::vector<std::string> mismatches;
+      state_->prepare(archive, mismatches)();
+    });
   } catch (...) {
     put_options_back();
     throw;
@@ -323,7 +215,7 @@ void RollbackPoint::restore_state() {
   ParameterState present;
   for_each_kept(
       [&](std::size_t g, std::size_t i, const Group* group, std::size_t k) {
-        if (group == nullptr || group->versions[k] != kCopied) return;
+        if (group == nullptr || !group->parameters[k].defined()) return;
         state_->read(g, i, present);
         copy_into(present, group->states[k]);
         state_->write(g, i, present);
@@ -367,10 +259,11 @@ void RollbackPoint::write(torch::serialize::OutputArchive& archive) const {
         if (!there) return;
         Lists& own = lists[g];
         const bool known = group != nullptr;
-        const bool copied = known && group->versions[k] == kCopied;
+        // What was left out is as it was, and is written like the others.
+        const bool copied = known && group->parameters[k].defined();
         own.parameters.push_back(
             copied  ? group->parameters[k]
-            : known ? group->owners[k].detach().clone()
+            : known ? group->owners[k].detach()
                     : at::Tensor());
         if (has_gradients_) {
           at::Tensor gradient = known ? group->gradients[k] : at::Tensor();
@@ -433,6 +326,8 @@ std::function<void()> RollbackPoint::read(
         kept_buffers[i].defined(), kind, ": a buffer in the archive is not");
     kept_buffers[i] = fitted(kind, "a buffer", kept_buffers[i], buffers[i]);
   }
+  const bool may_be_compact =
+      dynamic_cast<const IndexedOptimizer*>(optimizer_) != nullptr;
   std::vector<Group> groups(group_count);
   for (std::size_t g = 0; g < group_count; ++g) {
     const Tensors& parameters = present[g].params();
@@ -449,7 +344,6 @@ std::function<void()> RollbackPoint::read(
     check_count(kind, counts.size(), count);
     check_count(kind, steps.size(), count);
     group.states.resize(count);
-    group.versions.resize(count, kCopied);
     std::size_t next = 0;
     for (std::size_t i = 0; i < count; ++i) {
       const auto fit = [&](at::Tensor& tensor, const char* what) {
@@ -478,8 +372,13 @@ std::function<void()> RollbackPoint::read(
             next < tensors.size(),
             kind,
             ": the archive has too few tensors of earlier state");
-        fit(tensors[next], "an earlier state");
-        state.tensors.push_back(tensors[next++]);
+        at::Tensor& tensor = tensors[next++];
+        if (may_be_compact && is_compact_state(tensor, parameters[i])) {
+          tensor = tensor.to(parameters[i].device()).clone();
+        } else {
+          fit(tensor, "an earlier state");
+        }
+        state.tensors.push_back(tensor);
       }
     }
     check_count(kind, tensors.size(), next);
@@ -493,7 +392,6 @@ std::function<void()> RollbackPoint::read(
     buffers_ = std::move(kept_buffers);
     whole_ = whole;
     has_gradients_ = has_gradients;
-    is_partial_ = false;
   };
 }
 

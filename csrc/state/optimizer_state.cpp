@@ -101,84 +101,62 @@ States states_of(
   return states;
 }
 
-// A state without the tensors that it shows, until this goes.
-class TensorsTakenOut {
- public:
-  TensorsTakenOut(
-      OptimizerState& state, const torch::optim::Optimizer& optimizer)
-      : state_(&state),
-        optimizer_(&optimizer),
-        states_(states_of(state, optimizer)) {
+// Saves a state without the tensors that it shows.
+at::Tensor bytes_without_tensors(
+    OptimizerState& state, const torch::optim::Optimizer& optimizer) {
+  const States states = states_of(state, optimizer);
+  const auto put_back = [&] {
+    for_each_state(optimizer, [&](std::size_t g, std::size_t i) {
+      state.write(g, i, states[g][i]);
+    });
+  };
+  at::Tensor bytes;
+  try {
     for_each_state(optimizer, [&](std::size_t g, std::size_t i) {
       ParameterState bare;
-      bare.there = states_[g][i].there;
-      bare.steps = states_[g][i].steps;
+      bare.there = states[g][i].there;
+      bare.steps = states[g][i].steps;
       state.write(g, i, bare);
     });
+    bytes = archive_byte_tensor(
+        [&](torch::serialize::OutputArchive& archive) { state.save(archive); });
+  } catch (...) {
+    put_back();
+    throw;
   }
-  ~TensorsTakenOut() {
-    for_each_state(*optimizer_, [this](std::size_t g, std::size_t i) {
-      state_->write(g, i, states_[g][i]);
-    });
-  }
-  TensorsTakenOut(const TensorsTakenOut&) = delete;
-  TensorsTakenOut& operator=(const TensorsTakenOut&) = delete;
-
- private:
-  OptimizerState* state_;
-  const torch::optim::Optimizer* optimizer_;
-  States states_;
-};
-
-}  // namespace
-
-at::Tensor saved_bytes(
-    OptimizerState& state, const torch::optim::Optimizer& optimizer) {
-  const auto save = [&state](torch::serialize::OutputArchive& archive) {
-    state.save(archive);
-  };
-  if (!state.saves_without_tensors()) return archive_byte_tensor(save);
-  const TensorsTakenOut out(state, optimizer);
-  return archive_byte_tensor(save);
+  put_back();
+  return bytes;
 }
 
-void load_saved_bytes(
-    const at::Tensor& bytes,
-    OptimizerState& state,
-    const torch::optim::Optimizer& optimizer,
-    const std::function<const ParameterState*(std::size_t g, std::size_t i)>&
-        kept) {
-  // A load leaves none of the tensors that there are.
-  States present;
-  if (state.saves_without_tensors()) present = states_of(state, optimizer);
+void load_state(const at::Tensor& bytes, OptimizerState& state) {
   load_bytes(bytes, [&state](torch::serialize::InputArchive& archive) {
     std::vector<std::string> mismatches;
     const auto apply = state.prepare(archive, mismatches);
     TORCH_INTERNAL_ASSERT(mismatches.empty());
     apply();
   });
-  if (!state.saves_without_tensors()) return;
-  for_each_state(optimizer, [&](std::size_t g, std::size_t i) {
-    const ParameterState* const copy = kept(g, i);
-    if (copy == nullptr) return;
-    copy_into(present[g][i], *copy);
-    state.write(g, i, present[g][i]);
-  });
 }
+
+}  // namespace
 
 StateCopy::StateCopy(
     const std::string& kind, torch::optim::Optimizer& optimizer)
-    : optimizer_(&optimizer), state_(optimizer_state(kind, optimizer)) {
+    : optimizer_(&optimizer),
+      state_(optimizer_state(kind, optimizer)),
+      has_bytes_(!state_->is_complete_by_parameter()),
+      has_tensors_(!has_bytes_ || state_->saves_without_tensors()) {
   warn_of_subclass(kind, optimizer);
 }
 
 void StateCopy::take() {
   state_->check();
-  if (!state_->is_complete_by_parameter()) {
-    bytes_.reset();
-    bytes_ = saved_bytes(*state_, *optimizer_);
-    if (!state_->saves_without_tensors()) return;
+  bytes_.reset();
+  if (!has_tensors_) {
+    bytes_ = archive_byte_tensor(
+        [this](torch::serialize::OutputArchive& to) { state_->save(to); });
+    return;
   }
+  if (has_bytes_) bytes_ = bytes_without_tensors(*state_, *optimizer_);
   const auto& groups = optimizer_->param_groups();
   kept_.resize(groups.size());
   for (std::size_t g = 0; g < groups.size(); ++g) {
@@ -192,18 +170,24 @@ void StateCopy::take() {
 }
 
 void StateCopy::put_back() {
-  if (!state_->is_complete_by_parameter()) {
-    load_saved_bytes(
-        bytes_, *state_, *optimizer_, [this](std::size_t g, std::size_t i) {
-          return &kept_[g][i];
-        });
+  if (!has_tensors_) {
+    load_state(bytes_, *state_);
     return;
   }
-  ParameterState present;
+  // A load leaves none of the tensors that there are, whose memory serves.
+  auto present = states_of(*state_, *optimizer_);
+  if (has_bytes_) {
+    const auto undo = state_->keep();
+    try {
+      load_state(bytes_, *state_);
+    } catch (...) {
+      undo();
+      throw;
+    }
+  }
   for_each_state(*optimizer_, [&](std::size_t g, std::size_t i) {
-    state_->read(g, i, present);
-    copy_into(present, kept_[g][i]);
-    state_->write(g, i, present);
+    copy_into(present[g][i], kept_[g][i]);
+    state_->write(g, i, present[g][i]);
   });
 }
 

@@ -3,7 +3,6 @@
 #include <stepsize/state/optimizer_state.h>
 
 #include <cstddef>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -44,21 +43,6 @@ void warn_of_subclass(
 void copy_into(at::Tensor& kept, const at::Tensor& value);
 void copy_into(ParameterState& kept, const ParameterState& value);
 
-/// What the state saves, as bytes: of one that saves_without_tensors() without
-/// those that read() shows, for whoever keeps copies of these.
-at::Tensor saved_bytes(
-    OptimizerState& state, const torch::optim::Optimizer& optimizer);
-
-/// Puts such bytes back; `kept(g, i)` is null or the copy that was kept beside
-/// them, which goes into the memory that the present state has. What load()
-/// throws passes on, and nothing has been changed then.
-void load_saved_bytes(
-    const at::Tensor& bytes,
-    OptimizerState& state,
-    const torch::optim::Optimizer& optimizer,
-    const std::function<const ParameterState*(std::size_t g, std::size_t i)>&
-        kept);
-
 /// A deep copy of an optimizer's state.
 class StateCopy {
  public:
@@ -71,6 +55,9 @@ class StateCopy {
  private:
   torch::optim::Optimizer* optimizer_;
   std::unique_ptr<OptimizerState> state_;
+  const bool has_bytes_;
+  // Whether it is copied tensor by tensor, and the bytes hold the rest.
+  const bool has_tensors_;
   std::vector<std::vector<ParameterState>> kept_;
   at::Tensor bytes_;
 };

@@ -5,9 +5,12 @@
 #include <stepsize/optim/gradient_norm_rollback.h>
 #include <stepsize/optim/optimizer_snapshot.h>
 #include <stepsize/optim/rollback_sgd.h>
+#include <stepsize/optim/z_clip.h>
+#include <stepsize/state/optimizer_traits.h>
 #include <torch/torch.h>
 
 #include <sstream>
+#include <typeindex>
 #include <vector>
 
 #include "csrc/core/overlap.h"
@@ -54,31 +57,20 @@ std::vector<torch::Tensor> many_layouts() {
   return all;
 }
 
-TEST(RollbackPoint, AVisitLeavesNoTrace) {
+TEST(RollbackPoint, PutsBackParametersOfAllLayouts) {
   const torch::NoGradGuard no_grad;
-  for (const bool exchange : {false, true}) {
-    auto parameters = many_layouts();
-    torch::optim::SGD sgd(parameters, torch::optim::SGDOptions(0.1));
-    // Nothing asks that a parameter stands in one place alone.
-    sgd.param_groups()[0].params().push_back(parameters[0]);
-    auto point = point_of(sgd);
-    point.copy_all();
-    point.keep({}, /*with_gradients=*/false);
-    const auto earlier = clones(parameters);
+  auto parameters = many_layouts();
+  for (auto& parameter : parameters) parameter.set_requires_grad(true);
+  torch::optim::SGD sgd(parameters, torch::optim::SGDOptions(0.1));
+  // Nothing asks that a parameter stands in one place alone.
+  sgd.param_groups()[0].params().push_back(parameters[0]);
+  auto point = point_of(sgd);
+  point.keep({}, /*with_gradients=*/false);
+  const auto earlier = clones(parameters);
+  for (int round = 0; round < 2; ++round) {
     for (const auto& parameter : parameters) {
       detail::without_expansion(parameter).mul_(-2).add_(1);
     }
-    const auto here = clones(parameters);
-    for (int round = 0; round < 2; ++round) {
-      point.visit(exchange);
-      expect_values(parameters, earlier);
-      point.return_from_visit();
-      expect_values(parameters, here);
-    }
-    point.visit(exchange);
-    point.stay_after_visit();
-    expect_values(parameters, earlier);
-    parameters[0].fill_(7);
     point.restore_parameters();
     expect_values(parameters, earlier);
   }
@@ -121,20 +113,64 @@ TEST(RollbackPoint, CopiesAParameterBeforeItsFirstUpdate) {
   }
 }
 
-TEST(RollbackPoint, DoesNotFitWhereWhatItDidNotCopyWasWritten) {
-  const torch::NoGradGuard no_grad;
-  auto x = leaf({1});
-  torch::optim::SGD sgd({x}, torch::optim::SGDOptions(0.5));
-  auto point = point_of(sgd);
-  point.keep({}, /*with_gradients=*/false);
-  EXPECT_TRUE(point.fits());
-  x.fill_(2);
-  EXPECT_FALSE(point.fits());
-  point.keep({}, /*with_gradients=*/false);
-  x.fill_(3);
-  EXPECT_TRUE(point.fits());
-  point.restore_parameters();
-  EXPECT_EQ(x.item<double>(), 2);
+// It has neither gradient nor state when the point is kept.
+TEST(RollbackPoint, CopiesWhatIsThawedBeforeItsFirstUpdate) {
+  for (const bool through_a_file : {false, true}) {
+    auto a = leaf({1, 2});
+    auto b = leaf({3}).set_requires_grad(false);
+    torch::optim::SGD sgd(
+        {a, b}, torch::optim::SGDOptions(0.125).momentum(0.5));
+    GradientNormRollback guard(sgd, RollbackOptions().z_score(0).patience(1));
+    const auto step = [&](double gradient) {
+      a.mutable_grad() = torch::full_like(a, gradient);
+      if (b.requires_grad()) b.mutable_grad() = torch::full_like(b, gradient);
+      guard.step();
+    };
+    step(1);
+    // The smallest norm: this is the point.
+    step(0.5);
+    if (through_a_file) {
+      std::stringstream file;
+      torch::save(guard, file);
+      torch::load(guard, file);
+    }
+    b.set_requires_grad(true);
+    step(0.41);
+    step(0.41);
+    EXPECT_NE(b.item<double>(), 3);
+    b.set_requires_grad(false);
+    b.mutable_grad().reset();
+    step(100);
+    ASSERT_EQ(guard.last_status(), RollbackStatus::kRolledBack);
+    EXPECT_EQ(b.item<double>(), 3);
+    ParameterState state;
+    detail::optimizer_state("test", sgd)->read(0, 1, state);
+    EXPECT_FALSE(state.there);
+  }
+}
+
+// Where it writes at the earlier point alone, nothing warns of it before.
+TEST(RollbackPoint, StaysAsItIsWhereTheClosureWritesAtItAlone) {
+  auto x = leaf({0});
+  RollbackSGD sgd(
+      {x},
+      RollbackSGDOptions(0).rollback(RollbackOptions().window(1).z_score(0)));
+  const auto step = [&](double gradient, bool rises) {
+    int calls = 0;
+    sgd.step([&] {
+      if (++calls == 2) {
+        const torch::NoGradGuard no_grad;
+        x.add_(1);
+      }
+      x.mutable_grad() = torch::full_like(x, gradient);
+      return torch::full({}, rises && calls == 1 ? 1000.0 : 1.0);
+    });
+    return x.item<double>();
+  };
+  EXPECT_EQ(step(1, false), 0);
+  EXPECT_EQ(step(10, true), 1);
+  EXPECT_EQ(step(100, true), 1);
+  EXPECT_EQ(sgd.rollbacks(), 2);
 }
 
 // Each evaluation adds 1 to the parameter, at the earlier point too: it is 1
@@ -162,11 +198,13 @@ TEST(RollbackPoint, StaysAsItIsWhereTheClosureWritesToItsParameters) {
   EXPECT_EQ(sgd.rollbacks(), 2);
 }
 
-// A subclass may save more than the base class knows.
+// A subclass may save more than the base class knows, and be particular about
+// what it saves and loads.
 class SavesMore : public ClippedSGD {
  public:
   using ClippedSGD::ClippedSGD;
   void save(torch::serialize::OutputArchive& archive) const override {
+    TORCH_CHECK(const_cast<SavesMore*>(this)->buffer().defined());
     ClippedSGD::save(archive);
     archive.write("more", c10::IValue(more));
   }
@@ -175,6 +213,12 @@ class SavesMore : public ClippedSGD {
     c10::IValue value;
     archive.read("more", value);
     more = value.toInt();
+    TORCH_CHECK(buffer().defined());
+  }
+  torch::Tensor buffer() {
+    ParameterState state;
+    state_access()->read(0, 0, state);
+    return state.tensors[0];
   }
   int64_t more = 1;
 };
@@ -185,18 +229,68 @@ TEST(OptimizerSnapshot, PutsBackWhatASubclassSavesBesides) {
   x.mutable_grad() = torch::ones_like(x);
   sgd.step();
   OptimizerSnapshot snapshot(sgd);
-  ParameterState state;
-  sgd.state_access()->read(0, 0, state);
-  const auto buffer = state.tensors[0];
-  const auto value = buffer.clone();
+  const auto value = sgd.buffer().clone();
   sgd.more = 2;
   sgd.step();
   snapshot.restore();
   EXPECT_EQ(sgd.more, 1);
-  // In its own memory.
-  sgd.state_access()->read(0, 0, state);
-  EXPECT_TRUE(state.tensors[0].is_same(buffer));
-  EXPECT_TRUE(torch::equal(buffer, value));
+  EXPECT_TRUE(torch::equal(sgd.buffer(), value));
+}
+
+torch::Tensor momentum_of(IndexedOptimizer& optimizer) {
+  ParameterState state;
+  optimizer.state_access()->read(0, 0, state);
+  return state.tensors[0];
+}
+
+TEST(OptimizerSnapshot, PutsStateBackInItsOwnMemory) {
+  auto x = leaf({1});
+  ClippedSGD sgd({x}, ClippedSGDOptions(0.5).momentum(0.5));
+  x.mutable_grad() = torch::full_like(x, 0.5);
+  sgd.step();
+  const auto buffer = momentum_of(sgd);
+  OptimizerSnapshot snapshot(sgd);
+  EXPECT_TRUE(momentum_of(sgd).is_same(buffer));
+  sgd.step();
+  snapshot.restore();
+  EXPECT_TRUE(momentum_of(sgd).is_same(buffer));
+  EXPECT_EQ(buffer.item<double>(), 0.5);
+}
+
+TEST(OptimizerSnapshot, LeavesTheStateWhereALoadRefuses) {
+  auto x = leaf({1});
+  ClippedSGD sgd({x}, ClippedSGDOptions(0.5).momentum(0.5));
+  x.mutable_grad() = torch::full_like(x, 0.5);
+  sgd.step();
+  OptimizerSnapshot snapshot(sgd);
+  // Of which the snapshot knows nothing.
+  sgd.set_clip_rule(ZClip());
+  sgd.step();
+  EXPECT_THROW(snapshot.restore(), c10::Error);
+  EXPECT_EQ(momentum_of(sgd).item<double>(), 0.75);
+  EXPECT_NE(sgd.clip_rule(), nullptr);
+}
+
+TEST(OptimizerTraits, KnowWhoseSaveAndLoadAClassHas) {
+  auto x = leaf({1});
+  const ClippedSGD sgd({x}, ClippedSGDOptions(0.5));
+  const auto& traits = *find_traits(sgd);
+  EXPECT_EQ(traits.saved_by(), std::type_index(typeid(IndexedOptimizer)));
+  EXPECT_EQ(
+      traits.as<SavesMore>("").saved_by(), std::type_index(typeid(SavesMore)));
+}
+
+// A point by parameter is none of an optimizer whose counters decide.
+TEST(RollbackPoint, DoesNotFitWhereTheOptimizerHasBeenGivenARule) {
+  auto x = leaf({1});
+  ClippedSGD sgd({x}, ClippedSGDOptions(0.5).momentum(0.5));
+  auto point = point_of(sgd);
+  point.keep({}, /*with_gradients=*/false);
+  EXPECT_TRUE(point.fits());
+  sgd.set_clip_rule(ZClip());
+  EXPECT_FALSE(point.fits());
+  point.keep({}, /*with_gradients=*/false);
+  EXPECT_TRUE(point.fits());
 }
 
 }  // namespace

@@ -171,6 +171,48 @@ TEST_P(OwnStateType, GoesOnBitForBitFromAnArchive) {
   }
 }
 
+TEST_P(OwnStateType, AGuardGoesOnBitForBitFromAnArchive) {
+  for (const StateType type : {StateType::kFloat32, GetParam().type}) {
+    torch::manual_seed(7);
+    const auto one = state_leaf({70, 70}, torch::kFloat32);
+    const auto pattern = torch::randn({70, 70});
+    const auto first = GetParam().make({OptimizerParamGroup({one})}, type);
+    const auto options = RollbackOptions().z_score(0).patience(1);
+    GradientNormRollback first_guard(*first, options);
+    const auto guarded_step =
+        [&](GradientNormRollback& guard, const torch::Tensor& x, double size) {
+          x.mutable_grad() = pattern * size;
+          guard.step();
+        };
+    // The point is where the gradient is smallest.
+    for (const double size : {1.0, 0.5, 0.51}) {
+      guarded_step(first_guard, one, size);
+    }
+    std::stringstream archive;
+    std::stringstream guard_archive;
+    torch::save(*first, archive);
+    torch::save(first_guard, guard_archive);
+    const auto two = one.detach().clone().set_requires_grad(true);
+    const auto second = GetParam().make({OptimizerParamGroup({two})}, type);
+    GradientNormRollback second_guard(*second, options);
+    torch::load(*second, archive);
+    torch::load(second_guard, guard_archive);
+    for (const double size : {0.51, 100.0, 0.51}) {
+      guarded_step(first_guard, one, size);
+      guarded_step(second_guard, two, size);
+      EXPECT_TRUE(torch::equal(one, two)) << size;
+    }
+    EXPECT_EQ(first_guard.rollbacks(), 1);
+    EXPECT_EQ(second_guard.rollbacks(), 1);
+    const auto kept = state_of(*first);
+    const auto again = state_of(*second);
+    ASSERT_EQ(kept.size(), again.size());
+    for (std::size_t i = 0; i < kept.size(); ++i) {
+      EXPECT_TRUE(torch::equal(kept[i], again[i]));
+    }
+  }
+}
+
 TEST_P(OwnStateType, WritesSmallerArchives) {
   const auto parameter = state_leaf({200, 200}, torch::kFloat32);
   const auto size = [&](StateType type) {

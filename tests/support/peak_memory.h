@@ -1,14 +1,15 @@
 #pragma once
 
-#if defined(__linux__) && defined(__GLIBC__)
-#include <malloc.h>
-#endif
-
 #include <cstdint>
 #include <fstream>
 #include <functional>
 #include <sstream>
 #include <string>
+
+// After a header of the library, which is what defines __GLIBC__.
+#if defined(__linux__) && defined(__GLIBC__)
+#include <malloc.h>
+#endif
 
 namespace stepsize::test {
 
@@ -27,11 +28,7 @@ class PeakMemory {
   }
 
   static bool there() {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    return false;
-#else
-    return reset() && kilobytes("VmHWM:") > 0;
-#endif
+    return kMayBeThere && reset() && kilobytes("VmHWM:") > 0;
   }
 
   /// Bytes of the peak of `work` beyond what there was before it.
@@ -48,6 +45,21 @@ class PeakMemory {
   }
 
  private:
+#if !defined(__linux__) || !defined(__GLIBC__) || \
+    defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  static constexpr bool kMayBeThere = false;
+#elif defined(__has_feature)
+  // Clang's way to say it.
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || \
+    __has_feature(memory_sanitizer)
+  static constexpr bool kMayBeThere = false;
+#else
+  static constexpr bool kMayBeThere = true;
+#endif
+#else
+  static constexpr bool kMayBeThere = true;
+#endif
+
   static bool reset() {
     std::ofstream file("/proc/self/clear_refs");
     file << "5" << std::flush;

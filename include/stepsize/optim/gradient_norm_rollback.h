@@ -53,12 +53,13 @@ class RollbackEngine;
 /// Where the optimizer's step throws, the rule is as it was before; a rollback
 /// that it was to follow stays.
 ///
-/// Cost: one copy of parameters (where they have a gradient) and state, written
-/// once in `window` steps or more often; of the gradients too without closure
-/// or confirm. For a class that is not named above the copy of its state is a
-/// save into memory, an archive: about a millisecond, and a fraction of one
-/// more a megabyte. One norm a step, which the host waits for; a second
-/// evaluation in a step that is suspect.
+/// Cost: one copy of parameters and state, written once in `window` steps or
+/// more often, but for what is frozen: has no gradient, asks for none and has
+/// no state. Of the gradients too without closure or confirm; one more of
+/// parameters and gradients in a step that is suspect. For a class that is not
+/// named above the copy of its state is a save into memory, an archive: about a
+/// millisecond, and a fraction of one more a megabyte. One norm a step, which
+/// the host waits for; a second evaluation in a step that is suspect.
 ///
 /// When not to use it: Adam and its kin divide by the gradient's own size, and
 /// a rate too large for them shows in the gradient's norm late or not at all.

@@ -16,8 +16,9 @@ namespace stepsize {
 ///
 /// What it knows:
 ///
-/// - The IndexedOptimizers of this library, tensor by tensor, and their
-///   counters through save() and load() in memory.
+/// - The IndexedOptimizers of this library, and others that are described and
+///   override neither save() nor load(), tensor by tensor, and their counters
+///   through save() and load() in memory.
 /// - LibTorch's SGD, Adam, AdamW, RMSprop, Adagrad and LBFGS, field by field.
 /// - Every other class through its own save() and load(), which must carry all
 ///   that its step changes. A class that saves nothing is refused: the base
@@ -32,9 +33,9 @@ namespace stepsize {
 ///
 /// Not its business: gradients, buffers of the module, the random state.
 ///
-/// Memory: one copy of parameters and state. The state of foreign classes is
-/// kept as bytes, as a file of it would be: while they are read there is one
-/// copy of the state more.
+/// Memory: one copy of parameters and state. The state of classes that it knows
+/// by save() and load() is kept as bytes, as a file of it would be: while they
+/// are read there is one copy of the state more.
 ///
 /// The optimizer must outlive the snapshot, which cannot be copied.
 class OptimizerSnapshot {

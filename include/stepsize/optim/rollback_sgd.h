@@ -62,10 +62,12 @@ class RollbackSGDOptions : public ListedOptions<RollbackSGDOptions> {
 /// earlier point to go on by, and a rollback in a step without makes no update
 /// then, though last_status() is kRolledBack.
 ///
-/// Cost: one copy of the parameters that have a gradient and of their state,
-/// written once in `window` steps or more often; of the gradients too without
-/// closure or confirm. One norm a step, which the host waits for; a second
-/// evaluation in a step that is suspect, in a few per cent of the steps.
+/// Cost: one copy of parameters and state, written once in `window` steps or
+/// more often, but for what is frozen: has no gradient, asks for none and has
+/// no state. Of the gradients too without closure or confirm; one more of
+/// parameters and gradients in a step that is suspect. One norm a step, which
+/// the host waits for; a second evaluation in a step that is suspect, in a few
+/// per cent of the steps.
 ///
 /// When not to use it: where lr is known to be stable it only costs. It is no
 /// search for the best rate: it finds one that does not diverge, at any speed.

@@ -53,8 +53,9 @@ class OptimizerState {
   /// all there is.
   virtual bool is_by_parameter() const { return false; }
   virtual bool is_complete_by_parameter() const { return false; }
-  /// Whether read() and write() are there, and the tensors that they show may
-  /// be taken out by write(): what save() and prepare() carry then is the rest.
+  /// Whether read() and write() are there, whatever is_by_parameter() says, and
+  /// the tensors that they show may be taken out by write(): what save() and
+  /// prepare() carry then is the rest, and nothing misses them.
   virtual bool saves_without_tensors() const { return false; }
   /// The tensors are the optimizer's own.
   virtual void read(

@@ -4,11 +4,13 @@
 #include <stepsize/state/preconditioner.h>
 #include <torch/arg.h>
 #include <torch/optim/optimizer.h>
+#include <torch/serialize/archive.h>
 
 #include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <typeindex>
 #include <utility>
 #include <vector>
@@ -102,6 +104,37 @@ enum class ClosureCalls : std::uint8_t {
   kManyTimes,    ///< as a line search does
 };
 
+namespace detail {
+
+// The class whose save() and load() `Optimizer` has; void where they are of
+// two, or not to be called.
+template <typename Owner>
+Owner* owner_of_save(void (Owner::*save)(torch::serialize::OutputArchive&)
+                         const);
+template <typename Owner>
+Owner* owner_of_load(void (Owner::*load)(torch::serialize::InputArchive&));
+
+template <typename Optimizer, typename = void>
+struct SavedBy {
+  static std::type_index type() { return typeid(void); }
+};
+template <typename Optimizer>
+struct SavedBy<
+    Optimizer,
+    std::void_t<
+        decltype(owner_of_save(&Optimizer::save)),
+        decltype(owner_of_load(&Optimizer::load))>> {
+  static std::type_index type() {
+    using Saver =
+        std::remove_pointer_t<decltype(owner_of_save(&Optimizer::save))>;
+    using Loader =
+        std::remove_pointer_t<decltype(owner_of_load(&Optimizer::load))>;
+    return std::is_same_v<Saver, Loader> ? typeid(Saver) : typeid(void);
+  }
+};
+
+}  // namespace detail
+
 /// What is known of an optimizer class, in one place: all parts of the library
 /// ask here. Of options those of LibTorch's six classes are known, and all
 /// that are DescribedOptions; describe_optimizer() adds others. A subclass is
@@ -111,8 +144,10 @@ class OptimizerTraits {
   /// What `Optimizer`, named as the list's kind, does with options of a list.
   template <typename Optimizer, typename Options>
   static OptimizerTraits of(const OptionList<Options>& list) {
-    return OptimizerTraits(
+    OptimizerTraits traits(
         list.kind(), typeid(Optimizer), OptimizerOptionList(list));
+    traits.saved_by_ = detail::SavedBy<Optimizer>::type();
+    return traits;
   }
   /// The same of a class that does what this one does, a subclass say.
   template <typename Optimizer>
@@ -120,6 +155,7 @@ class OptimizerTraits {
     OptimizerTraits traits = *this;
     traits.name_ = std::move(name);
     traits.optimizer_ = typeid(Optimizer);
+    traits.saved_by_ = detail::SavedBy<Optimizer>::type();
     return traits;
   }
 
@@ -128,6 +164,9 @@ class OptimizerTraits {
   const std::string& name() const { return name_; }
   std::type_index optimizer() const { return optimizer_; }
   const OptimizerOptionList& options() const { return options_; }
+  /// The class that has its save() and load(): itself, or the one that it
+  /// inherits both from.
+  std::type_index saved_by() const { return saved_by_; }
 
   TORCH_ARG(GradientUse, gradient) = GradientUse::kUnknown;
   /// Where it scales coordinates: by what. Null: unknown.
@@ -161,6 +200,7 @@ class OptimizerTraits {
 
   std::string name_;
   std::type_index optimizer_;
+  std::type_index saved_by_ = typeid(void);
   OptimizerOptionList options_;
 };
 
