@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <utility>
 
 #include "csrc/optim/common_options.h"
@@ -82,9 +83,11 @@ void ClippedSGD::update_group(
   for (std::size_t i = 0; i < steps.size(); ++i) {
     if (gradients[i].defined()) latest = std::max(latest, ++steps[i]);
   }
-  constexpr int64_t kMostGroups = 1 << 16;
+  // Without a sign, as it may wrap.
+  constexpr uint64_t kMostGroups = 1 << 16;
   numbers.stochastic_rounding = true;
-  numbers.rounding_seed = latest * kMostGroups + static_cast<int64_t>(group);
+  numbers.rounding_seed =
+      static_cast<int64_t>(static_cast<uint64_t>(latest) * kMostGroups + group);
   detail::sgd_group_step(
       parameters, gradients, state.slots[0], numbers, grad_scale, type);
   state.steps = std::move(steps);

@@ -66,9 +66,11 @@ const Reasons& free_knobs() {
   static const Reasons knobs = {
       {"OptimizerTraits::state", "names"},
       {"AdaHessianOptions::seed", "every seed is one"},
+      {"AdamHyperparameters::rounding_seed", "every seed is one"},
       {"CurvatureMeterOptions::seed", "every seed is one"},
       {"PowerMethodSGDOptions::seed", "every seed is one"},
       {"ResumableSamplerOptions::seed", "every seed is one"},
+      {"SGDHyperparameters::rounding_seed", "every seed is one"},
       {"SophiaHOptions::seed", "every seed is one"},
       {"ConnectOptions::address", "names a machine, which may be there or not"},
       {"SnapshotEnsembleOptions::folder",
