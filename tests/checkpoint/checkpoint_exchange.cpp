@@ -128,6 +128,7 @@ bool is_newer(const std::string& key) {
       "rollback_trend",
       "rollback_trend_span",
       "roundings",
+      "state_type",
       "total_rounding"};
   return std::find(names.begin(), names.end(), key) != names.end() ||
          (key.rfind("group_", 0) == 0 &&
