@@ -360,6 +360,34 @@ INSTANTIATE_TEST_SUITE_P(
       return own.param == StateType::kBFloat16 ? "BFloat16" : "EightBit";
     });
 
+// 4096 of Rosenbrock's valleys from starts of their own, on the way to (1, 1).
+TEST(StateType, FollowsRosenbrocksValleys) {
+  const auto run = [](StateType type) {
+    torch::manual_seed(8);
+    const auto x = state_leaf({64, 64}, torch::kFloat32);
+    const auto y = state_leaf({64, 64}, torch::kFloat32);
+    ClippedAdamWOptions options(0.01);
+    options.max_norm(kInfinity).weight_decay(0).state_type(type);
+    ClippedAdamW optimizer({x, y}, options);
+    double loss = 0;
+    for (int k = 0; k < 4000; ++k) {
+      optimizer.zero_grad();
+      const auto value =
+          ((1 - x).square() + 100 * (y - x.square()).square()).sum();
+      value.backward();
+      optimizer.step();
+      loss = value.item<double>() / 4096;
+    }
+    return loss;
+  };
+  const double full = run(StateType::kFloat32);
+  // Hundreds at the start; the way along the valley is long.
+  EXPECT_LT(full, 0.2);
+  for (const auto type : {StateType::kBFloat16, StateType::kBlockwise8Bit}) {
+    EXPECT_LT(run(type), 1.05 * full);
+  }
+}
+
 TEST(StateType, ASquareBeyondTheRangeShows) {
   auto parameter = torch::zeros({64, 64}).set_requires_grad(true);
   ClippedAdamW optimizer(
