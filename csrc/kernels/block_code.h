@@ -108,10 +108,10 @@ constexpr bool spans_have_two_decades(int bits) {
 }
 static_assert(spans_have_two_decades(7) && spans_have_two_decades(8), "");
 
-// v = slope value + offset in the span's decade; with a third
-// of the slope on the way to the next decade's first value, with a fifth in
-// that decade. 1 is taken off, and a trifle added, by which all values stay
-// what they are although the arithmetic rounds.
+// v = slope value + offset in the span's decade; with a third of the slope on
+// the way to the next decade's first value, with a fifth in that decade. 1 is
+// taken off, and a trifle added, by which all values stay what they are
+// although the arithmetic rounds.
 constexpr double kOffsetOfAll = 0x1p-14 - 1;
 constexpr double kJustBelow1 = 1 - 0x1p-10;
 

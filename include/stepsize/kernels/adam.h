@@ -79,7 +79,7 @@ struct AdamHyperparameters {
 /// cautious, whose elements are counted first; one parallel region, or two.
 /// Elsewhere: LibTorch's fused operators where it has them and they are right
 /// for the types, multi-tensor operators otherwise, for the half types always;
-/// the host never waits.
+/// the host never waits, unless state is compact.
 ///
 /// Throws c10::Error before anything is changed.
 void adam_step(

@@ -72,7 +72,7 @@ struct SGDHyperparameters {
 /// region. Non-dense tensors, or such with strides unlike their parameter's,
 /// are copied. Elsewhere: LibTorch's fused operator where it has one that is
 /// right for the types, multi-tensor operators otherwise, for the half types
-/// always; the host never waits.
+/// always; the host never waits, unless a buffer is compact.
 ///
 /// Throws c10::Error before anything is changed.
 void sgd_step(
