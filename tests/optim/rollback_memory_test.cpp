@@ -312,5 +312,23 @@ TEST_F(RollbackMemory, ASnapshotHoldsOneCopyAtAnyTime) {
   EXPECT_NEAR(foreign.taken_again, 8, kDoubt);
 }
 
+// The gradients are 4 bytes a parameter.
+TEST_F(RollbackMemory, OfAdamWFollowsTheTypeOfItsState) {
+  const auto peak = [](StateType type) {
+    MemoryRun run;
+    ClippedAdamW optimizer(
+        run.parameters, ClippedAdamWOptions(1e-3).state_type(type));
+    const double bytes = run.steps(optimizer, Kind::kAlone);
+    std::printf(
+        "ClippedAdamW with state of type %d  %6.2f\n",
+        static_cast<int>(type),
+        bytes);
+    return bytes;
+  };
+  EXPECT_NEAR(peak(StateType::kFloat32), 4 + 8, kDoubt);
+  EXPECT_NEAR(peak(StateType::kBFloat16), 4 + 4, kDoubt);
+  EXPECT_NEAR(peak(StateType::kBlockwise8Bit), 4 + 2.03, kDoubt);
+}
+
 }  // namespace
 }  // namespace stepsize::test
