@@ -12,8 +12,11 @@
 #   --program FILE     what is started, by default the trainer that
 #                      scripts/demo.sh builds
 #   --help             says this
-#   --                 what follows goes to every process, after --world-size N,
-#                      --rank R and --master HOST:PORT
+#   --                 what follows goes to every process
+#
+# A process learns its place as torchrun would tell it, by the variables RANK,
+# WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT, which
+# ConnectOptions::from_environment() reads.
 #
 # Rank 0 writes to the terminal, the others say nothing but errors. Ctrl-C and
 # SIGTERM are passed on to all. The exit status is 0, or that of the process
@@ -78,6 +81,12 @@ with socket.socket() as s:
     print(s.getsockname()[1])') || die "found no free port"
   master=127.0.0.1:$port
 fi
+if [[ ! $master =~ ^(.+):([0-9]+)$ ]]; then
+  die "--master must be HOST:PORT, not '$master'"
+fi
+export WORLD_SIZE=$count MASTER_ADDR=${BASH_REMATCH[1]}
+export MASTER_PORT=${BASH_REMATCH[2]}
+unset TORCHELASTIC_USE_AGENT_STORE
 # Processes on one machine share its processors.
 if [[ -z ${OMP_NUM_THREADS:-} ]]; then
   cores=$(getconf _NPROCESSORS_ONLN)
@@ -108,7 +117,7 @@ trap 'pass_on HUP' HUP
 set -m
 for ((rank = 0; rank < count; ++rank)); do
   if [[ -n $asked ]]; then break; fi
-  "$program" --world-size "$count" --rank "$rank" --master "$master" "$@" &
+  RANK=$rank LOCAL_RANK=$rank "$program" "$@" &
   processes+=($!)
 done
 set +m

@@ -33,6 +33,7 @@ readonly packages=(
   libcli11-dev          # the trainer's command line
   zlib1g-dev            # the trainer reads compressed data
   dataset-fashion-mnist # what the demo trains on
+  openmpi-bin           # a launcher that the tests start ranks by
 )
 # The sanitizers' libraries are no dependency of clang's.
 readonly fuzz_packages=(clang libclang-rt-dev)

@@ -1,40 +1,25 @@
-// Two processes train one model, each on its half of every batch:
+// Several processes train one model, each on its share of every batch. A
+// launcher tells each its place: PyTorch's torchrun, mpirun, srun or
 //
 //     recipes=build/release/examples/recipes
 //     scripts/launch.sh -n 2 --program $recipes/two_processes
 //
-// starts them with --world-size N --rank R --master HOST:PORT. A number after
-// `--` is that of the training images.
+//     two_processes [TRAINING IMAGES]
 #include <stepsize/stepsize.h>
 #include <torch/torch.h>
 
 #include "fashion_mnist.h"
 
 int main(int argc, char** argv) {
-  int64_t world_size = 1;
-  int64_t rank = 0;
-  int64_t count = 20000;
-  std::string master = "127.0.0.1:29500";
-  for (int i = 1; i < argc; ++i) {
-    const std::string word = argv[i];
-    const char* value = i + 1 < argc ? argv[i + 1] : "0";
-    if (word == "--world-size") {
-      world_size = std::atoll(value);
-    } else if (word == "--rank") {
-      rank = std::atoll(value);
-    } else if (word == "--master") {
-      master = value;
-    } else {
-      count = std::atoll(word.c_str());
-      continue;
-    }
-    ++i;
-  }
-  const auto train = recipes::fashion_mnist(true, count);
+  const auto train =
+      recipes::fashion_mnist(true, recipes::argument(argc, argv, 20000));
   const auto test = recipes::fashion_mnist(false, 2000);
+  const auto launched = stepsize::ConnectOptions::from_environment();
   // A process that is lost makes the others throw, and not wait for ever.
   const auto ranks = stepsize::connect(
-      stepsize::ConnectOptions(master).rank(rank).world_size(world_size));
+      launched.value_or(stepsize::ConnectOptions("127.0.0.1:29500")));
+  const int64_t rank = ranks->rank();
+  const int64_t world_size = ranks->world_size();
 
   torch::nn::Sequential model(
       torch::nn::Flatten(),

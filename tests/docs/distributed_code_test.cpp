@@ -14,11 +14,13 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <cstdlib>
 #include <iostream>
 #include <memory>
 #include <sstream>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "tests/support/ranks.h"
@@ -78,6 +80,27 @@ TEST(DistributedPage, TrainsOneModelOnTwoRanks) {
   for (double loss = 0; printed >> loss;) losses.push_back(loss);
   ASSERT_EQ(losses.size(), 20U);
   EXPECT_LT(losses.back(), losses.front());
+}
+
+TEST(DistributedPage, LearnsItsPlaceFromALauncher) {
+  const std::string master = test::free_master();
+  const std::vector<std::pair<std::string, std::string>> variables{
+      {"RANK", "0"},
+      {"WORLD_SIZE", "1"},
+      {"MASTER_ADDR", "127.0.0.1"},
+      {"MASTER_PORT", master.substr(master.rfind(':') + 1)}};
+  for (const auto& [name, value] : variables) {
+    setenv(name.c_str(), value.c_str(), 1);
+  }
+  // clang-format off
+auto launched = stepsize::ConnectOptions::from_environment();
+auto ranks = stepsize::connect(
+    launched.value_or(stepsize::ConnectOptions("127.0.0.1:29500")));
+  // clang-format on
+  for (const auto& variable : variables) unsetenv(variable.first.c_str());
+  ASSERT_TRUE(launched);
+  EXPECT_EQ(launched->master(), master);
+  EXPECT_EQ(ranks->world_size(), 1);
 }
 
 TEST(DistributedPage, AveragesForAnyOptimizer) {

@@ -73,6 +73,7 @@ const Reasons& free_knobs() {
       {"SGDHyperparameters::rounding_seed", "every seed is one"},
       {"SophiaHOptions::seed", "every seed is one"},
       {"ConnectOptions::address", "names a machine, which may be there or not"},
+      {"ConnectOptions::local_rank", "for its user alone"},
       {"SnapshotEnsembleOptions::folder",
        "names a folder, which may be there or not"},
   };

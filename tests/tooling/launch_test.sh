@@ -23,15 +23,10 @@ program() {
   cat >"$work/program" <<END
 #!/usr/bin/env bash
 hang() { for ((i = 0; i < 200; ++i)); do sleep 0.05; done; }
-while ((\$# > 0)); do
-  case \$1 in
-    --rank) rank=\$2 && shift ;;
-    --world-size) world_size=\$2 && shift ;;
-    --master) master=\$2 && shift ;;
-    *) echo "\$1" >>"$work/arguments.\$rank" ;;
-  esac
-  shift
-done
+rank=\$RANK
+world_size=\$WORLD_SIZE
+master=\$MASTER_ADDR:\$MASTER_PORT
+for argument in "\$@"; do echo "\$argument" >>"$work/arguments.\$rank"; done
 cd "$work"
 $1
 END

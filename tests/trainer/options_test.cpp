@@ -4,8 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <iterator>
+#include <map>
 #include <optional>
 #include <regex>
 #include <set>
@@ -311,6 +313,65 @@ TEST(ParseCommandLine, RefusesOptionsOfSeveralProcessesWithoutTheirNumber) {
     // As the script starts one process.
     EXPECT_FALSE(parse({"--world-size", "1", option}).exit_status);
   }
+}
+
+// Variables of a launcher, gone at the end.
+class Launched {
+ public:
+  explicit Launched(const std::map<std::string, std::string>& variables)
+      : variables_(variables) {
+    for (const auto& [name, value] : variables_) {
+      setenv(name.c_str(), value.c_str(), 1);
+    }
+  }
+  ~Launched() {
+    for (const auto& variable : variables_) unsetenv(variable.first.c_str());
+  }
+  Launched(const Launched&) = delete;
+  Launched& operator=(const Launched&) = delete;
+
+ private:
+  std::map<std::string, std::string> variables_;
+};
+
+TEST(ParseCommandLine, TakesItsPlaceFromALauncher) {
+  const Launched launched(
+      {{"RANK", "2"},
+       {"WORLD_SIZE", "3"},
+       {"LOCAL_RANK", "1"},
+       {"MASTER_ADDR", "10.0.0.7"},
+       {"MASTER_PORT", "2900"}});
+  const auto command = parse({"--timeout", "5"});
+  EXPECT_FALSE(command.exit_status);
+  EXPECT_EQ(command.options.world_size, 3);
+  EXPECT_EQ(command.options.rank, 2);
+  EXPECT_EQ(command.options.local_rank, 1);
+  EXPECT_EQ(command.options.master, "10.0.0.7:2900");
+  EXPECT_THAT(
+      refusal({"--compare", "a"}), HasSubstr("is of no use with --compare"));
+  // What the command line says counts.
+  const auto own = parse({"--world-size", "2", "--master", "host:1"}).options;
+  EXPECT_EQ(own.world_size, 2);
+  EXPECT_EQ(own.rank, 0);
+  EXPECT_FALSE(own.local_rank);
+  EXPECT_EQ(own.master, "host:1");
+}
+
+TEST(ParseCommandLine, IsAloneWhereALauncherStartsOne) {
+  const Launched launched(
+      {{"RANK", "0"},
+       {"WORLD_SIZE", "1"},
+       {"MASTER_ADDR", "host"},
+       {"MASTER_PORT", "2900"}});
+  EXPECT_EQ(parse({}).options.master, "");
+  EXPECT_FALSE(parse({"--timeout", "5"}).exit_status);
+  EXPECT_EQ(parse({"--timeout", "5"}).given.count("--world-size"), 0);
+}
+
+TEST(ParseCommandLine, RefusesALauncherThatIsCutOff) {
+  const std::map<std::string, std::string> cut_off{{"RANK", "0"}};
+  const Launched launched(cut_off);
+  EXPECT_THAT(refusal({}), HasSubstr("RANK is set and WORLD_SIZE is not"));
 }
 
 TEST(ParseCommandLine, WatchesTheCurvatureOnRequest) {

@@ -1,5 +1,7 @@
 #include "examples/trainer/cli/options.h"
 
+#include <c10/util/Exception.h>
+#include <stepsize/distributed/connect.h>
 #include <torch/version.h>
 #include <CLI/CLI.hpp>
 
@@ -280,7 +282,8 @@ void add_process_options(CLI::App& app, TrainOptions& options) {
          options.world_size,
          "Processes that train one model, each on its share of\n"
          "every batch; --batch-size is that of each. All are\n"
-         "started with the same options" +
+         "started with the same options; torchrun, mpirun, srun\n"
+         "and scripts/launch.sh tell each its place" +
              fixed_default(options.world_size))
       ->check(whole_number(1, kMostProcesses))
       ->type_name("N")
@@ -474,6 +477,32 @@ void fill_defaults(TrainOptions& options, const OpenOptions& open) {
   check_amp(options);
 }
 
+// Where no option says which of several processes this is, its launcher may.
+// Returns whether there is one.
+bool take_launched(CommandLine& command) {
+  for (const auto* flag : {"--world-size", "--rank", "--master"}) {
+    if (command.given.count(flag) > 0) {
+      return false;
+    }
+  }
+  std::optional<ConnectOptions> launched;
+  try {
+    launched = ConnectOptions::from_environment();
+  } catch (const c10::Error& error) {
+    throw CLI::ValidationError(error.what_without_backtrace());
+  }
+  if (launched && launched->world_size() > 1) {
+    command.options.world_size = launched->world_size();
+    command.options.rank = launched->rank();
+    command.options.local_rank = launched->local_rank();
+    command.options.master = launched->master();
+    command.given["--world-size"] = std::to_string(launched->world_size());
+    command.given["--rank"] = std::to_string(launched->rank());
+    command.given["--master"] = launched->master();
+  }
+  return launched.has_value();
+}
+
 // They would say nothing where a process does not know that it is one of
 // several.
 void check_alone(const OptionValues& given) {
@@ -596,7 +625,9 @@ CommandLine parse_command_line(int argc, const char* const* argv) {
     app.parse(argc, argv);
     check_known(app);
     result.given = given_options(app);
-    check_alone(result.given);
+    if (!take_launched(result)) {
+      check_alone(result.given);
+    }
     check_together(result);
     if (is_run(result)) {
       fill_defaults(result.options, open);

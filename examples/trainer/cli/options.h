@@ -58,6 +58,8 @@ struct TrainOptions {
   /// Processes that train one model, and which of them this is.
   std::int64_t world_size = 1;
   std::int64_t rank = 0;
+  /// Which it is on its machine, where its launcher has said so.
+  std::optional<std::int64_t> local_rank;
   /// HOST:PORT of process 0, where there are several.
   std::string master;
   /// How long one waits for another, in seconds.

@@ -92,7 +92,8 @@ torch::Device device_of_process(
     return device;
   }
   const auto devices = static_cast<std::int64_t>(torch::cuda::device_count());
-  return {torch::kCUDA, static_cast<c10::DeviceIndex>(options.rank % devices)};
+  const auto place = options.local_rank.value_or(options.rank);
+  return {torch::kCUDA, static_cast<c10::DeviceIndex>(place % devices)};
 }
 
 std::shared_ptr<Reduction> meet_processes(

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -19,11 +20,27 @@ class ConnectOptions {
   ConnectOptions(std::string master)  // NOLINT: implicit
       : master_(std::move(master)) {}
 
+  /// What the launcher of this process has set, empty where there is none: of
+  /// torchrun, else Open MPI's mpirun, else a step of SLURM (srun).
+  ///
+  ///     if (auto launched = ConnectOptions::from_environment()) {
+  ///       ranks = connect(launched->timeout_seconds(300));
+  ///     }
+  ///
+  /// MASTER_ADDR and MASTER_PORT name the master whichever it is; mpirun on one
+  /// machine and srun need neither: docs/distributed.md, "Launchers". Throws
+  /// c10::Error, naming the variable, where one is missing or not a number in
+  /// its range.
+  static std::optional<ConnectOptions> from_environment();
+
   TORCH_ARG(std::string, master);
   /// Processes in all; >= 1.
   TORCH_ARG(int64_t, world_size) = 1;
   /// This one, in [0, world_size).
   TORCH_ARG(int64_t, rank) = 0;
+  /// This one among those of its machine, as its launcher says; for the choice
+  /// of a GPU, connect() does not read it.
+  TORCH_ARG(int64_t, local_rank) = 0;
   /// How long to wait for other ranks, to meet and in every operation after;
   /// finite and > 0. Longer than the slowest rank's slowest pause: a test pass,
   /// a save.
