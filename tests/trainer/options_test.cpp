@@ -374,6 +374,34 @@ TEST(ParseCommandLine, RefusesALauncherThatIsCutOff) {
   EXPECT_THAT(refusal({}), HasSubstr("RANK is set and WORLD_SIZE is not"));
 }
 
+TEST(ParseCommandLine, GivesAnEnsembleItsCycles) {
+  EXPECT_EQ(parse({}).options.ensemble, 0);
+  const auto options = parse({"--ensemble", "4", "--epochs", "10"}).options;
+  EXPECT_EQ(options.ensemble, 4);
+  EXPECT_EQ(options.schedule, "cosine_restarts 2.5ep");
+  EXPECT_EQ(
+      parse({"--ensemble", "2", "--schedule", "cosine_restarts 50%"})
+          .options.schedule,
+      "cosine_restarts 50%");
+  const auto refused = [](std::vector<const char*> more) {
+    more.insert(more.begin(), {"--ensemble", "2"});
+    return refusal(more);
+  };
+  for (const auto* name :
+       {"dog", "prodigy", "power-sgd", "schedule-free-sgd"}) {
+    EXPECT_THAT(
+        refused({"--optimizer", name}),
+        AllOf(HasSubstr("--ensemble: wants an optimizer"), HasSubstr(name)));
+  }
+  EXPECT_THAT(refused({"--early-stop", "1"}), HasSubstr("--early-stop"));
+  EXPECT_THAT(refused({"--batch-schedule", "999"}), HasSubstr("--ensemble"));
+  EXPECT_THAT(refused({"--lr-find"}), HasSubstr("--ensemble"));
+  EXPECT_THAT(
+      refused({"--epochs", "1"}),
+      HasSubstr("wants an epoch a cycle at least, and --epochs is 1"));
+  EXPECT_THAT(refusal({"--ensemble", "1"}), HasSubstr("--ensemble"));
+}
+
 TEST(ParseCommandLine, WatchesTheCurvatureOnRequest) {
   EXPECT_EQ(parse({}).options.monitor, "");
   const auto options = parse({"--monitor", "curvature"}).options;

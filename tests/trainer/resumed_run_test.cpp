@@ -78,6 +78,7 @@ std::vector<torch::Tensor> last_weights(const fs::path& run) {
         *model, EarlyStoppingOptions().patience(options.early_stop - 1));
   }
   auto monitor = make_monitor(*optimizer, options);
+  SnapshotEnsemble ensemble(*model, SnapshotEnsembleOptions().max_snapshots(9));
   RunCheckpoints(
       run,
       {*model,
@@ -86,7 +87,8 @@ std::vector<torch::Tensor> last_weights(const fs::path& run) {
        train,
        state,
        stopping ? &*stopping : nullptr,
-       monitor ? &*monitor : nullptr},
+       monitor ? &*monitor : nullptr,
+       options.ensemble > 0 ? &ensemble : nullptr},
       record)
       .load();
   auto weights = model->parameters();
@@ -196,6 +198,10 @@ INSTANTIATE_TEST_SUITE_P(
             "--optimizer power-sgd --policy sharpness --monitor curvature "
             "--monitor-every 1",
             8},
+        KilledRun{
+            "Ensemble",
+            "--ensemble 2 --model resnet20 --limit-train 40 --batch-size 8",
+            10},
         KilledRun{
             "BatchNorm",
             "--model resnet20 --limit-train 40 "

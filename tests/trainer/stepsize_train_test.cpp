@@ -209,6 +209,36 @@ TEST_F(StepsizeTrainTest, StopsEarlyAndKeepsTheBestWeights) {
   EXPECT_LT(losses.size(), 40U);
 }
 
+TEST_F(StepsizeTrainTest, TestsSnapshotsTogether) {
+  const auto outcome = train("--ensemble 3 --epochs 3");
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_THAT(
+      outcome.out,
+      AllOf(
+          HasSubstr("\nensemble  "),
+          HasSubstr("\nmean of their weights  "),
+          HasSubstr("accuracy.svg ensemble.csv")));
+  const auto accuracies = column(out() / "ensemble.csv", "test_accuracy");
+  ASSERT_EQ(accuracies.size(), 5U);
+  // A cycle is an epoch here, and each ends with a test.
+  const auto tests = column(out() / "log.csv", "test_accuracy");
+  EXPECT_EQ(
+      std::vector<std::string>(accuracies.begin(), accuracies.begin() + 3),
+      tests);
+  // Its checkpoint is tested without the snapshots.
+  const auto evaluated = start(
+      "--evaluate '" + (out() / "checkpoints" / "best.ckpt").string() + "'");
+  EXPECT_EQ(evaluated.status, 0) << evaluated.err;
+}
+
+TEST_F(StepsizeTrainTest, WarnsOfAScheduleWithOtherCycles) {
+  const auto outcome = train("--ensemble 2 --schedule cosine");
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_THAT(
+      outcome.err,
+      AllOf(HasSubstr("it has 1 cycle"), HasSubstr("--ensemble is 2")));
+}
+
 TEST_F(StepsizeTrainTest, TrainsOnTheFirstImagesOnly) {
   const auto outcome = train("--limit-train 20");
   EXPECT_EQ(outcome.status, 0) << outcome.err;

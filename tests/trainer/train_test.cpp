@@ -1,6 +1,7 @@
 #include "examples/trainer/loop/train.h"
 
 #include <gtest/gtest.h>
+#include <stepsize/schedule/cycle.h>
 #include <stepsize/schedule/ramp.h>
 #include <torch/torch.h>
 
@@ -17,6 +18,7 @@
 #include <thread>
 #include <vector>
 
+#include "examples/trainer/loop/tested_ensemble.h"
 #include "examples/trainer/run/progress.h"
 
 namespace stepsize::trainer {
@@ -113,6 +115,8 @@ struct Extras {
   bool rolls_back = false;
   TrainingState state = {};  // to go on from
   CurvatureMonitor* monitor = nullptr;
+  SnapshotEnsemble* ensemble = nullptr;
+  std::int64_t updates = 0;
 };
 
 Heard train_pixels(
@@ -166,7 +170,9 @@ Heard train_pixels(
        extras.early_stopping,
        extras.pause_every,
        /*ranks=*/nullptr,
-       extras.monitor},
+       extras.monitor,
+       extras.ensemble,
+       extras.updates},
       state,
       listener);
   heard.state = state;
@@ -295,6 +301,101 @@ TEST(Train, LetsTheBatchGrow) {
   }
   // What is left at the end of an epoch is an update too.
   EXPECT_EQ(batches, (std::vector<std::int64_t>{1, 1, 1, 1, 2, 2, 2, 2}));
+}
+
+double weight_of(const PixelModel& model) {
+  return model.parameters().front().item<double>();
+}
+
+TEST(Train, TakesTheWeightsAtTheEndOfEachCycle) {
+  const Schedule cycles = cosine_restarts(2);
+  PixelModel first_cycle;
+  Extras extras;
+  extras.batch_size = 2;
+  extras.epochs = 1;
+  train_pixels(first_cycle, 0.1, cycles, extras);
+  PixelModel model;
+  SnapshotEnsemble ensemble(model);
+  extras.epochs = 2;
+  extras.ensemble = &ensemble;
+  extras.updates = 4;
+  train_pixels(model, 0.1, cycles, extras);
+  ASSERT_EQ(ensemble.size(), 2U);
+  const double last = weight_of(model);
+  {
+    const SnapshotWeights snapshot(ensemble, 0);
+    EXPECT_EQ(weight_of(model), weight_of(first_cycle));
+    EXPECT_NE(weight_of(model), last);
+  }
+  const SnapshotWeights snapshot(ensemble, 1);
+  EXPECT_EQ(weight_of(model), last);
+}
+
+// Of pixels times a weight: minus the logarithm of the label's probability,
+// where that is a mean over models.
+double loss_of_mean(const std::vector<double>& weights) {
+  const double pixels[4][3] = {{0, 0, 0}, {5, 0, 0}, {0, 0, 2}, {0, 9, 0}};
+  const int labels[4] = {2, 0, 0, 1};
+  double loss = 0;
+  for (int i = 0; i < 4; ++i) {
+    double mean = 0;
+    for (const double weight : weights) {
+      double sum = 0;
+      for (const double pixel : pixels[i]) sum += std::exp(weight * pixel);
+      mean += std::exp(weight * pixels[i][labels[i]]) / sum;
+    }
+    loss -= std::log(mean / static_cast<double>(weights.size())) / 4;
+  }
+  return loss;
+}
+
+TEST(TestEnsemble, TestsSnapshotsAndBothMeans) {
+  PixelModel model;
+  SnapshotEnsemble ensemble(model);
+  const auto set = [&](double weight) {
+    const torch::NoGradGuard no_grad;
+    model.parameters().front().fill_(weight);
+  };
+  for (const double weight : {-1.0, 2.0}) {
+    set(weight);
+    ensemble.add();
+  }
+  set(7);
+  auto test = pixel_source(3);
+  auto statistics = pixel_source(4);
+  const auto rows = test_ensemble(ensemble, model, test, statistics);
+  ASSERT_TRUE(rows);
+  ASSERT_EQ(rows->size(), 4U);
+  const auto expect = [&](std::size_t row,
+                          const std::string& name,
+                          double loss,
+                          double accuracy) {
+    EXPECT_EQ(rows->at(row).name, name);
+    EXPECT_NEAR(rows->at(row).result.loss, loss, 1e-6) << name;
+    EXPECT_EQ(rows->at(row).result.accuracy, accuracy) << name;
+  };
+  // Of equal logits the first one counts.
+  expect(0, "snapshot 1", loss_of_mean({-1}), 0.25);
+  expect(1, "snapshot 2", loss_of_mean({2}), 0.5);
+  expect(2, "mean of their predictions", loss_of_mean({-1, 2}), 0.5);
+  expect(3, "mean of their weights", loss_of_mean({0.5}), 0.5);
+  EXPECT_EQ(weight_of(model), 7);
+  EXPECT_TRUE(model.is_training());
+}
+
+TEST(TestEnsemble, EndsWhereItIsTold) {
+  PixelModel model;
+  SnapshotEnsemble ensemble(model);
+  ensemble.add();
+  auto test = pixel_source(1);
+  auto statistics = pixel_source(4);
+  // Four batches of the snapshot, one of the statistics, four of the mean.
+  for (int last = 1; last <= 10; ++last) {
+    int asked = 0;
+    const auto rows = test_ensemble(
+        ensemble, model, test, statistics, [&] { return ++asked == last; });
+    EXPECT_EQ(rows.has_value(), last > 8) << last;
+  }
 }
 
 TEST(Train, StopsEarlyAndPutsTheBestWeightsBack) {

@@ -23,6 +23,7 @@ Training
   --epochs N           passes over the training images
   --batch-size N       images in an update [128]
   --early-stop N       end after N epochs without a lower test loss
+  --ensemble N         test N snapshots of the run together
   --lr-find            the range test alone, with its picture
   --monitor curvature  watch the sharpness, with its picture
 

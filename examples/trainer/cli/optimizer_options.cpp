@@ -1,5 +1,7 @@
 #include "examples/trainer/cli/optimizer_options.h"
 
+#include <stepsize/report/csv_cell.h>
+
 #include <iomanip>
 #include <map>
 #include <sstream>
@@ -233,7 +235,14 @@ void fill_optimizer_defaults(
     // It has been checked.
     CLI::detail::lexical_cast(*open.lr, options.lr);
   }
-  options.schedule = open.schedule.value_or(optimizer.schedule);
+  options.schedule = open.schedule.value_or(
+      options.ensemble > 0 ? "cosine_restarts " +
+                                 CsvCell(
+                                     static_cast<double>(options.epochs) /
+                                     static_cast<double>(options.ensemble))
+                                     .text() +
+                                 "ep"
+                           : optimizer.schedule);
   if (open.momentum && !optimizer.momentum) {
     throw CLI::ValidationError(
         "--momentum", "is of no use: " + options.optimizer + " has none");

@@ -90,6 +90,7 @@ OptionValues option_values(const TrainOptions& options) {
     put_text("--lr-scaling", options.lr_scaling);
   }
   put_positive("--early-stop", options.early_stop);
+  put_positive("--ensemble", options.ensemble);
   put("--seed", options.seed);
   put_positive("--threads", options.threads);
   put_text("--device", options.device);

@@ -64,6 +64,7 @@ struct OpenOptions {
 
 // No run is longer, and products of two such numbers can be counted.
 constexpr std::uint64_t kMost = 1000000000;
+constexpr std::uint64_t kMostSnapshots = 1000;
 
 void add_data_options(CLI::App& app, TrainOptions& options, OpenOptions& open) {
   const auto& defaults = dataset_defaults();
@@ -192,6 +193,15 @@ void add_training_options(
          "End after N epochs without a lower test loss; the\n"
          "result is then that of the best epoch")
       ->check(whole_number(1, kMost))
+      ->type_name("N")
+      ->group("Training");
+  app.add_option(
+         "--ensemble",
+         options.ensemble,
+         "Keep the weights at the ends of N cycles of the rate,\n"
+         "and test their mean prediction; the schedule is then\n"
+         "N cycles of \"cosine_restarts\"")
+      ->check(whole_number(2, kMostSnapshots))
       ->type_name("N")
       ->group("Training");
   app.add_option(
@@ -444,6 +454,37 @@ void check_monitor(const TrainOptions& options, const OpenOptions& open) {
   }
 }
 
+// Snapshots are taken where the rate is lowest, and put together what a run
+// ships.
+void check_ensemble(const TrainOptions& options) {
+  if (options.ensemble == 0) {
+    return;
+  }
+  const auto refuse = [](const std::string& why) {
+    throw CLI::ValidationError("--ensemble", why);
+  };
+  const auto& row = optimizer_row(options.optimizer);
+  if (!row.finds_rate.empty() || row.learns_rate || row.averages) {
+    refuse(
+        "wants an optimizer whose rate follows the schedule, got --optimizer " +
+        options.optimizer);
+  }
+  if (options.early_stop > 0) {
+    refuse("wants the whole run, and --early-stop may end it");
+  }
+  if (options.batch_schedule > 0) {
+    refuse("wants a rate that falls, and --batch-schedule has the batch grow");
+  }
+  if (options.lr_find) {
+    refuse("is of no use with --lr-find, which trains nothing");
+  }
+  if (options.ensemble > options.epochs) {
+    refuse(
+        "wants an epoch a cycle at least, and --epochs is " +
+        std::to_string(options.epochs));
+  }
+}
+
 void check_amp(const TrainOptions& options) {
   const bool by_hessian = optimizer_row(options.optimizer).wants_graph ||
                           options.policy == "sharpness";
@@ -475,6 +516,7 @@ void fill_defaults(TrainOptions& options, const OpenOptions& open) {
   options.monitor_budget = open.monitor_budget.value_or(options.monitor_budget);
   check_monitor(options, open);
   check_amp(options);
+  check_ensemble(options);
 }
 
 // Where no option says which of several processes this is, its launcher may.

@@ -49,6 +49,9 @@ struct TrainOptions {
   std::int64_t batch_schedule = 0;
   /// Epochs without a lower test loss until the run ends; 0: it does not.
   std::int64_t early_stop = 0;
+  /// Snapshots of the run, one at the end of each cycle of the rate, that are
+  /// tested together at its end; 0: none.
+  std::int64_t ensemble = 0;
   std::uint64_t seed = 1;
   /// 0: as many as LibTorch takes by itself.
   int threads = 0;

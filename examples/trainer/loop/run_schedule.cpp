@@ -37,6 +37,21 @@ bool changes_mostly(const Schedule& schedule, double length) {
   return 2 * changes > length;
 }
 
+// How often the rate has fallen by the time it rises again, or the run ends.
+std::int64_t cycles_of(const Schedule& schedule, double length) {
+  std::int64_t cycles = 1;
+  bool has_fallen = false;
+  for (double update = 1; update < length; ++update) {
+    const double change = schedule(update) - schedule(update - 1);
+    has_fallen = has_fallen || change < 0;
+    if (has_fallen && change > 0) {
+      ++cycles;
+      has_fallen = false;
+    }
+  }
+  return cycles;
+}
+
 }  // namespace
 
 std::int64_t updates_an_epoch(
@@ -83,6 +98,14 @@ RunSchedule plan_schedule(
     err << "warning: schedule: " << options.optimizer
         << " learns its rate from where a schedule has set it last: where that "
            "changes in every update there is nothing to learn\n";
+  }
+  if (options.ensemble > 0) {
+    const auto cycles = cycles_of(schedule, context.run_length);
+    if (cycles != options.ensemble) {
+      err << "warning: schedule: its rate falls and rises again so that it has "
+          << counted(cycles, "cycle") << ", and --ensemble is "
+          << options.ensemble << '\n';
+    }
   }
   RunSchedule run_schedule;
   if (grows) {

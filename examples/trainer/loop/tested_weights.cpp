@@ -12,28 +12,6 @@ namespace {
 // Means over as many are known well enough.
 constexpr std::int64_t kImages = 6400;
 
-void measure_statistics(
-    ImageModel& model,
-    BatchSource& images,
-    const std::function<bool()>& should_stop) {
-  renew_batch_norm(model, [&] {
-    images.rewind();
-    images.start_epoch();
-    std::int64_t whole = 0;
-    for (std::int64_t done = 0; done < kImages;) {
-      const auto batch = images.next();
-      // A mean of means wants batches of one size.
-      if (!batch || batch->size() < whole || (should_stop && should_stop())) {
-        break;
-      }
-      whole = batch->size();
-      done += whole;
-      const auto autocast = model.autocast(batch->images);
-      model.forward(batch->images);
-    }
-  });
-}
-
 void copy_all(
     const std::vector<torch::Tensor>& to,
     const std::vector<torch::Tensor>& from) {
@@ -53,6 +31,26 @@ std::vector<torch::Tensor> copies_of(const std::vector<torch::Tensor>& all) {
 
 }  // namespace
 
+void forward_some(
+    ImageModel& model,
+    BatchSource& images,
+    const std::function<bool()>& should_stop) {
+  images.rewind();
+  images.start_epoch();
+  std::int64_t whole = 0;
+  for (std::int64_t done = 0; done < kImages;) {
+    const auto batch = images.next();
+    // A mean of means wants batches of one size.
+    if (!batch || batch->size() < whole || (should_stop && should_stop())) {
+      break;
+    }
+    whole = batch->size();
+    done += whole;
+    const auto autocast = model.autocast(batch->images);
+    model.forward(batch->images);
+  }
+}
+
 TestedWeights::TestedWeights(
     TrainedOptimizer& optimizer,
     BatchSource* images,
@@ -65,7 +63,9 @@ TestedWeights::TestedWeights(
   const auto buffers = optimizer.model().buffers();
   kept_ = copies_of(buffers);
   // It puts them back itself where it throws.
-  measure_statistics(optimizer.model(), *images, should_stop);
+  renew_batch_norm(optimizer.model(), [&] {
+    forward_some(optimizer.model(), *images, should_stop);
+  });
   buffers_ = buffers;
 }
 

@@ -12,6 +12,14 @@
 
 namespace stepsize::trainer {
 
+/// Runs the model over some thousand images at the start of the first epoch, in
+/// batches of one size: always the same, for renew_batch_norm(). `should_stop`,
+/// which is asked before each batch, ends it early.
+void forward_some(
+    ImageModel& model,
+    BatchSource& images,
+    const std::function<bool()>& should_stop = nullptr);
+
 /// Gives a model the weights that are to be tested and shipped while it lives,
 /// and then those that are trained again: of a Schedule-Free optimizer the
 /// mean, with the running statistics of BatchNorm measured for it. With all
@@ -19,10 +27,9 @@ namespace stepsize::trainer {
 /// trace in the training.
 class TestedWeights {
  public:
-  /// The statistics are those of some thousand images at the start of the first
-  /// epoch of `images`, training images: always the same. All ranks make one
-  /// together. `should_stop`, which is asked before each batch, ends it early.
-  /// `images` may be null where the optimizer is no Schedule-Free one.
+  /// The statistics are those of forward_some() over training images. All ranks
+  /// make one together. `images` may be null where the optimizer is no
+  /// Schedule-Free one.
   TestedWeights(
       TrainedOptimizer& optimizer,
       BatchSource* images,

@@ -129,6 +129,9 @@ TrainingEnd train(
   } else {
     take_tested_weights(setup.optimizer, buffers);
   }
+  if (setup.ensemble != nullptr) {
+    setup.ensemble->add();
+  }
   return TrainingEnd::kFinished;
 }
 
@@ -238,9 +241,16 @@ bool next_update(
   if (batches.empty()) {
     return false;
   }
+  if (setup.ensemble != nullptr && state.step == 0) {
+    // A rate that falls at once falls from this one.
+    setup.ensemble->step(setup.scheduler.get_last_lr().front());
+  }
   const Update update = make_whole_update(setup, batches, position);
   watch_curvature(setup, batches.front(), update.lr, listener);
   setup.scheduler.step();
+  if (setup.ensemble != nullptr && state.step + 1 < setup.updates) {
+    setup.ensemble->step(setup.scheduler.get_last_lr().front());
+  }
   setup.timer.enter(Phase::kLog);
   StepResult step;
   step.batch = images_in(batches);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <stepsize/adaptive/snapshot_ensemble.h>
 #include <stepsize/curvature/curvature_monitor.h>
 #include <stepsize/lr_scheduler/schedule_lr.h>
 #include <stepsize/tune/early_stopping.h>
@@ -64,6 +65,10 @@ struct TrainingSetup {
   Reduction* ranks = nullptr;
   /// Looks at the curvature after each update; null: nobody does.
   CurvatureMonitor* monitor = nullptr;
+  /// Takes the weights at the end of each cycle of the rate, and at that of the
+  /// run of so many updates; null: nobody does.
+  SnapshotEnsemble* ensemble = nullptr;
+  std::int64_t updates = 0;
 };
 
 /// Who hears of a run, and may end it.

@@ -65,6 +65,10 @@ void load_model(
   }
   auto monitor = make_monitor(*optimizer, options);
   TrainingState state;
+  LoadOptions load_options;
+  if (options.ensemble > 0) {
+    load_options.leave_out({"ensemble"});
+  }
   RunCheckpoints(
       {},
       {model,
@@ -75,7 +79,7 @@ void load_model(
        stopping ? &*stopping : nullptr,
        monitor ? &*monitor : nullptr},
       *request.earlier)
-      .load(options.out.string());
+      .load(options.out.string(), load_options);
   // One process measures on whole batches, whatever the run had.
   TrainOptions alone = options;
   alone.batch_size = options.whole_batch();

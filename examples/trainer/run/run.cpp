@@ -2,6 +2,7 @@
 
 #include <ATen/Parallel.h>
 #include <c10/core/DeviceGuard.h>
+#include <stepsize/adaptive/snapshot_ensemble.h>
 #include <stepsize/curvature/max_stable_lr.h>
 #include <stepsize/distributed/broadcast.h>
 #include <stepsize/distributed/overlapped_reduction.h>
@@ -23,6 +24,7 @@
 #include <ostream>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <stepsize/distributed/sync_batch_norm.h>
 #include "examples/trainer/cli/text.h"
@@ -33,6 +35,7 @@
 #include "examples/trainer/loop/optimizer_table.h"
 #include "examples/trainer/loop/phase_timer.h"
 #include "examples/trainer/loop/run_schedule.h"
+#include "examples/trainer/loop/tested_ensemble.h"
 #include "examples/trainer/loop/train.h"
 #include "examples/trainer/loop/trained_optimizer.h"
 #include "examples/trainer/loop/training_state.h"
@@ -224,6 +227,7 @@ int report_end(
     const RunLog& log,
     const EarlyStopping* stopping,
     const TrainedOptimizer& optimizer,
+    const std::vector<EnsembleRow>& ensemble,
     const RunCheckpoints& checkpoints,
     double seconds,
     const Console& console) {
@@ -242,6 +246,7 @@ int report_end(
   if (const auto line = curvature_text(log.place().curvature); !line.empty()) {
     console.out << "curvature: " << line << '\n';
   }
+  report_ensemble(ensemble, setup.options.out, console);
   if (setup.options.profile) {
     console.out << "\nwhere the time of the updates went:\n";
     for (const auto& line : setup.timer.report()) {
@@ -297,10 +302,12 @@ class TrainingRun {
   bool resumes() const { return setup_.request.earlier.has_value(); }
   EarlyStopping* early_stopping() { return stopping_ ? &*stopping_ : nullptr; }
   CurvatureMonitor* monitor() { return monitor_ ? &*monitor_ : nullptr; }
+  SnapshotEnsemble* ensemble() { return ensemble_ ? &*ensemble_ : nullptr; }
   void open_log(const LogPlace& place, bool has_new_length);
   template <typename Result>
   void hear(const Result& result);
   TrainingEnd train_on();
+  bool test_snapshots();
   void save(std::optional<double> test_loss);
   // What all had done before another process was lost.
   bool save_for_lost();
@@ -314,12 +321,14 @@ class TrainingRun {
   ScheduleLR scheduler_;
   std::optional<EarlyStopping> stopping_;
   std::optional<CurvatureMonitor> monitor_;
+  std::optional<SnapshotEnsemble> ensemble_;
   TrainingState state_;
   RunCheckpoints checkpoints_;
   RunPlan plan_;
   // Of the first process only.
   std::optional<RunLog> log_;
   LastRows last_rows_;
+  std::vector<EnsembleRow> ensemble_rows_;
   LogWatch watch_;
   std::optional<Progress> progress_;
 };
@@ -408,6 +417,15 @@ std::optional<EarlyStopping> make_stopping(const RunSetup& setup) {
       setup.model, EarlyStoppingOptions().patience(epochs - 1));
 }
 
+std::optional<SnapshotEnsemble> make_ensemble(const RunSetup& setup) {
+  if (setup.options.ensemble == 0) {
+    return std::nullopt;
+  }
+  return std::make_optional<SnapshotEnsemble>(
+      setup.model,
+      SnapshotEnsembleOptions().max_snapshots(setup.options.ensemble));
+}
+
 void LogWatch::look(const RunLog& log, Progress& progress, std::ostream& err) {
   if (said_ == log.error()) {
     return;
@@ -437,6 +455,7 @@ TrainingRun::TrainingRun(const RunSetup& setup, const Console& console)
       scheduler_(optimizer_->inner(), setup.run_schedule.factor),
       stopping_(make_stopping(setup)),
       monitor_(make_monitor(*optimizer_, setup.options)),
+      ensemble_(make_ensemble(setup)),
       checkpoints_(
           setup.options.out,
           {setup.model,
@@ -445,7 +464,8 @@ TrainingRun::TrainingRun(const RunSetup& setup, const Console& console)
            setup.train,
            state_,
            early_stopping(),
-           monitor()},
+           monitor(),
+           ensemble()},
           new_record(setup.request.options, setup.data, setup.lr)),
       plan_(run_plan(setup.options, setup.lr, setup.run_schedule)) {
   LogPlace place;
@@ -562,9 +582,30 @@ TrainingEnd TrainingRun::train_on() {
        early_stopping(),
        setup_.options.checkpoint_every.value_or(0),
        setup_.ranks.get(),
-       monitor()},
+       monitor(),
+       ensemble(),
+       setup_.run_schedule.updates},
       state_,
       listener);
+}
+
+// False where a signal ended it.
+bool TrainingRun::test_snapshots() {
+  if (!ensemble_) {
+    return true;
+  }
+  const auto rows = test_ensemble(
+      *ensemble_,
+      setup_.model,
+      setup_.test,
+      *setup_.statistics,
+      [&] { return setup_.signal.received() != 0; },
+      setup_.ranks.get());
+  if (!rows) {
+    return false;
+  }
+  ensemble_rows_ = *rows;
+  return true;
 }
 
 int TrainingRun::run() {
@@ -584,7 +625,7 @@ int TrainingRun::run() {
   plan.tests_done = state_.epoch - 1;
   progress_.emplace(console_.out, console_.bar, plan);
   try {
-    if (train_on() == TrainingEnd::kStopped) {
+    if (train_on() == TrainingEnd::kStopped || !test_snapshots()) {
       draw();
       const std::string what = " after update " + std::to_string(state_.step) +
                                " of " + std::to_string(updates);
@@ -626,6 +667,7 @@ int TrainingRun::run() {
       *log_,
       early_stopping(),
       *optimizer_,
+      ensemble_rows_,
       checkpoints_,
       passed.count(),
       console_);
@@ -696,7 +738,7 @@ int start_run(CommandLine command, const Console& console) {
   auto train_images = train_source(sets, normalization, options, device);
   auto test_images = test_source(sets, normalization, options, device);
   std::optional<BatchSource> for_statistics;
-  if (optimizer_row(options.optimizer).averages) {
+  if (optimizer_row(options.optimizer).averages || options.ensemble > 0) {
     for_statistics.emplace(
         statistics_source(sets, normalization, options, device));
   }

@@ -80,6 +80,9 @@ RunCheckpoints::RunCheckpoints(
   if (parts_.monitor != nullptr) {
     checkpoint_.state("curvature", *parts_.monitor);
   }
+  if (parts_.ensemble != nullptr) {
+    checkpoint_.state("ensemble", *parts_.ensemble);
+  }
 }
 
 void RunCheckpoints::clear() { folder_.clear(); }
@@ -100,8 +103,8 @@ LogPlace RunCheckpoints::load() {
   return place;
 }
 
-void RunCheckpoints::load(const std::string& path) {
-  load_checkpoint(path, checkpoint_);
+void RunCheckpoints::load(const std::string& path, const LoadOptions& options) {
+  load_checkpoint(path, checkpoint_, options);
 }
 
 bool RunCheckpoints::save(

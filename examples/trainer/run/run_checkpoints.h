@@ -1,5 +1,6 @@
 #pragma once
 
+#include <stepsize/adaptive/snapshot_ensemble.h>
 #include <stepsize/checkpoint/checkpoint.h>
 #include <stepsize/checkpoint/checkpoint_folder.h>
 #include <stepsize/curvature/curvature_monitor.h>
@@ -42,6 +43,7 @@ struct RunParts {
   TrainingState& state;
   EarlyStopping* early_stopping = nullptr;
   CurvatureMonitor* monitor = nullptr;
+  SnapshotEnsemble* ensemble = nullptr;
 };
 
 /// The checkpoints of a run: the last two, and that of the epoch with the
@@ -65,7 +67,7 @@ class RunCheckpoints {
   /// sound or one does not fit.
   LogPlace load();
   /// Loads this file, wherever it lies, as load_checkpoint() does.
-  void load(const std::string& path);
+  void load(const std::string& path, const LoadOptions& options);
 
   /// Saves the run as it is, with the log at `place`. False where that cannot
   /// be, which error() says; earlier checkpoints are then as they were.

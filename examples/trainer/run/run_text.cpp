@@ -1,9 +1,11 @@
 #include "examples/trainer/run/run_text.h"
 
 #include <ATen/Parallel.h>
+#include <stepsize/report/csv_writer.h>
 
 #include <algorithm>
 #include <csignal>
+#include <stdexcept>
 
 #include "examples/trainer/cli/text.h"
 #include "examples/trainer/loop/optimizer_table.h"
@@ -97,6 +99,36 @@ void report_result(
   }
   out << "test accuracy " << 100 * epochs[kept].test_accuracy << "% after "
       << clock_text(seconds) << '\n';
+}
+
+void report_ensemble(
+    const std::vector<EnsembleRow>& rows,
+    const std::filesystem::path& folder,
+    const Console& console) {
+  if (rows.empty()) {
+    return;
+  }
+  constexpr double kPercent = 100;
+  console.out << '\n'
+              << format(
+                     "%-28s %10s %9s\n", "ensemble", "test loss", "accuracy");
+  for (const auto& [name, result] : rows) {
+    console.out << format(
+        "%-28s %10.4g %8.2f%%\n",
+        name.c_str(),
+        result.loss,
+        kPercent * result.accuracy);
+  }
+  try {
+    CsvWriter table(
+        (folder / "ensemble.csv").string(),
+        {"model", "test_loss", "test_accuracy"});
+    for (const auto& [name, result] : rows) {
+      table.row({name, result.loss, result.accuracy});
+    }
+  } catch (const std::runtime_error& error) {
+    console.err << "warning: " << error.what() << '\n';
+  }
 }
 
 void report_summary(

@@ -9,6 +9,7 @@
 #include "examples/trainer/data/image_set.h"
 #include "examples/trainer/loop/results.h"
 #include "examples/trainer/loop/run_schedule.h"
+#include "examples/trainer/loop/tested_ensemble.h"
 #include "examples/trainer/model/image_model.h"
 
 namespace stepsize::trainer {
@@ -44,6 +45,13 @@ void report_result(
     bool stopped_early,
     double seconds,
     std::ostream& out);
+
+/// A table of what snapshots are worth together, which goes to ensemble.csv in
+/// the folder too; nothing where there are none.
+void report_ensemble(
+    const std::vector<EnsembleRow>& rows,
+    const std::filesystem::path& folder,
+    const Console& console);
 
 /// The epoch with the lowest test loss, and the files that the run has left in
 /// its folder, as lines for a person.
