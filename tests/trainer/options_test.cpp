@@ -378,7 +378,9 @@ TEST(ParseCommandLine, GivesAnEnsembleItsCycles) {
   EXPECT_EQ(parse({}).options.ensemble, 0);
   const auto options = parse({"--ensemble", "4", "--epochs", "10"}).options;
   EXPECT_EQ(options.ensemble, 4);
-  EXPECT_EQ(options.schedule, "cosine_restarts 2.5ep");
+  EXPECT_EQ(
+      options.schedule,
+      "warmup 0.25ep > cosine 2.25ep > cosine_restarts 2.5ep");
   EXPECT_EQ(
       parse({"--ensemble", "2", "--schedule", "cosine_restarts 50%"})
           .options.schedule,

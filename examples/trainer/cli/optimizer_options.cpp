@@ -96,6 +96,16 @@ std::optional<double> given_or_default(
   return given ? given : preset;
 }
 
+// As many cycles of one length as the ensemble has snapshots, the first with
+// the usual warm-up.
+std::string cycles(const TrainOptions& options) {
+  const double length = static_cast<double>(options.epochs) /
+                        static_cast<double>(options.ensemble);
+  const auto epochs = [](double count) { return CsvCell(count).text() + "ep"; };
+  return "warmup " + epochs(length / 10) + " > cosine " +
+         epochs(length - length / 10) + " > cosine_restarts " + epochs(length);
+}
+
 }  // namespace
 
 std::vector<std::string> optimizer_names() {
@@ -236,13 +246,7 @@ void fill_optimizer_defaults(
     CLI::detail::lexical_cast(*open.lr, options.lr);
   }
   options.schedule = open.schedule.value_or(
-      options.ensemble > 0 ? "cosine_restarts " +
-                                 CsvCell(
-                                     static_cast<double>(options.epochs) /
-                                     static_cast<double>(options.ensemble))
-                                     .text() +
-                                 "ep"
-                           : optimizer.schedule);
+      options.ensemble > 0 ? cycles(options) : optimizer.schedule);
   if (open.momentum && !optimizer.momentum) {
     throw CLI::ValidationError(
         "--momentum", "is of no use: " + options.optimizer + " has none");

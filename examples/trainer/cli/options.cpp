@@ -200,7 +200,7 @@ void add_training_options(
          options.ensemble,
          "Keep the weights at the ends of N cycles of the rate,\n"
          "and test their mean prediction; the schedule is then\n"
-         "N cycles of \"cosine_restarts\"")
+         "N cosines, the first with a warm-up")
       ->check(whole_number(2, kMostSnapshots))
       ->type_name("N")
       ->group("Training");
