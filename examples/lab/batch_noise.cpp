@@ -127,13 +127,11 @@ void compare_updates(stepsize::lab::Lab& lab) {
     plot.line(rule.name, batches, theory);
     plot.points(rule.name, batches, measured);
     const double kappa = batches.back();
-    const auto expect_growth = [&](const char* what,
-                                   double power,
-                                   double growth,
-                                   double tolerance) {
-      const double expected = std::pow(kappa, power);
-      lab.expect_near(what, expected, growth, tolerance * expected);
-    };
+    const auto expect_growth =
+        [&](const char* what, double power, double growth, double tolerance) {
+          const double expected = std::pow(kappa, power);
+          lab.expect_near(what, expected, growth, tolerance * expected);
+        };
     // A quotient of two such variances, of which both are off.
     const double growth = measured.back() / measured.front();
     expect_growth("  B 64 over B 1", rule.update_variance, growth, 0.032);
@@ -161,8 +159,8 @@ void compare_epochs(stepsize::lab::Lab& lab) {
   const auto slopes = torch::randn({kExamples}, torch::kDouble);
   const double s2 = slopes.var(/*unbiased=*/false).item<double>();
   for (const int64_t batch : {4, 16, 64}) {
-    const auto order = torch::rand({kCount, kExamples}).argsort(1);
-    const auto drawn = slopes.index({order.narrow(1, 0, batch)}).mean(1);
+    const auto order = torch::rand({kCount, kExamples}).argsort();
+    const auto drawn = slopes.take(order.narrow(1, 0, batch)).mean(1);
     auto x = torch::zeros({kCount}, torch::kDouble).requires_grad_(true);
     torch::optim::SGD sgd({x}, torch::optim::SGDOptions(kRate));
     stepsize::lab::update(sgd, [&] { return (drawn * x).sum(); });

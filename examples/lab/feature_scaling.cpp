@@ -154,21 +154,28 @@ torch::Tensor root_of(const torch::Tensor& curvatures) {
   return (vectors * values.sqrt()).mm(vectors.t());
 }
 
-void reparameterize(stepsize::lab::Lab& lab) {
+// As many numbers as there are values: `first` and on.
+std::vector<double> count(const std::vector<double>& values, double first) {
+  std::vector<double> numbers(values.size());
+  std::iota(numbers.begin(), numbers.end(), first);
+  return numbers;
+}
+
+// `raw` are the gaps of descent in w, the first feature times 100.
+void reparameterize(stepsize::lab::Lab& lab, const std::vector<double>& raw) {
   const auto best = torch::tensor({1.0, 1.0, -1.0}, torch::kDouble);
   const auto times = torch::tensor({100.0, 1.0, 1.0}, torch::kDouble);
   stepsize::LinePlot plot("The same data in other coordinates");
   plot.x_label("update + 1").x_log().y_label("gap to the optimum").y_log();
-  plot.y_range(1e-13, 2).x_range(1, 1e4);
+  plot.y_range(1e-13, 10).x_range(1, 1e5);
+  plot.line("other units, w", count(raw, 1), raw);
   const auto show = [&](const std::string& what,
                         double k,
                         double updates,
                         const Descent& descent) {
     lab.expect_near(what + ": condition", k, descent.condition, 1e-9 * k);
     lab.expect_near(what + ": updates", updates, descent.updates(), 2);
-    std::vector<double> at(descent.gaps.size());
-    std::iota(at.begin(), at.end(), 1);
-    plot.line(what, at, descent.gaps);
+    plot.line(what, count(descent.gaps, 1), descent.gaps);
   };
   const auto hessian = [](const torch::Tensor& x) {
     return x.t().mm(x) / static_cast<double>(x.size(0));
@@ -176,7 +183,7 @@ void reparameterize(stepsize::lab::Lab& lab) {
 
   // In other units: a diagonal D is enough, ...
   const auto x = features() * times;
-  const auto targets = x.mv(best);
+  const auto targets = features().mv(best);
   const auto deviation = x.square().mean(0).sqrt();
   const double k = condition(1);
   const auto scaled = descend(x, targets, torch::diag(deviation));
@@ -202,25 +209,25 @@ void reparameterize(stepsize::lab::Lab& lab) {
               scaled.weights.size())),
       1e-12);
 
-  // ... against correlation none is. Every grid has the D that is best, 1.
-  const auto y = features(kStrong) / torch::tensor(
-      {std::sqrt(kVariance), 1.0, 1.0}, torch::kDouble);
+  // ... against correlation none is: the one with entries 1 is the best of all.
+  // The targets need the slowest direction alone.
+  const auto y =
+      features(kStrong) /
+      torch::tensor({std::sqrt(kVariance), 1.0, 1.0}, torch::kDouble);
+  const auto slow = y.mv(torch::tensor({0.0, 1.0, -1.0}, torch::kDouble));
   const double strong = (1 + kStrong) / (1 - kStrong);
   show(
       "correlated, v = D w",
       strong,
       std::ceil(updates_needed(strong)),
-      descend(y, y.mv(best), torch::diag(y.square().mean(0).sqrt())));
+      descend(y, slow, torch::diag(y.square().mean(0).sqrt())));
   lab.expect_near(
       "  least condition of 10201 D",
       strong,
       least_condition(hessian(y)),
       1e-9 * strong);
   show(
-      "correlated, v = H^(1/2) w",
-      1,
-      1,
-      descend(y, y.mv(best), root_of(hessian(y))));
+      "correlated, v = H^(1/2) w", 1, 1, descend(y, slow, root_of(hessian(y))));
   lab.draw("feature_scaling_coordinates", plot);
 }
 
@@ -238,19 +245,14 @@ void experiment(stepsize::lab::Lab& lab) {
     const Descent descent = descend(scaled, targets);
     lab.expect_near(what + ": condition", k, descent.condition, 1e-9 * k);
     lab.expect_near(
-        what + ": updates",
-        std::ceil(updates_needed(k)),
-        descent.updates(),
-        2);
-    std::vector<double> updates(descent.gaps.size());
-    for (std::size_t i = 0; i < updates.size(); ++i) {
-      updates[i] = static_cast<double>(i);
-    }
-    plot.line(what, updates, descent.gaps);
+        what + ": updates", std::ceil(updates_needed(k)), descent.updates(), 2);
+    plot.line(what, count(descent.gaps, 0), descent.gaps);
+    return descent.gaps;
   };
+  std::vector<double> raw;
   for (const double times : {1.0, 10.0, 100.0}) {
     const auto factors = torch::tensor({times, 1.0, 1.0}, torch::kDouble);
-    show(
+    raw = show(
         "times " + std::to_string(static_cast<int>(times)),
         x * factors,
         kVariance * times * times);
@@ -259,7 +261,7 @@ void experiment(stepsize::lab::Lab& lab) {
   const auto deviation = scaled.square().mean(0).sqrt();
   show("times 100, standardized", scaled / deviation, 1);
   lab.draw("feature_scaling", plot);
-  reparameterize(lab);
+  reparameterize(lab, raw);
 }
 
 }  // namespace

@@ -119,7 +119,8 @@ void compare_paths(stepsize::lab::Lab& lab) {
   const double most = kMomentum / (1 - kMomentum);
   for (const double effective : {4e-3, 1e-3}) {
     char what[64];
-    std::snprintf(what, sizeof what, "eta %g: apart / eta, at t = 0.5", effective);
+    std::snprintf(
+        what, sizeof what, "eta %g: apart / eta, at t = 0.5", effective);
     const auto apart = lead(effective, kMomentum);
     const double theory = most * (1 - kTime) * std::exp(-kTime);
     // The next term is a few eta lambda / (1 - beta) of this one.
@@ -160,9 +161,9 @@ void compare_noise(stepsize::lab::Lab& lab) {
   constexpr double kMomentum = 0.9;
   // Of normal numbers the variance is known to sqrt(2 / copies) of itself.
   const double error = 5 * std::sqrt(2.0 / kCopies);
-  stepsize::LinePlot plot("The variance of x, momentum 0.9 over plain");
+  stepsize::LinePlot plot("The variance of x at equal effective rates");
   plot.x_label("effective rate times lambda").x_log();
-  plot.y_label("variance over eta s^2 / (2 lambda)").y_log().y_range(0.3, 30);
+  plot.y_label("variance over eta s^2 / (2 lambda)").y_log().y_range(0.7, 30);
   const auto draw = [&](const std::string& name, double momentum) {
     std::vector<double> rates;
     std::vector<double> theory;
@@ -188,7 +189,8 @@ void compare_noise(stepsize::lab::Lab& lab) {
     const double heavy =
         settled_variance(stepsize::nominal_lr(eta, kMomentum), kMomentum);
     lab.expect_near(what, plain_theory, plain, error * plain_theory);
-    lab.expect_near("  momentum 0.9", heavy_theory, heavy, error * heavy_theory);
+    lab.expect_near(
+        "  momentum 0.9", heavy_theory, heavy, error * heavy_theory);
     const double quotient = heavy_theory / plain_theory;
     // Of two such variances: the errors add up.
     lab.expect_near(

@@ -20,8 +20,9 @@
 // is 1 / (n + 1), half of all paths are thrown in each doubling of n.
 //
 // Between the two, 1/2 < e <= 1, both hold. The variance is then a / 2 in the
-// limit, and at e = 1, where the rate is 1 over the slope, 1 / n: no search has
-// less with normal noise (Chung 1954, doi:10.1214/aoms/1177728716).
+// limit, and at e = 1, where the rate is 1 over the slope, 1 / n (Chung 1954,
+// "On a stochastic approximation method", doi:10.1214/aoms/1177728716), which
+// is the bound of Cramer and Rao for normal noise.
 
 #include <stepsize/lr_scheduler/schedule_lr.h>
 #include <stepsize/report/line_plot.h>
@@ -66,11 +67,7 @@ std::vector<Rates> all_rates() {
       {0.5, inverse_sqrt(2), true, false, "exponent 0.5"},
       {0.75, stepsize::callable(power), true, true, "exponent 0.75"},
       {1, inverse_time(0.5), true, true, "exponent 1"},
-      {1.5,
-       inverse_time(0.5) * inverse_sqrt(2),
-       false,
-       true,
-       "exponent 1.5"}};
+      {1.5, inverse_time(0.5) * inverse_sqrt(2), false, true, "exponent 1.5"}};
 }
 
 // What theory says of the last iterate, and of the second half of the updates.
@@ -97,9 +94,9 @@ Expected expect(const Rates& rates) {
 enum class Noise { kNormal, kRare };
 
 struct Search {
-  torch::Tensor x;             // the last iterate of each copy
-  torch::Tensor thrown;        // who moved by 1/2 in the second half
-  std::vector<double> path;    // of the first copy
+  torch::Tensor x;           // the last iterate of each copy
+  torch::Tensor thrown;      // who moved by 1/2 in the second half
+  std::vector<double> path;  // of the first copy
 };
 
 Search search(const Rates& rates, Noise noise) {
@@ -150,10 +147,9 @@ void check(
     const double rate = rates.at(kUpdates);
     const double limit = rates.exponent < 1 ? 0.5 : 1;
     // The next terms of the series, as shares of this one.
-    const double terms =
-        rates.exponent < 1
-            ? rate / 2 + rates.exponent / (2 * kUpdates * rate)
-            : rate;
+    const double terms = rates.exponent < 1
+                             ? rate / 2 + rates.exponent / (2 * kUpdates * rate)
+                             : rate;
     lab.expect_near(
         "  variance / rate", limit, variance / rate, (error + terms) * limit);
   }

@@ -86,12 +86,11 @@ Copies descend(const torch::Tensor& starts, double rate, double noise = 0) {
   return copies;
 }
 
-// Twenty points on each side of the sharp minimum, the nearest a hundredth away
-// from it.
+// Twenty points on each side of the sharp minimum, from a hundredth to nearly
+// the nearer wall: from further left a stable rate may throw x over that, too.
 torch::Tensor starts_in_dent() {
-  return torch::cat(
-      {torch::linspace(0.99 * kLeft, -0.01, 20, torch::kDouble),
-       torch::linspace(0.01, 0.99 * kRight, 20, torch::kDouble)});
+  const auto right = torch::linspace(0.01, 0.99 * kRight, 20, torch::kDouble);
+  return torch::cat({right, -right});
 }
 
 torch::Tensor starts_in_flat() {
@@ -110,8 +109,7 @@ double curvature_at(double place) {
 double updates_to_leave(double x, double rate) {
   const double growth = std::log(rate * kSharp - 1);
   const double even = std::ceil(std::log(kRight / x) / growth / 2) * 2;
-  const double odd =
-      std::ceil((std::log(-kLeft / x) / growth - 1) / 2) * 2 + 1;
+  const double odd = std::ceil((std::log(-kLeft / x) / growth - 1) / 2) * 2 + 1;
   return std::min(even, odd);
 }
 
@@ -131,15 +129,14 @@ double measured_threshold() {
 double share_by_theory(double rate, double noise) {
   constexpr int64_t kCells = 200;
   const double width = (kRight - kLeft) / kCells;
-  const auto y =
-      torch::arange(kCells, torch::kDouble).add(0.5) * width + kLeft;
+  const auto y = torch::arange(kCells, torch::kDouble).add(0.5) * width + kLeft;
   const double deviation = rate * noise;
   const auto density = [&](const torch::Tensor& distance) {
     return (distance / deviation).square().div(-2).exp() /
            (deviation * std::sqrt(2 * M_PI));
   };
-  const auto kernel = density(
-      y.unsqueeze(1) - (1 - rate * kSharp) * y.unsqueeze(0)) * width;
+  const auto kernel =
+      density(y.unsqueeze(1) - (1 - rate * kSharp) * y.unsqueeze(0)) * width;
   auto mass = density(y) * width;
   for (int update = 1; update < kUpdates; ++update) {
     mass = kernel.mv(mass);
@@ -155,9 +152,10 @@ void without_noise(stepsize::lab::Lab& lab, stepsize::LinePlot& plot) {
   const double leaves = stepsize::max_stable_lr(sharp);
   const double diverges = stepsize::max_stable_lr(flat);
 
-  // The nearest start has to grow by |kLeft| / 0.01 in kUpdates, which bounds
-  // lr lambda - 2 by what one update has to grow by.
-  const double slack = std::pow(-kLeft / 0.01, 1.0 / kUpdates) - 1;
+  // The nearest start has to grow to kRight in kUpdates, or one less where it
+  // ends on the other side. An update that is too small for that is not told
+  // from one that does not grow.
+  const double slack = std::pow(kRight / 0.01, 1.0 / (kUpdates - 1)) - 1;
   lab.expect_between(
       "smallest rate at which all leave",
       leaves,
@@ -178,7 +176,9 @@ void without_noise(stepsize::lab::Lab& lab, stepsize::LinePlot& plot) {
       0,
       descend(starts_in_dent(), 0.999 * leaves).share_left(),
       0);
-  for (const double rate : {1.01 * leaves, 0.2, 0.5, 0.99 * diverges}) {
+  // Up to 1 / kFlat x does not overshoot the flat minimum, and so does not come
+  // back to the dent.
+  for (const double rate : {1.01 * leaves, 0.2, 0.5, 1 / flat}) {
     lab.expect_near(
         "  " + std::to_string(rate / leaves).substr(0, 5) +
             " of 2 / 20: end in the flat one",
@@ -199,15 +199,18 @@ void without_noise(stepsize::lab::Lab& lab, stepsize::LinePlot& plot) {
 
   std::vector<double> rates;
   std::vector<double> shares;
+  std::vector<double> stay;
   for (int i = 0; i <= 32; ++i) {
-    rates.push_back(0.02 * std::pow(10, i / 14.0));
-    shares.push_back(descend(starts_in_dent(), rates.back()).share_in_flat());
+    rates.push_back(0.021 * std::pow(10, i / 14.0));
+    shares.push_back(descend(starts_in_dent(), rates.back()).share_left());
+    stay.push_back(descend(starts_in_flat(), rates.back()).share_in_flat());
   }
+  const double end = rates.back();
+  plot.line("leaves the sharp one", {0.02, leaves, leaves, end}, {0, 0, 1, 1});
+  plot.points("leaves the sharp one", rates, shares);
   plot.line(
-      "no noise: ends in the flat one",
-      {rates.front(), leaves, leaves, diverges, diverges, rates.back()},
-      {0, 0, 1, 1, 0, 0});
-  plot.points("no noise: ends in the flat one", rates, shares);
+      "stays in the flat one", {0.02, diverges, diverges, end}, {1, 1, 0, 0});
+  plot.points("stays in the flat one", rates, stay);
   plot.mark(leaves, "2 / sharp").mark(diverges, "2 / flat");
 }
 
@@ -229,20 +232,19 @@ double with_noise(
   }
   std::vector<double> measured_at;
   std::vector<double> measured;
-  for (const double share : {0.9, 1.0, 1.1}) {
+  for (const double share : {0.9, 1.0, 1.03}) {
     measured_at.push_back(share * half);
     measured.push_back(descend(starts, share * half, noise).share_left());
     const double p = share_by_theory(share * half, noise);
     // A share p of the copies is known to sqrt(p (1 - p) / copies).
     lab.expect_near(
-        name + ", lr " + std::to_string(share * half).substr(0, 6) +
-            ": leave",
+        name + ", lr " + std::to_string(share * half).substr(0, 6) + ": leave",
         p,
         measured.back(),
         5 * std::sqrt(p * (1 - p) / static_cast<double>(kCopies)));
   }
-  plot.line(name + ": leaves", rates, theory);
-  plot.points(name + ": leaves", measured_at, measured);
+  plot.line("leaves, noise of " + name, rates, theory);
+  plot.points("leaves, noise of " + name, measured_at, measured);
   return half;
 }
 
@@ -253,7 +255,8 @@ void experiment(stepsize::lab::Lab& lab) {
   plot.y_label("share of the starts").y_range(-0.05, 1.05);
   without_noise(lab, plot);
   for (const int batch : {1, 4, 16}) {
-    lab.note("  half of them, at lr lambda", kSharp * with_noise(lab, plot, batch));
+    lab.note(
+        "  half of them, at lr lambda", kSharp * with_noise(lab, plot, batch));
   }
   lab.draw("two_minima", plot);
 }
