@@ -3,6 +3,10 @@
 //
 //   checkpoint_exchange write FILE
 //   checkpoint_exchange read FILE
+//   checkpoint_exchange write-compact FILE
+//   checkpoint_exchange read-compact FILE
+//
+// The last two: of optimizers that keep their state in fewer bytes.
 //
 // The reader saves anew what it has loaded: all of it must be the file's, bit
 // for bit. It also checks what is loaded against a run of its own, and that the
@@ -14,18 +18,13 @@
 #include <stepsize/checkpoint/checkpoint_info.h>
 #include <stepsize/optim/power_method_sgd.h>
 #include <stepsize/optim/rollback_sgd.h>
-#include <unistd.h>
 
-#include <algorithm>
-#include <cmath>
-#include <cstring>
 #include <exception>
 #include <filesystem>
-#include <fstream>
 #include <iostream>
-#include <iterator>
-#include <sstream>
 
+#include "tests/checkpoint/compact_exchange.h"
+#include "tests/checkpoint/exchange_checks.h"
 #include "tests/checkpoint/exchange_run.h"
 
 namespace stepsize::test {
@@ -33,184 +32,6 @@ namespace {
 
 constexpr int64_t kSteps = 5;
 constexpr uint64_t kSeed = 23;
-
-int differences = 0;
-
-void expect(bool holds, const std::string& what) {
-  if (holds) return;
-  ++differences;
-  std::cout << "differs: " << what << '\n';
-}
-
-// Two versions may round the last bit of a function in another way.
-void expect_close(
-    const at::Tensor& own, const at::Tensor& other, const std::string& what) {
-  expect(at::allclose(own, other, 1e-9, 1e-12), what);
-}
-
-void expect_close(double own, double other, const std::string& what) {
-  expect(std::abs(own - other) <= 1e-9 * std::abs(own), what);
-}
-
-using torch::serialize::InputArchive;
-
-int64_t compare_archives(
-    InputArchive& left, InputArchive& right, const std::string& place);
-
-// Whether the bytes are an archive, such as a state's.
-bool open_archive(const at::Tensor& bytes, InputArchive& archive) {
-  if (bytes.scalar_type() != at::kByte || bytes.dim() != 1) return false;
-  const at::Tensor plain = bytes.contiguous();
-  const std::string text(
-      static_cast<const char*>(plain.data_ptr()), plain.nbytes());
-  if (text.substr(0, 4) != "PK\x03\x04") return false;
-  std::istringstream stream(text);
-  archive.load_from(stream);
-  return true;
-}
-
-bool same_bits(const at::Tensor& left, const at::Tensor& right) {
-  InputArchive left_archive;
-  InputArchive right_archive;
-  if (open_archive(left, left_archive) && open_archive(right, right_archive)) {
-    // Two versions write the same values in other bytes.
-    const int before = differences;
-    compare_archives(left_archive, right_archive, "an archive within");
-    return differences == before;
-  }
-  if (left.scalar_type() != right.scalar_type() ||
-      left.sizes() != right.sizes()) {
-    return false;
-  }
-  const at::Tensor a = left.detach().contiguous();
-  const at::Tensor b = right.detach().contiguous();
-  return a.nbytes() == 0 ||
-         std::memcmp(a.data_ptr(), b.data_ptr(), a.nbytes()) == 0;
-}
-
-bool same_bits(const c10::IValue& left, const c10::IValue& right) {
-  if (left.tagKind() != right.tagKind()) return false;
-  if (left.isTensor()) return same_bits(left.toTensor(), right.toTensor());
-  if (left.isDouble()) {
-    const double a = left.toDouble();
-    const double b = right.toDouble();
-    return std::memcmp(&a, &b, sizeof(a)) == 0;
-  }
-  if (left.isList()) {
-    const auto a = left.toListRef();
-    const auto b = right.toListRef();
-    return std::equal(
-        a.begin(),
-        a.end(),
-        b.begin(),
-        b.end(),
-        [](const c10::IValue& one, const c10::IValue& other) {
-          return same_bits(one, other);
-        });
-  }
-  return left == right;
-}
-
-std::vector<std::string> sorted_keys(InputArchive& archive) {
-  auto keys = archive.keys();
-  std::sort(keys.begin(), keys.end());
-  return keys;
-}
-
-// What version 0.1, which wrote the files, did not save.
-bool is_newer(const std::string& key) {
-  static const std::vector<std::string> names{
-      "cautious",
-      "in_update",
-      "option_list",
-      "peak_lr",
-      "slow_ratio",
-      "rollback_trend",
-      "rollback_trend_span",
-      "roundings",
-      "state_type",
-      "total_rounding"};
-  return std::find(names.begin(), names.end(), key) != names.end() ||
-         (key.rfind("group_", 0) == 0 &&
-          key.find("_rounding") != std::string::npos);
-}
-
-// All of the left, and no more than a later version adds, is on the right.
-bool has_keys_of(
-    const std::vector<std::string>& left,
-    const std::vector<std::string>& right) {
-  return std::includes(right.begin(), right.end(), left.begin(), left.end()) &&
-         std::all_of(right.begin(), right.end(), [&](const std::string& key) {
-           return is_newer(key) ||
-                  std::binary_search(left.begin(), left.end(), key);
-         });
-}
-
-// Returns how many values there are.
-int64_t compare_archives(
-    InputArchive& left, InputArchive& right, const std::string& place) {
-  const auto keys = sorted_keys(left);
-  expect(has_keys_of(keys, sorted_keys(right)), place + ": its keys");
-  int64_t count = 0;
-  for (const std::string& key : keys) {
-    const std::string what = place + "/" + key;
-    InputArchive left_part;
-    InputArchive right_part;
-    c10::IValue left_value;
-    c10::IValue right_value;
-    if (left.try_read(key, left_part) && right.try_read(key, right_part)) {
-      count += compare_archives(left_part, right_part, what);
-    } else {
-      const bool found =
-          left.try_read(key, left_value) && right.try_read(key, right_value);
-      expect(found && same_bits(left_value, right_value), what);
-      ++count;
-    }
-  }
-  return count;
-}
-
-uint64_t number_at(
-    const std::string& bytes, std::size_t offset, std::size_t size) {
-  uint64_t number = 0;
-  for (std::size_t i = size; i > 0; --i) {
-    number = number << 8 | static_cast<unsigned char>(bytes[offset + i - 1]);
-  }
-  return number;
-}
-
-// Behind head and index; their sizes are in the head.
-void open_data(const std::string& path, InputArchive& archive) {
-  std::ifstream file(path, std::ios::binary);
-  const std::string bytes{std::istreambuf_iterator<char>(file), {}};
-  std::istringstream data(
-      bytes.substr(number_at(bytes, 12, 4) + number_at(bytes, 16, 8)));
-  archive.load_from(data);
-}
-
-// What is loaded and saved again must be what the file has.
-void compare_files(const std::string& path, const std::string& again) {
-  const CheckpointInfo left = read_checkpoint_info(path);
-  const CheckpointInfo right = read_checkpoint_info(again);
-  const auto text_of = [](const CheckpointInfo& info) {
-    std::string text;
-    for (const auto& entry : info.entries) {
-      text += entry.name + ": " + entry.class_name + ", kind " +
-              std::to_string(static_cast<int>(entry.kind)) + "\n";
-    }
-    return text;
-  };
-  expect(text_of(left) == text_of(right), "entries");
-  expect(left.counters == right.counters, "counters");
-  expect(left.numbers == right.numbers, "numbers");
-  expect(left.texts == right.texts, "texts");
-  expect(left.values == right.values, "values");
-  InputArchive left_data;
-  InputArchive right_data;
-  open_data(path, left_data);
-  open_data(again, right_data);
-  expect(compare_archives(left_data, right_data, "data") > 100, "all values");
-}
 
 void compare_watchers(
     const ExchangeRow& loaded,
@@ -286,7 +107,7 @@ int write(const std::string& path) {
   std::cout << "written by LibTorch "
             << read_checkpoint_info(path).torch_version << ": "
             << std::filesystem::file_size(path) << " bytes\n";
-  return differences == 0 ? 0 : 1;
+  return differences() == 0 ? 0 : 1;
 }
 
 int read(const std::string& path) {
@@ -308,11 +129,9 @@ int read(const std::string& path) {
   const at::Tensor expected = default_draw();
   load_checkpoint(path, checkpoint);
 
-  const std::string again = (std::filesystem::temp_directory_path() /
-                             ("stepsize-exchange-" + std::to_string(getpid())))
-                                .string();
+  const std::string again = temporary_file("exchange");
   save_checkpoint(again, checkpoint);
-  compare_files(path, again);
+  compare_files(path, again, 100);
   std::filesystem::remove(again);
   expect(default_draw().equal(expected), "the default generator");
   compare(loaded, own, "as loaded");
@@ -334,8 +153,8 @@ int read(const std::string& path) {
   own.row("RMSprop").stopping->restore_best();
   compare(loaded, own, "the best weights");
   std::cout << "read what LibTorch " << read_checkpoint_info(path).torch_version
-            << " wrote: " << differences << " differences\n";
-  return differences == 0 ? 0 : 1;
+            << " wrote: " << differences() << " differences\n";
+  return differences() == 0 ? 0 : 1;
 }
 
 }  // namespace
@@ -346,10 +165,13 @@ int main(int argc, char** argv) {
   try {
     if (mode == "write") return stepsize::test::write(argv[2]);
     if (mode == "read") return stepsize::test::read(argv[2]);
+    if (mode == "write-compact") return stepsize::test::write_compact(argv[2]);
+    if (mode == "read-compact") return stepsize::test::read_compact(argv[2]);
   } catch (const std::exception& error) {
     std::cerr << error.what() << '\n';
     return 1;
   }
-  std::cerr << "usage: checkpoint_exchange write|read FILE\n";
+  std::cerr << "usage: checkpoint_exchange "
+               "write|read|write-compact|read-compact FILE\n";
   return 2;
 }
