@@ -18,7 +18,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly all=(
   schedule_text gzip_file tar_file idx_reader cifar_reader checkpoint_reader
-  checkpoint_load
+  checkpoint_load safetensors_reader
 )
 readonly build=${STEPSIZE_FUZZ_BUILD:-build/fuzz}
 readonly out=out/fuzz

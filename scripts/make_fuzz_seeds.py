@@ -9,6 +9,7 @@ writes its own.
 
 import gzip
 import io
+import json
 import pathlib
 import random
 import struct
@@ -74,6 +75,47 @@ def tar_seeds() -> Dict[str, bytes]:
     return seeds
 
 
+def safetensors_seeds() -> Dict[str, bytes]:
+    """The last byte says what the rest is: a file, or a header."""
+    entries, size = {}, 0
+    for name, dtype, shape, length in (
+        ("num_batches_tracked", "I64", [], 8),
+        ("weight", "F32", [2], 8),
+        ("bias", "F32", [2], 8),
+        ("running_mean", "F16", [2], 4),
+        ("running_var", "BF16", [2, 1], 4),
+        ("mask", "BOOL", [1, 3], 3),
+        ("none", "U8", [0, 4], 0),
+        ("packed", "F4", [2], 1),
+    ):
+        entries[name] = {
+            "dtype": dtype, "shape": shape, "data_offsets": [size, size + length]
+        }
+        size += length
+    known = {"__metadata__": {"by": "hand"}, **entries}
+    del known["packed"]
+    fitting = dict(list(entries.items())[:3])
+    fitting["running_mean"] = {
+        "dtype": "F64", "shape": [2], "data_offsets": [24, 40]
+    }
+    fitting["running_var"] = {
+        "dtype": "F32", "shape": [2], "data_offsets": [40, 48], "x": [{}, [1]]
+    }
+    texts = [json.dumps(d).encode() for d in (known, entries, fitting)]
+    whole = struct.pack("<Q", len(texts[0])) + texts[0] + bytes(35)
+    return {
+        "file": whole + b"\x00",
+        "cut": whole[:-9] + b"\x00",
+        "length": b"\xff" * 7 + whole[7:] + b"\x00",
+        "header": texts[0] + b"\x01",
+        "other-types": texts[1] + b"\x01",
+        "module": texts[2] + b"\x02",
+        "misfit": texts[0] + b"\x02",
+        "twice": b'{"a":{},"a":{}}\x01',
+        "deep": b'{"a":{"b":' + b"[" * 500 + b"\x01",
+    }
+
+
 def cifar_seeds() -> Dict[str, bytes]:
     """Bytes: what to do, labels a record, bytes too many, then the labels."""
     return {
@@ -101,6 +143,7 @@ def main(out: pathlib.Path) -> None:
         "gzip_file": gzip_seeds(),
         "tar_file": tar_seeds(),
         "checkpoint_load": checkpoint_edits(),
+        "safetensors_reader": safetensors_seeds(),
     }
     for target, seeds in targets.items():
         folder = out / target

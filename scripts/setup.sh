@@ -32,6 +32,7 @@ readonly packages=(
   libbenchmark-dev      # the benchmarks
   libcli11-dev          # the trainer's command line
   zlib1g-dev            # the trainer reads compressed data
+  nlohmann-json3-dev    # the headers of safetensors files
   dataset-fashion-mnist # what the demo trains on
   openmpi-bin           # a launcher that the tests start ranks by
 )
@@ -143,7 +144,7 @@ setup: this is neither Debian nor Ubuntu, so nothing was installed. Needed are:
     Python 3 (its standard library is enough)
   - LibTorch 1.13 or newer, from https://pytorch.org or a pip-installed torch,
     named in CMAKE_PREFIX_PATH
-  - GoogleTest, Google Benchmark, CLI11, zlib
+  - GoogleTest, Google Benchmark, CLI11, zlib, JSON for Modern C++
   - Fashion-MNIST's four .gz files, in the folder given to the trainer's
     --data-dir
 With these in place, set STEPSIZE_SKIP_SETUP=1 and run the same command again.

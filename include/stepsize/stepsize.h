@@ -32,6 +32,7 @@
 #include <stepsize/checkpoint/checkpoint_state.h>
 #include <stepsize/checkpoint/load_options.h>
 #include <stepsize/checkpoint/load_result.h>
+#include <stepsize/checkpoint/safetensors.h>
 #include <stepsize/curvature/averaged_vector_policy.h>
 #include <stepsize/curvature/coming_operator.h>
 #include <stepsize/curvature/curvature_measurement.h>

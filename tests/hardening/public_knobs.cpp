@@ -74,6 +74,7 @@ const Reasons& free_knobs() {
       {"SophiaHOptions::seed", "every seed is one"},
       {"ConnectOptions::address", "names a machine, which may be there or not"},
       {"ConnectOptions::local_rank", "for its user alone"},
+      {"SafetensorsOptions::metadata", "any text is one"},
       {"SnapshotEnsembleOptions::folder",
        "names a folder, which may be there or not"},
   };

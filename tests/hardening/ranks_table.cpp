@@ -2,6 +2,7 @@
 
 #include <stepsize/checkpoint/checkpoint.h>
 #include <stepsize/checkpoint/checkpoint_folder.h>
+#include <stepsize/checkpoint/safetensors.h>
 #include <stepsize/distributed/average.h>
 #include <stepsize/distributed/broadcast.h>
 #include <stepsize/distributed/connect.h>
@@ -159,6 +160,38 @@ void add_load(OptionTable& table) {
   });
 }
 
+// A file of a "weight" and a "bias", and the load of it.
+void load_safetensors_with(const SafetensorsOptions& options) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("linear.safetensors");
+  torch::nn::Linear linear(2, 1);
+  save_safetensors(path, *linear);
+  load_safetensors(path, *linear, options);
+}
+
+void add_safetensors(OptionTable& table) {
+  OptionCases cases(table, "SafetensorsOptions", "load_safetensors");
+  const auto add =
+      [&cases](
+          const std::string& knob,
+          const std::function<SafetensorsOptions(const Names&)>& with) {
+        for (const std::string name : {"nowhere", ""}) {
+          cases.refuses(knob, "'" + name + "'", {knob, "'" + name + "'"}, [=] {
+            load_safetensors_with(with({name}));
+          });
+        }
+        cases.takes(
+            knob, "weight", [=] { load_safetensors_with(with({"weight"})); });
+        cases.takes(knob, "{}", [=] { load_safetensors_with(with({})); });
+      };
+  add("only_tensors", [](const Names& names) {
+    return SafetensorsOptions().only_tensors(names);
+  });
+  add("leave_out_tensors", [](const Names& names) {
+    return SafetensorsOptions().leave_out_tensors(names);
+  });
+}
+
 }  // namespace
 
 OptionTable ranks_table() {
@@ -166,6 +199,7 @@ OptionTable ranks_table() {
   add_connect(table);
   add_averages(table);
   add_load(table);
+  add_safetensors(table);
   OptionCases(table, "CheckpointFolderOptions", "CheckpointFolder")
       .count("keep_last", kNotCount, {1, kMostCount}, [](int64_t v) {
         CheckpointFolder("folder", CheckpointFolderOptions().keep_last(v));
