@@ -17,6 +17,22 @@ install(
   EXPORT stepsizeTargets
   NAMESPACE stepsize::
   DESTINATION "${stepsize_package_dir}")
+get_property(stepsize_HAS_TENSORBOARD GLOBAL PROPERTY stepsize_HAS_TENSORBOARD)
+get_property(stepsize_HAS_RSVG GLOBAL PROPERTY stepsize_HAS_RSVG)
+if(stepsize_HAS_TENSORBOARD)
+  if(CMAKE_VERSION VERSION_LESS 3.23)
+    install(TARGETS stepsize_tensorboard EXPORT stepsizeTensorboardTargets)
+  else()
+    install(
+      TARGETS stepsize_tensorboard
+      EXPORT stepsizeTensorboardTargets
+      FILE_SET HEADERS)
+  endif()
+  install(
+    EXPORT stepsizeTensorboardTargets
+    NAMESPACE stepsize::
+    DESTINATION "${stepsize_package_dir}")
+endif()
 install(FILES "${PROJECT_SOURCE_DIR}/LICENSE"
         DESTINATION "${CMAKE_INSTALL_DOCDIR}")
 

@@ -1,0 +1,65 @@
+#pragma once
+
+#include <cstdint>
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace stepsize {
+
+/// Writes what TensorBoard shows of a run to a file of its own in a folder:
+///
+///     EventWriter events("runs/first");
+///     events.scalar("loss/train", step, loss);
+///     events.svg("rate", step, to_svg(plot));
+///
+///     tensorboard --logdir runs
+///
+/// A part of the package by itself, `find_package(stepsize COMPONENTS
+/// tensorboard)` and the target `stepsize::tensorboard`; it needs neither
+/// LibTorch nor the rest of stepsize, and stepsize.h does not include it.
+///
+/// An event is in the file when its call returns: a reader can follow a run,
+/// and a crash loses none. One that does not fit on the disk is taken back.
+/// Tags are paths, "loss/train"; steps need not be given in order.
+///
+/// Not safe for use from several threads at once. All functions throw
+/// std::invalid_argument for a tag that is empty or no UTF-8, or a step < 0,
+/// and std::runtime_error, which names the path and the reason, where the file
+/// cannot be written.
+class EventWriter {
+ public:
+  /// Makes the folder and a file events.out.tfevents.TIME.stepsize.PID.N in it,
+  /// whose name is later than those that are there; no host stands in it. For a
+  /// run that goes on, `purge_step` is its first step from here on: TensorBoard
+  /// forgets what earlier files of the folder have of that step and later ones.
+  explicit EventWriter(
+      const std::string& folder,
+      std::optional<std::int64_t> purge_step = std::nullopt);
+
+  /// A point of a curve. TensorBoard has it as a float, NaN and infinities too.
+  void scalar(const std::string& tag, std::int64_t step, double value);
+  /// Shown as Markdown.
+  void text(const std::string& tag, std::int64_t step, const std::string& text);
+  /// Of a whole PNG file, its bytes. Throws std::invalid_argument for others.
+  void png(const std::string& tag, std::int64_t step, const std::string& bytes);
+  /// Of an SVG document, drawn in its own size: TensorBoard takes no SVG.
+  /// Throws std::invalid_argument where librsvg cannot read it, and
+  /// std::runtime_error where this was built without librsvg.
+  void svg(const std::string& tag, std::int64_t step, const std::string& text);
+
+  const std::string& path() const { return path_; }
+
+ private:
+  struct Close {
+    void operator()(std::FILE* file) const { std::fclose(file); }
+  };
+
+  void write(const std::string& event);
+
+  std::string path_;
+  std::unique_ptr<std::FILE, Close> file_;
+};
+
+}  // namespace stepsize
