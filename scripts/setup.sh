@@ -35,6 +35,10 @@ readonly packages=(
   nlohmann-json3-dev    # the headers of safetensors files
   dataset-fashion-mnist # what the demo trains on
   openmpi-bin           # a launcher that the tests start ranks by
+  libprotobuf-dev       # events for TensorBoard
+  protobuf-compiler     # likewise
+  librsvg2-dev          # pictures in them
+  pkgconf               # which finds that
 )
 # The sanitizers' libraries are no dependency of clang's.
 readonly fuzz_packages=(clang libclang-rt-dev)
@@ -144,7 +148,8 @@ setup: this is neither Debian nor Ubuntu, so nothing was installed. Needed are:
     Python 3 (its standard library is enough)
   - LibTorch 1.13 or newer, from https://pytorch.org or a pip-installed torch,
     named in CMAKE_PREFIX_PATH
-  - GoogleTest, Google Benchmark, CLI11, zlib, JSON for Modern C++
+  - GoogleTest, Google Benchmark, CLI11, zlib, JSON for Modern C++;
+    protobuf and librsvg for the component tensorboard
   - Fashion-MNIST's four .gz files, in the folder given to the trainer's
     --data-dir
 With these in place, set STEPSIZE_SKIP_SETUP=1 and run the same command again.

@@ -5,6 +5,7 @@
 // that are declared only.
 
 #include <stepsize/stepsize.h>
+#include <stepsize/tensorboard/event_writer.h>
 #include <torch/torch.h>
 
 #include <cstdint>
@@ -115,6 +116,7 @@ struct OptimizersFrame : LoopFrame {
 };
 
 struct ReportFrame {
+  using EventWriter = stepsize::EventWriter;
   stepsize::LinePlot& plot;
 };
 

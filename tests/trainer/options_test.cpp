@@ -608,6 +608,10 @@ TEST(ParseCommandLine, TakesWhatIsNoRun) {
   EXPECT_THAT(
       refusal({"--lr-find", "--export", "w"}),
       HasSubstr("--export: is of no use with --lr-find"));
+  EXPECT_THAT(
+      refusal({"--lr-find", "--tensorboard", "d"}),
+      HasSubstr("--tensorboard: is of no use with --lr-find"));
+  EXPECT_EQ(parse({"--tensorboard", "d"}).options.tensorboard, "d");
   EXPECT_THAT(refusal({"--compare"}), HasSubstr("--compare"));
 }
 

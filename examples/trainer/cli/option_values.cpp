@@ -146,6 +146,7 @@ OptionValues resumed_options(
       "--profile",
       "--rank",
       "--resume",
+      "--tensorboard",
       "--timeout"};
   // What a run has that does not say.
   static const OptionValues left_out{{"--amp", "off"}, {"--world-size", "1"}};

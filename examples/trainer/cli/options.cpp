@@ -377,6 +377,13 @@ void add_result_options(CLI::App& app, CommandLine& command) {
       ->check(not_empty())
       ->type_name("FILE")
       ->group("Results");
+  app.add_option(
+         "--tensorboard",
+         command.options.tensorboard,
+         "Write the run's curves for tensorboard --logdir DIR too")
+      ->check(not_empty())
+      ->type_name("DIR")
+      ->group("Results");
 }
 
 void add_options(CLI::App& app, CommandLine& command, OpenOptions& open) {
@@ -609,6 +616,10 @@ void check_together(const CommandLine& command) {
   }
   if (!command.options.export_file.empty() && command.options.lr_find) {
     refuse("--export", "is of no use with --lr-find, which trains nothing");
+  }
+  if (!command.options.tensorboard.empty() && command.options.lr_find) {
+    refuse(
+        "--tensorboard", "is of no use with --lr-find, which trains nothing");
   }
   if (command.resume && command.overwrite) {
     refuse("--overwrite", "would remove the run that --resume goes on with");

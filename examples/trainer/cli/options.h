@@ -73,6 +73,8 @@ struct TrainOptions {
   std::filesystem::path out;
   /// Where the trained weights go; empty: nowhere.
   std::filesystem::path export_file;
+  /// Where events for TensorBoard go; empty: nowhere.
+  std::filesystem::path tensorboard;
   bool profile = false;
   /// What is watched besides: curvature; empty: nothing.
   std::string monitor;
@@ -94,7 +96,8 @@ using OptionValues = std::map<std::string, std::string>;
 /// What the command line came to: options for a run, or the exit status of a
 /// program that has nothing left to do, as after --help or a bad option.
 struct CommandLine {
-  /// Where `resume` is true, only `out` and `profile` say something: the rest
+  /// Where `resume` is true, only what belongs to one start says something, such
+  /// as `out`, `profile` and `tensorboard`: the rest
   /// is the checkpoint's, which `given` may change or contradict.
   TrainOptions options;
   /// Go on with the run in options.out.

@@ -125,6 +125,7 @@ RunRequest read_request(const CommandLine& command, std::ostream& err) {
   options.out = out;
   options.profile = command.options.profile;
   options.export_file = command.options.export_file;
+  options.tensorboard = command.options.tensorboard;
   if (options.world_size != command.options.world_size) {
     throw std::invalid_argument(
         "--resume: " + run_in(options) + " is one of " +

@@ -27,6 +27,7 @@
 #include <vector>
 
 #include <stepsize/distributed/sync_batch_norm.h>
+#include "examples/trainer/cli/option_values.h"
 #include "examples/trainer/cli/text.h"
 #include "examples/trainer/data/batch_source.h"
 #include "examples/trainer/data/image_set.h"
@@ -53,6 +54,7 @@
 #include "examples/trainer/run/run_log.h"
 #include "examples/trainer/run/run_text.h"
 #include "examples/trainer/run/stop_signal.h"
+#include "examples/trainer/run/tensorboard_log.h"
 
 namespace stepsize::trainer {
 namespace {
@@ -259,6 +261,10 @@ int report_end(
     export_weights(setup.model, setup.normalization, setup.options.export_file);
     console.out << "weights: " << setup.options.export_file.string() << '\n';
   }
+  if (!setup.options.tensorboard.empty()) {
+    console.out << "curves: tensorboard --logdir "
+                << shell_word(setup.options.tensorboard.string()) << '\n';
+  }
   if (!log.error().empty()) {
     console.err << "warning: the log lacks its last rows: " << log.error()
                 << '\n';
@@ -312,6 +318,10 @@ class TrainingRun {
   // What all had done before another process was lost.
   bool save_for_lost();
   void draw();
+  template <typename Result>
+  void tell_tensorboard(const Result& result);
+  void show_pictures();
+  void warn_of_tensorboard();
 
   const RunSetup& setup_;
   const Console& console_;
@@ -327,6 +337,7 @@ class TrainingRun {
   RunPlan plan_;
   // Of the first process only.
   std::optional<RunLog> log_;
+  std::optional<TensorBoardLog> board_;
   LastRows last_rows_;
   std::vector<EnsembleRow> ensemble_rows_;
   LogWatch watch_;
@@ -508,12 +519,43 @@ void TrainingRun::open_log(const LogPlace& place, bool has_new_length) {
     checkpoints_.clear();
     log_.emplace(setup_.options.out, plan_);
   }
+  if (!setup_.options.tensorboard.empty()) {
+    board_.emplace(
+        setup_.options.tensorboard,
+        option_values(setup_.request.options),
+        place.steps);
+  }
+}
+
+void TrainingRun::warn_of_tensorboard() {
+  if (board_ && !board_->error().empty()) {
+    progress_->clear();
+    console_.err << "warning: " << board_->error()
+                 << "; the run goes on without --tensorboard\n";
+    board_.reset();
+  }
+}
+
+template <typename Result>
+void TrainingRun::tell_tensorboard(const Result& result) {
+  if (board_) {
+    board_->add(result);
+    warn_of_tensorboard();
+  }
+}
+
+void TrainingRun::show_pictures() {
+  if (board_ && log_) {
+    board_->add_pictures(setup_.options.out, log_->place().steps);
+    warn_of_tensorboard();
+  }
 }
 
 void TrainingRun::draw() {
   progress_->clear();
   if (log_) {
     draw_what_there_is(*log_, console_.err);
+    show_pictures();
   }
 }
 
@@ -524,6 +566,7 @@ void TrainingRun::hear(const Result& result) {
     log_->add(result);
     watch_.look(*log_, *progress_, console_.err);
   }
+  tell_tensorboard(result);
 }
 
 void TrainingRun::save(std::optional<double> test_loss) {
@@ -562,6 +605,7 @@ TrainingEnd TrainingRun::train_on() {
       log_->add(row);
       watch_.look(*log_, *progress_, console_.err);
     }
+    tell_tensorboard(row);
   };
   listener.on_test = [&](std::int64_t epoch, std::int64_t images) {
     progress_->add_test(epoch, images);
@@ -660,6 +704,7 @@ int TrainingRun::run() {
   if (!log_) {
     return kDone;
   }
+  show_pictures();
   const std::chrono::duration<double> passed =
       std::chrono::steady_clock::now() - start_;
   return report_end(
@@ -748,6 +793,7 @@ int start_run(CommandLine command, const Console& console) {
   together(ranks.get(), [&] {
     if (options.rank == 0) {
       check_export(options.export_file);
+      check_tensorboard(options.tensorboard);
     }
   });
   choose_folder(options, ranks.get());
