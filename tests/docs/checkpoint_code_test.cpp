@@ -5,6 +5,7 @@
 #include <stepsize/checkpoint/checkpoint.h>
 #include <stepsize/checkpoint/checkpoint_folder.h>
 #include <stepsize/checkpoint/checkpoint_info.h>
+#include <stepsize/checkpoint/safetensors.h>
 #include <stepsize/lr_scheduler/step_lr.h>
 #include <torch/torch.h>
 
@@ -128,6 +129,33 @@ scheduler.set_base_lrs(0.05);
   scheduler.step();
   EXPECT_EQ(optimizer.param_groups()[0].options().get_lr(), 0.05);
   testing::internal::GetCapturedStdout();
+}
+
+TEST_F(CheckpointPage, WeightsGoToPythonAndBack) {
+  torch::nn::Linear model(3, 1);
+  // clang-format off
+stepsize::save_safetensors("model.safetensors", *model);
+auto loaded = stepsize::load_safetensors("model.safetensors", *model);
+std::cout << loaded;  // what was loaded, left out and not found
+
+const auto names = stepsize::SafetensorsOptions()
+                       .rename("bert.embeddings.word_embeddings", "embedding")
+                       .rename("classifier", "head")  // and all that is in it
+                       .rename("module", "");         // a wrapper's name
+stepsize::load_safetensors("model.safetensors", *model, names);
+stepsize::save_safetensors("again.safetensors", *model, names);
+
+auto tensors = stepsize::load_safetensors("model.safetensors");
+tensors["head.scale"] = torch::ones({10});
+stepsize::save_safetensors("more.safetensors", tensors, {{"made by", "hand"}});
+auto header = stepsize::read_safetensors_info("more.safetensors");
+std::cout << header.tensors.front().dtype << ", " << header.metadata.size();
+  // clang-format on
+  EXPECT_EQ(
+      testing::internal::GetCapturedStdout(), "loaded     the module\nF32, 1");
+  const auto again = stepsize::load_safetensors("again.safetensors");
+  EXPECT_EQ(again.count("module.weight"), 1U);
+  EXPECT_EQ(header.tensors.size(), 3U);
 }
 
 }  // namespace
