@@ -166,16 +166,22 @@ void reparameterize(stepsize::lab::Lab& lab, const std::vector<double>& raw) {
   const auto best = torch::tensor({1.0, 1.0, -1.0}, torch::kDouble);
   const auto times = torch::tensor({100.0, 1.0, 1.0}, torch::kDouble);
   stepsize::LinePlot plot("The same data in other coordinates");
-  plot.x_label("update + 1").x_log().y_label("gap to the optimum").y_log();
-  plot.y_range(1e-13, 10).x_range(1, 1e5);
-  plot.line("other units, w", count(raw, 1), raw);
+  plot.x_label("update + 1").x_log();
+  plot.y_label("gap over that of the start").y_log();
+  plot.y_range(1e-13, 2).x_range(1, 1e5);
+  const auto curve = [&](const std::string& name, std::vector<double> gaps) {
+    const double start = gaps[0];
+    for (double& gap : gaps) gap /= start;
+    plot.line(name, count(gaps, 1), gaps);
+  };
+  curve("other units, w", raw);
   const auto show = [&](const std::string& what,
                         double k,
                         double updates,
                         const Descent& descent) {
     lab.expect_near(what + ": condition", k, descent.condition, 1e-9 * k);
     lab.expect_near(what + ": updates", updates, descent.updates(), 2);
-    plot.line(what, count(descent.gaps, 1), descent.gaps);
+    curve(what, descent.gaps);
   };
   const auto hessian = [](const torch::Tensor& x) {
     return x.t().mm(x) / static_cast<double>(x.size(0));
