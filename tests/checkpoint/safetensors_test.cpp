@@ -475,8 +475,8 @@ TEST_F(Safetensors, AFailedSaveLeavesTheEarlierFile) {
 }
 
 TEST_F(Safetensors, RefusesABufferWhoseElementsAreOnePlace) {
-  struct Net : torch::nn::Module {
-    Net() { register_buffer("mean", torch::ones({1}).expand({3})); }
+  struct OnePlace : torch::nn::Module {
+    OnePlace() { register_buffer("mean", torch::ones({1}).expand({3})); }
   } net;
   save_safetensors(path, {{"mean", torch::zeros({3})}});
   EXPECT_THAT(
