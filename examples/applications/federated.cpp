@@ -16,7 +16,8 @@
 //     applications=build/release/examples/applications
 //     scripts/launch.sh -n 2 --program $applications/federated
 //
-// starts them. After `--`: [TRAINING IMAGES [FOLDER FOR THE PICTURE]].
+// starts them, as torchrun and mpirun do. After `--`:
+// [TRAINING IMAGES [FOLDER FOR THE PICTURE]].
 #include <stepsize/stepsize.h>
 #include <torch/torch.h>
 
@@ -152,33 +153,17 @@ std::vector<double> run(
 }  // namespace
 
 int main(int argc, char** argv) {
-  int64_t world_size = 1;
-  int64_t rank = 0;
-  std::string master = "127.0.0.1:29500";
-  std::vector<std::string> words;
-  for (int i = 1; i < argc; ++i) {
-    const std::string word = argv[i];
-    const char* value = i + 1 < argc ? argv[i + 1] : "0";
-    if (word == "--world-size") {
-      world_size = std::atoll(value);
-    } else if (word == "--rank") {
-      rank = std::atoll(value);
-    } else if (word == "--master") {
-      master = value;
-    } else {
-      words.push_back(word);
-      continue;
-    }
-    ++i;
-  }
-  const int64_t images = words.empty() ? 20000 : std::atoll(words[0].c_str());
+  const int64_t images = recipes::argument(argc, argv, 20000);
   const bool full = images >= 10000;
   const int64_t rounds = full ? 60 : 20;
   const uint64_t seeds = full ? 5 : 2;
   const auto train = recipes::fashion_mnist(true, images);
   const auto test = recipes::fashion_mnist(false, 2000);
+  const auto launched = stepsize::ConnectOptions::from_environment();
   const auto ranks = stepsize::connect(
-      stepsize::ConnectOptions(master).rank(rank).world_size(world_size));
+      launched.value_or(stepsize::ConnectOptions("127.0.0.1:29500")));
+  const int64_t rank = ranks->rank();
+  const int64_t world_size = ranks->world_size();
 
   const std::vector<std::pair<std::string, MakeOptimizer>> servers{
       {"FedAvg",
@@ -261,9 +246,9 @@ int main(int argc, char** argv) {
     }
   }
   if (rank > 0) return 0;
-  if (words.size() > 1) {
-    std::filesystem::create_directories(words[1]);
-    stepsize::write_svg(words[1] + "/federated.svg", plot);
+  if (argc > 2) {
+    std::filesystem::create_directories(argv[2]);
+    stepsize::write_svg(std::string(argv[2]) + "/federated.svg", plot);
   }
   const bool higher =
       ends["FedAdam, stays"].first > ends["FedAvg, stays"].first;

@@ -96,9 +96,9 @@ using OptionValues = std::map<std::string, std::string>;
 /// What the command line came to: options for a run, or the exit status of a
 /// program that has nothing left to do, as after --help or a bad option.
 struct CommandLine {
-  /// Where `resume` is true, only what belongs to one start says something, such
-  /// as `out`, `profile` and `tensorboard`: the rest
-  /// is the checkpoint's, which `given` may change or contradict.
+  /// Where `resume` is true, only what belongs to one start says something,
+  /// such as `out`, `profile` and `tensorboard`: the rest is the checkpoint's,
+  /// which `given` may change or contradict.
   TrainOptions options;
   /// Go on with the run in options.out.
   bool resume = false;
