@@ -187,7 +187,8 @@ def with_blocks(comment: List[str]) -> List[str]:
         elif end and text.strip() and not indent:
             result.insert(len(result) - 1, "/// " + end)
             end = ""
-        result.append("/// " + (text[indent_of_block:] if end else text))
+        text = text[indent_of_block:] if end else text
+        result.append(f"/// {text}".rstrip())
     if end:
         result.append("/// " + end)
     return result
@@ -199,14 +200,16 @@ def with_default(comment: List[str], default: str) -> List[str]:
         return comment
     blank = [i for i, line in enumerate(comment) if not line[3:].strip()]
     end = blank[0] if blank else len(comment)
-    default = f"/// Default: `{default}`."
-    return ["/// @brief", *comment[:end], default, *comment[end:]]
+    default = f"Default: `{default}`."
+    # A full stop before a plain space would end what the overview shows.
+    brief = " ".join(line[3:].strip() for line in comment[:end])
+    brief = re.sub(r"\. ", r".\\ ", f"{brief} {default}".strip())
+    return ["/// @brief " + brief, *comment[end:]]
 
 
 def filter_header(path: pathlib.PurePath, text: str) -> str:
     lines: List[str] = []
     comment: List[str] = []
-    above: List[str] = []  # of the last option, for those right below it
     options = ""  # the class whose options are being declared
     name = ""
     pending = ""
@@ -235,13 +238,12 @@ def filter_header(path: pathlib.PurePath, text: str) -> str:
                     "/// @name Options",
                     "/// x(value) sets the option x, x() returns it.",
                     "/// @{",
+                    "",
                 ]
-            above = with_blocks(comment) if comment else above
-            lines += with_default(above, default)
+            lines += with_default(with_blocks(comment), default)
             lines.append(f"public: {name}& {option}({kind} value); private:")
             comment = []
             continue
-        above = []
         if options and line.strip():
             close()
         lines += with_blocks(comment)

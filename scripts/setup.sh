@@ -7,8 +7,10 @@
 #   scripts/setup.sh --for fuzz
 #   scripts/setup.sh --for compat
 #   scripts/setup.sh --for tsan
-#                               install what scripts/fuzz.sh, compat.sh or
-#                               tsan.sh need besides
+#   scripts/setup.sh --for docs
+#   scripts/setup.sh --for deb
+#                               install what scripts/fuzz.sh, compat.sh,
+#                               tsan.sh, docs.sh or check_deb.sh need besides
 #   scripts/setup.sh --torch-dir
 #                               print the folder of the TorchConfig.cmake that
 #                               the environment names, or nothing
@@ -45,6 +47,8 @@ readonly fuzz_packages=(clang libclang-rt-dev)
 readonly compat_packages=(mmdebstrap)
 # An OpenMP library that tells the thread sanitizer where its threads meet.
 readonly tsan_packages=(libomp-dev)
+readonly docs_packages=(doxygen)
+readonly deb_packages=(mmdebstrap dpkg-dev file fakeroot lintian)
 # Without OpenBLAS Debian's LibTorch multiplies matrices with the reference
 # BLAS, tens of times slower.
 # Its process groups over Gloo want Gloo's headers.
@@ -104,8 +108,10 @@ case ${1:-} in
       fuzz) extra=("${fuzz_packages[@]}") ;;
       compat) extra=("${compat_packages[@]}") ;;
       tsan) extra=("${tsan_packages[@]}") ;;
+      docs) extra=("${docs_packages[@]}") ;;
+      deb) extra=("${deb_packages[@]}") ;;
       *)
-        say "--for takes fuzz, compat or tsan, not '${2:-}'"
+        say "--for takes fuzz, compat, tsan, docs or deb, not '${2:-}'"
         exit 2
         ;;
     esac
