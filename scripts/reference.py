@@ -17,6 +17,7 @@
 """
 
 import argparse
+import functools
 import html.parser
 import pathlib
 import re
@@ -27,6 +28,8 @@ from typing import Dict, Iterator, List, Match, Set, Tuple
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CODE_SPAN = re.compile(r"`[^`\n]+(?:\n[^`\n]+)?`")
 LINK = re.compile(r"(!?)\[((?:[^][]|\[[^][]*\])*)\]\(([^)\s]+)\)")
+REFERENCE = re.compile(r'@ref \S+ "[^"\n]*"|\[[^]]*\]\(@ref \S+\)')
+HIDDEN = re.compile(r"\0(\d+)\0")
 FENCE = re.compile(r"^(```.*?^```$)", re.MULTILINE | re.DOTALL)
 ARGUMENT = re.compile(r"^\s*TORCH_ARG\((.+),\s*(\w+)\)\s*(?:=\s*(.+?))?\s*;$")
 
@@ -78,23 +81,43 @@ def rewritten(page: pathlib.PurePath, match: Match[str]) -> str:
 
 
 def outside_code(text: str, page: pathlib.PurePath) -> str:
-    """The text with its links rewritten, but for those inside code."""
+    """The text with its links rewritten, but for those inside code, and with
+    links from names of classes."""
     spans: List[str] = []
 
     def hide(match: Match[str]) -> str:
         spans.append(match.group())
         return f"\0{len(spans) - 1}\0"
 
+    def show(match: Match[str]) -> str:
+        return spans[int(match.group(1))]
+
+    def show_in_link(match: Match[str]) -> str:
+        return HIDDEN.sub(lambda m: show(m)[1:-1], match.group())
+
+    def refer(match: Match[str]) -> str:
+        name = show(match)[1:-1]
+        if name in public_classes():
+            return f'@ref stepsize::{name} "{name}"'
+        return match.group()
+
     text = CODE_SPAN.sub(hide, text)
     text = LINK.sub(lambda match: rewritten(page, match), text)
-    text = re.sub(
-        r"(@ref \S+ \"[^\"\n]*\"|\[[^]]*\]\(@ref \S+\))",
-        lambda link: re.sub(
-            r"\0(\d+)\0", lambda m: spans[int(m.group(1))][1:-1], link.group()
-        ),
-        text,
-    )
-    return re.sub(r"\0(\d+)\0", lambda m: spans[int(m.group(1))], text)
+    text = REFERENCE.sub(show_in_link, text)
+    lines = [
+        line if line.startswith("#") else HIDDEN.sub(refer, line)
+        for line in text.split("\n")
+    ]
+    return HIDDEN.sub(show, "\n".join(lines))
+
+
+@functools.lru_cache(maxsize=None)
+def public_classes() -> Set[str]:
+    names: Set[str] = set()
+    for header in (ROOT / "include").rglob("*.h"):
+        text = header.read_text(encoding="utf-8")
+        names.update(re.findall(r"^class (\w+)[^;]*?\{", text, re.MULTILINE))
+    return names
 
 
 def filter_page(page: pathlib.PurePath, text: str) -> str:

@@ -96,6 +96,9 @@ class Pages(unittest.TestCase):
             ("[x](../examples/a/b.cpp)", '@ref a/b.cpp "x"'),
             ("[x](../LICENSE)", '<a href="files/LICENSE.txt">x</a>'),
             ("`[x](b.md)`", "`[x](b.md)`"),
+            ("`ScheduleLR`", '@ref stepsize::ScheduleLR "ScheduleLR"'),
+            ("[`ScheduleLR` x](#c)", "[ScheduleLR x](@ref docs-a-c)"),
+            ("`x`", "`x`"),
         ):
             with self.subTest(link):
                 self.assertEqual(self.filtered(link), wanted)
