@@ -1,14 +1,12 @@
 #include <stepsize/report/svg.h>
 
-#include <cerrno>
-#include <cstdio>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
-#include "csrc/report/file_error.h"
 #include "csrc/report/svg_layout.h"
 #include "csrc/report/text.h"
+#include "csrc/report/text_file.h"
 
 namespace stepsize {
 namespace {
@@ -289,21 +287,7 @@ std::string to_svg(const LinePlot& plot, const SvgOptions& options) {
 
 void write_svg(
     const std::string& path, const LinePlot& plot, const SvgOptions& options) {
-  const std::string document = to_svg(plot, options);
-  errno = 0;
-  std::FILE* file = std::fopen(path.c_str(), "wb");
-  if (file == nullptr) {
-    report::throw_file_error("write_svg", "open", path, errno);
-  }
-  const bool written = std::fwrite(document.data(), 1, document.size(), file) ==
-                           document.size() &&
-                       std::fflush(file) == 0;
-  const int error = errno;
-  const bool closed = std::fclose(file) == 0;
-  if (!written || !closed) {
-    report::throw_file_error(
-        "write_svg", "write to", path, written ? errno : error);
-  }
+  report::write_text_file("write_svg", path, to_svg(plot, options));
 }
 
 }  // namespace stepsize

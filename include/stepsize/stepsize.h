@@ -129,6 +129,7 @@
 #include <stepsize/optim/z_clip.h>
 #include <stepsize/report/csv_cell.h>
 #include <stepsize/report/csv_writer.h>
+#include <stepsize/report/html_report.h>
 #include <stepsize/report/line_plot.h>
 #include <stepsize/report/svg.h>
 #include <stepsize/report/terminal_plot.h>
