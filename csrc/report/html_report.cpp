@@ -39,7 +39,7 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.3rem 0.9rem 0.3rem 0; text-align: left;
   vertical-align: top; border-bottom: 1px solid var(--line); }
 thead th { color: var(--faint); font-weight: 600; white-space: nowrap; }
-tbody th { color: var(--faint); font-weight: 400; }
+tbody th { color: var(--faint); font-weight: 400; overflow-wrap: normal; }
 tbody tr:nth-child(even) { background: var(--band); }
 .number { text-align: right; white-space: nowrap; }
 figure { margin: 1rem 0; }

@@ -54,7 +54,7 @@ TEST_F(FinishedRunTest, NamesBestEpochAndFiles) {
           HasSubstr("best epoch "),
           HasSubstr(" of 2: test loss "),
           HasSubstr("files in " + out().string() + ":\n"),
-          HasSubstr("log.csv loss.svg lr.svg steps.csv"),
+          HasSubstr("log.csv loss.svg lr.svg report.html steps.csv"),
           HasSubstr("checkpoints/best.ckpt")));
   const auto files = outcome.out.substr(outcome.out.find("files in "));
   EXPECT_THAT(files, Not(HasSubstr("run.lock")));

@@ -90,6 +90,7 @@ that has checkpoints there is replaced with --overwrite). Files in it:
   lr.svg, loss.svg, accuracy.svg, gradient.svg
                 the same as pictures; with --policy sharpness
                 sharpness.svg, with several micro-batches batch.svg
+  report.html   all of them on one page, with the summary and the options
   curvature.csv, sharpness.svg
                 with --monitor curvature: one row a measurement, of the
                 last update's first micro-batch

@@ -52,6 +52,7 @@
 #include "examples/trainer/run/run_checkpoints.h"
 #include "examples/trainer/run/run_folder.h"
 #include "examples/trainer/run/run_log.h"
+#include "examples/trainer/run/run_report.h"
 #include "examples/trainer/run/run_text.h"
 #include "examples/trainer/run/stop_signal.h"
 #include "examples/trainer/run/tensorboard_log.h"
@@ -344,9 +345,12 @@ class TrainingRun {
   std::optional<Progress> progress_;
 };
 
-RunPlan run_plan(
-    const TrainOptions& options, double lr, const RunSchedule& run_schedule) {
-  RunPlan plan{run_schedule.factor, lr, run_schedule.updates, options.max_norm};
+RunPlan run_plan(const RunSetup& setup) {
+  const auto& options = setup.options;
+  const auto& run_schedule = setup.run_schedule;
+  RunPlan plan{
+      run_schedule.factor, setup.lr, run_schedule.updates, options.max_norm};
+  describe_for_report(options, setup.data, plan);
   const auto& row = optimizer_row(options.optimizer);
   plan.rate = !row.finds_rate.empty() ? RateOrigin::kFound
               : row.learns_rate       ? RateOrigin::kLearned
@@ -478,7 +482,7 @@ TrainingRun::TrainingRun(const RunSetup& setup, const Console& console)
            monitor(),
            ensemble()},
           new_record(setup.request.options, setup.data, setup.lr)),
-      plan_(run_plan(setup.options, setup.lr, setup.run_schedule)) {
+      plan_(run_plan(setup)) {
   LogPlace place;
   bool has_new_length = false;
   if (resumes()) {
@@ -495,7 +499,7 @@ TrainingRun::TrainingRun(const RunSetup& setup, const Console& console)
     });
     check_one_checkpoint(
         setup_.ranks.get(), state_.step, setup_.model, setup_.options);
-    plan_ = run_plan(setup_.options, setup_.lr, setup_.run_schedule);
+    plan_ = run_plan(setup_);
     if (!checkpoints_.record().stretches.empty()) {
       plan_ = stretched(std::move(plan_), scheduler_);
     }

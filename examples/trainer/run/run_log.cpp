@@ -1,4 +1,5 @@
 #include "examples/trainer/run/run_log.h"
+#include "examples/trainer/run/run_report.h"
 
 #include <stepsize/tune/curvature_report.h>
 
@@ -253,8 +254,9 @@ RunLog::RunLog(const fs::path& folder, const RunPlan& plan)
   for (const auto& name : result_pictures()) {
     remove_picture(folder / name);
   }
-  // An earlier run may have had one.
+  // An earlier run may have had them.
   remove_picture(folder / kCurvatureTable);
+  remove_picture(folder / kRunReport);
   open_curvature_table();
   draw_plan(folder, plan);
 }
@@ -376,7 +378,9 @@ void RunLog::sync() {
 }
 
 void RunLog::draw() const {
-  draw_results(folder_, plan_, steps_, epochs_, place_.curvature);
+  const RunRows rows{steps_, epochs_, place_.curvature};
+  draw_results(folder_, plan_, rows);
+  write_report(folder_, plan_, rows);
 }
 
 }  // namespace stepsize::trainer

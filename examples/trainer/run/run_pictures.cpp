@@ -119,15 +119,23 @@ Curve planned_rate(const RunPlan& plan) {
   return result;
 }
 
-void draw_rates(
-    const fs::path& folder,
-    const RunPlan& plan,
-    const std::vector<StepResult>& steps) {
+LinePlot plan_plot(const RunPlan& plan) {
+  const auto planned = planned_rate(plan);
+  const bool is_factor = plan.rate == RateOrigin::kFound;
+  LinePlot plot(
+      is_factor ? "Factor of the learning rate that is found"
+                : "Learning rate");
+  plot.x_label("update").y_label(is_factor ? "factor" : "rate");
+  plot.line("", planned.x, planned.y);
+  return plot;
+}
+
+LinePlot rate_plot(const RunPlan& plan, const std::vector<StepResult>& steps) {
   const auto rate = [](const StepResult& step) { return step.lr; };
   const bool fell = std::any_of(
       steps.begin(), steps.end(), [](const auto& s) { return s.rolled_back; });
   if (plan.rate == RateOrigin::kSchedule && !fell) {
-    return;  // as planned
+    return plan_plot(plan);
   }
   LinePlot plot("Learning rate");
   plot.x_label("update").y_label("rate");
@@ -149,11 +157,10 @@ void draw_rates(
   }
   plot.line("taken", rates.x, rates.y);
   add_rollbacks(plot, steps, rate);
-  write_svg((folder / "lr.svg").string(), plot);
+  return plot;
 }
 
-void draw_losses(
-    const fs::path& folder,
+LinePlot loss_plot(
     const std::vector<StepResult>& steps,
     const std::vector<EpochResult>& epochs) {
   const auto train =
@@ -165,11 +172,10 @@ void draw_losses(
   plot.line(
       smoothed_name("training", steps.size()), train.x, smoothed(train.y));
   plot.line("test", test.x, test.y).points("test", test.x, test.y);
-  write_svg((folder / "loss.svg").string(), plot);
+  return plot;
 }
 
-void draw_accuracies(
-    const fs::path& folder, const std::vector<EpochResult>& epochs) {
+LinePlot accuracy_plot(const std::vector<EpochResult>& epochs) {
   constexpr double kPercent = 100;
   const auto train = curve(epochs, [](const EpochResult& epoch) {
     return kPercent * epoch.train_accuracy;
@@ -183,13 +189,11 @@ void draw_accuracies(
       .points("training", train.x, train.y)
       .line("test", test.x, test.y)
       .points("test", test.x, test.y);
-  write_svg((folder / "accuracy.svg").string(), plot);
+  return plot;
 }
 
-void draw_gradients(
-    const fs::path& folder,
-    const RunPlan& plan,
-    const std::vector<StepResult>& steps) {
+LinePlot gradient_plot(
+    const RunPlan& plan, const std::vector<StepResult>& steps) {
   const auto norm = [](const StepResult& step) { return step.grad_norm; };
   const auto norms = curve(steps, norm);
   LinePlot plot("Gradient");
@@ -199,17 +203,15 @@ void draw_gradients(
     add_level(plot, "max norm", *plan.max_norm, steps.size());
   }
   add_rollbacks(plot, steps, norm);
-  write_svg((folder / "gradient.svg").string(), plot);
+  return plot;
 }
 
-void draw_sharpness(
-    const fs::path& folder,
+LinePlot sharpness_plot(
     const RunPlan& plan,
     const std::vector<StepResult>& steps,
     const std::vector<CurvatureMeasurement>& curvature) {
   if (!plan.stability_limit) {
-    write_svg((folder / "sharpness.svg").string(), curvature_plot(curvature));
-    return;
+    return curvature_plot(curvature);
   }
   const auto sharpness = curve(steps, [](const StepResult& step) {
     return step.sharpness.value_or(kNowhere);
@@ -230,11 +232,10 @@ void draw_sharpness(
   }
   plot.line("rate x sharpness", product.x, product.y);
   add_level(plot, "its limit", *plan.stability_limit, steps.size());
-  write_svg((folder / "sharpness.svg").string(), plot);
+  return plot;
 }
 
-void draw_batches(
-    const fs::path& folder, const std::vector<StepResult>& steps) {
+LinePlot batch_plot(const std::vector<StepResult>& steps) {
   const auto batch = curve(steps, [](const StepResult& step) {
     return static_cast<double>(step.batch);
   });
@@ -245,7 +246,11 @@ void draw_batches(
   plot.x_label("update").y_label("images").y_log();
   plot.line("batch", batch.x, batch.y);
   plot.line("gradient noise scale", noise.x, noise.y);
-  write_svg((folder / "batch.svg").string(), plot);
+  return plot;
+}
+
+void write_picture(const fs::path& folder, const RunPicture& picture) {
+  write_svg((folder / picture.file).string(), picture.plot);
 }
 
 }  // namespace
@@ -275,31 +280,33 @@ const std::vector<std::string>& result_pictures() {
 }
 
 void draw_plan(const fs::path& folder, const RunPlan& plan) {
-  const auto planned = planned_rate(plan);
-  const bool is_factor = plan.rate == RateOrigin::kFound;
-  LinePlot plot(
-      is_factor ? "Factor of the learning rate that is found"
-                : "Learning rate");
-  plot.x_label("update").y_label(is_factor ? "factor" : "rate");
-  plot.line("", planned.x, planned.y);
-  write_svg((folder / "lr.svg").string(), plot);
+  write_picture(folder, {"lr.svg", plan_plot(plan)});
+}
+
+RunPicture rate_picture(const RunPlan& plan, const RunRows& rows) {
+  return {"lr.svg", rate_plot(plan, rows.steps)};
+}
+
+std::vector<RunPicture> result_plots(const RunPlan& plan, const RunRows& rows) {
+  std::vector<RunPicture> pictures{
+      {"loss.svg", loss_plot(rows.steps, rows.epochs)},
+      {"accuracy.svg", accuracy_plot(rows.epochs)},
+      {"gradient.svg", gradient_plot(plan, rows.steps)}};
+  if (plan.stability_limit || plan.monitors) {
+    pictures.push_back(
+        {"sharpness.svg", sharpness_plot(plan, rows.steps, rows.curvature)});
+  }
+  if (plan.batch_varies) {
+    pictures.push_back({"batch.svg", batch_plot(rows.steps)});
+  }
+  return pictures;
 }
 
 void draw_results(
-    const fs::path& folder,
-    const RunPlan& plan,
-    const std::vector<StepResult>& steps,
-    const std::vector<EpochResult>& epochs,
-    const std::vector<CurvatureMeasurement>& curvature) {
-  draw_rates(folder, plan, steps);
-  draw_losses(folder, steps, epochs);
-  draw_accuracies(folder, epochs);
-  draw_gradients(folder, plan, steps);
-  if (plan.stability_limit || plan.monitors) {
-    draw_sharpness(folder, plan, steps, curvature);
-  }
-  if (plan.batch_varies) {
-    draw_batches(folder, steps);
+    const fs::path& folder, const RunPlan& plan, const RunRows& rows) {
+  write_picture(folder, rate_picture(plan, rows));
+  for (const auto& picture : result_plots(plan, rows)) {
+    write_picture(folder, picture);
   }
 }
 

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <stepsize/curvature/curvature_measurement.h>
+#include <stepsize/report/html_report.h>
+#include <stepsize/report/line_plot.h>
 #include <stepsize/schedule/schedule.h>
 
 #include <cstdint>
@@ -37,6 +39,25 @@ struct RunPlan {
   std::optional<double> stability_limit = std::nullopt;
   /// Whether the curvature is watched.
   bool monitors = false;
+  /// Whether the folder has the picture of a range test of this run.
+  bool has_range_test = false;
+  /// What a page says of the run: its title, what it is, and all its options.
+  std::string title = "Run";
+  HtmlReport::Facts facts = {};
+  HtmlReport::Facts options = {};
+};
+
+/// All that a run has measured so far.
+struct RunRows {
+  const std::vector<StepResult>& steps;
+  const std::vector<EpochResult>& epochs;
+  const std::vector<CurvatureMeasurement>& curvature;
+};
+
+/// A picture of a run by the name of its file.
+struct RunPicture {
+  std::string file;
+  LinePlot plot;
 };
 
 /// Each value becomes the mean of the ones around it, so that a curve of single
@@ -49,16 +70,20 @@ const std::vector<std::string>& result_pictures();
 /// lr.svg: the rate as planned; its factor where the rate is found.
 void draw_plan(const std::filesystem::path& folder, const RunPlan& plan);
 
+/// The rate as planned, and as taken where it was found, learned, or lower
+/// after a rollback.
+RunPicture rate_picture(const RunPlan& plan, const RunRows& rows);
+
 /// loss.svg, accuracy.svg and gradient.svg; sharpness.svg for a run that
 /// measures its sharpness or is watched, batch.svg for one with several
-/// micro-batches an update. Draws lr.svg anew where the rates were not those
-/// planned: found, learned, or lower after a rollback. Throws
-/// std::runtime_error naming a path that cannot be written.
+/// micro-batches an update.
+std::vector<RunPicture> result_plots(const RunPlan& plan, const RunRows& rows);
+
+/// Draws all of these. Throws std::runtime_error naming a path that cannot be
+/// written.
 void draw_results(
     const std::filesystem::path& folder,
     const RunPlan& plan,
-    const std::vector<StepResult>& steps,
-    const std::vector<EpochResult>& epochs,
-    const std::vector<CurvatureMeasurement>& curvature = {});
+    const RunRows& rows);
 
 }  // namespace stepsize::trainer

@@ -155,7 +155,8 @@ void report_summary(
     for (const auto& entry :
          std::filesystem::directory_iterator(below, error)) {
       const auto ending = entry.path().extension();
-      if (ending == ".csv" || ending == ".svg" || ending == ".ckpt") {
+      if (ending == ".csv" || ending == ".svg" || ending == ".html" ||
+          ending == ".ckpt") {
         here.push_back(entry.path().lexically_relative(folder).string());
       }
     }
