@@ -40,7 +40,7 @@ readonly packages=(
   libprotobuf-dev       # events for TensorBoard
   protobuf-compiler     # likewise
   librsvg2-dev          # pictures in them
-  pkgconf               # which finds that
+  pkgconf               # which finds that, and a test of stepsize.pc
 )
 # The sanitizers' libraries are no dependency of clang's.
 readonly fuzz_packages=(clang libclang-rt-dev)
