@@ -3,6 +3,7 @@
 # -DPROGRAM=<path> -P pkg_config.cmake
 # Compiles the source with what pkg-config says, without CMake's targets, and
 # runs it. The tree was installed elsewhere than it was configured for.
+cmake_minimum_required(VERSION 3.22)
 set(ENV{PKG_CONFIG_PATH} "${PREFIX}/${LIBDIR}/pkgconfig")
 function(ask result)
   execute_process(
