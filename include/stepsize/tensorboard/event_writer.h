@@ -14,20 +14,14 @@ namespace stepsize {
 ///     events.scalar("loss/train", step, loss);
 ///     events.svg("rate", step, to_svg(plot));
 ///
-///     tensorboard --logdir runs
+/// The target stepsize::tensorboard, a component of the package by itself; the
+/// header stepsize.h does not include this one. An event is in the file when
+/// its call returns; one that does not fit on the disk is taken back. Tags are
+/// paths, and steps need no order. Not safe for several threads at once.
 ///
-/// A part of the package by itself, `find_package(stepsize COMPONENTS
-/// tensorboard)` and the target `stepsize::tensorboard`; it needs neither
-/// LibTorch nor the rest of stepsize, and stepsize.h does not include it.
-///
-/// An event is in the file when its call returns: a reader can follow a run,
-/// and a crash loses none. One that does not fit on the disk is taken back.
-/// Tags are paths, "loss/train"; steps need not be given in order.
-///
-/// Not safe for use from several threads at once. All functions throw
-/// std::invalid_argument for a tag that is empty or no UTF-8, or a step < 0,
-/// and std::runtime_error, which names the path and the reason, where the file
-/// cannot be written.
+/// All functions throw std::invalid_argument for a tag that is empty or no
+/// UTF-8, or a step < 0, and std::runtime_error, which names the path and the
+/// reason, where the file cannot be written.
 class EventWriter {
  public:
   /// Makes the folder and a file events.out.tfevents.TIME.stepsize.PID.N in it,
