@@ -40,7 +40,7 @@ constexpr double kFlat = 1;    // curvature at kFlatAt
 constexpr double kFlatAt = 2;
 constexpr double kNoise = 2.5;  // s: deviation of the gradient of one example
 constexpr int kUpdates = 500;
-constexpr double kResolution = 1e-7;  // of the rate that is looked for
+constexpr double kResolution = 1e-5;  // of the rate that is looked for
 constexpr int64_t kCopies = 4000;
 
 // Where the two parabolas meet: sqrt(kSharp) x = +-sqrt(kFlat) (kFlatAt - x).

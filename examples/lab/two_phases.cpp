@@ -232,7 +232,7 @@ void experiment(stepsize::lab::Lab& lab) {
   // balance by lr. The decay is to leave something between the two.
   expect_all(
       lab,
-      "moved, after / before the decay",
+      "moved, after / before decay",
       kDecay * kDecay,
       kDecay,
       with_decay.moved);
@@ -240,7 +240,7 @@ void experiment(stepsize::lab::Lab& lab) {
   // The loss that noise holds up goes as lr; within a factor of two.
   expect_all(
       lab,
-      "loss, after / before the decay",
+      "loss, after / before decay",
       kDecay / 2,
       kDecay * 2,
       with_decay.losses);
