@@ -1,7 +1,7 @@
 // Two minima, equally low: one sharp, one flat. Gradient descent leaves the
-// sharp one if its rate is above 2 / its curvature, and only then; it ends in
-// the flat one, and stays there below 2 / the curvature of that. Noise makes it
-// jump sooner: the sooner, the smaller the batch.
+// sharp one if its rate is above 2 / its curvature, and from near by only then;
+// it ends in the flat one, and stays there below 2 / the curvature of that.
+// Noise makes it jump sooner: the sooner, the smaller the batch.
 //
 //   two_minima [OUT_DIR]
 //
