@@ -26,6 +26,8 @@ constexpr Launcher kOpenMpi{
     "OMPI_COMM_WORLD_RANK",
     "OMPI_COMM_WORLD_SIZE",
     "OMPI_COMM_WORLD_LOCAL_RANK"};
+// MPICH, and what is made of it: Intel's MPI, MVAPICH.
+constexpr Launcher kMpich{"PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID"};
 // Not SLURM_NTASKS: a batch script has it too, and is alone.
 constexpr Launcher kSlurm{
     "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"};
@@ -106,7 +108,10 @@ Place place_by_slurm(const Variables& variables) {
 std::string master_of(const Variables& variables, const Launcher& launcher) {
   Place place;
   if (&launcher == &kOpenMpi) place = place_by_open_mpi(variables);
-  if (&launcher == &kSlurm) place = place_by_slurm(variables);
+  // MPICH has no name of the job that all know alike; a step of SLURM may be
+  // around it.
+  const bool in_step = &launcher == &kMpich && variables.has(kSlurm);
+  if (&launcher == &kSlurm || in_step) place = place_by_slurm(variables);
   if (variables.has("MASTER_ADDR")) place.host = variables["MASTER_ADDR"];
   if (variables.has("MASTER_PORT")) {
     int64_t port =
@@ -140,10 +145,10 @@ std::string master_of(const Variables& variables, const Launcher& launcher) {
 const Launcher* launcher_of(const Variables& variables) {
   // mpirun may itself run within a step of SLURM, and either may hand on what
   // the user has set for torchrun's names.
-  for (const Launcher* launcher : {&kTorchrun, &kOpenMpi, &kSlurm}) {
+  for (const Launcher* launcher : {&kTorchrun, &kOpenMpi, &kMpich, &kSlurm}) {
     if (variables.has(*launcher)) return launcher;
   }
-  for (const Launcher* launcher : {&kTorchrun, &kOpenMpi}) {
+  for (const Launcher* launcher : {&kTorchrun, &kOpenMpi, &kMpich}) {
     const bool has_rank = variables.has(launcher->rank);
     TORCH_CHECK(
         has_rank == variables.has(launcher->world_size),

@@ -127,6 +127,27 @@ TEST(Launcher, MeetsAtTheFirstHostOfAStepOfSlurm) {
   EXPECT_THAT(one->master(), testing::StartsWith("127.0.0.1:2"));
 }
 
+// As `mpiexec -n 2` of MPICH 4 sets them.
+TEST(Launcher, AsksMpichForThePlace) {
+  const Variables mpich{
+      {"PMI_RANK", "1"}, {"PMI_SIZE", "2"}, {"MPI_LOCALRANKID", "1"}};
+  EXPECT_THAT(
+      message_of([&] { options_of(mpich); }),
+      HasSubstr("PMI_RANK is set and MASTER_ADDR, the host of rank 0, is not"));
+  auto placed = with(mpich, "MASTER_ADDR", "127.0.0.1");
+  placed = with(placed, "MASTER_PORT", "1234");
+  const auto options = options_of(placed);
+  EXPECT_EQ(options->master(), "127.0.0.1:1234");
+  EXPECT_EQ(options->world_size(), 2);
+  EXPECT_EQ(options->rank(), 1);
+  EXPECT_EQ(options->local_rank(), 1);
+  // `srun --mpi=pmi2` sets both.
+  auto both = srun();
+  both.insert({{"PMI_RANK", "5"}, {"PMI_SIZE", "6"}});
+  EXPECT_EQ(options_of(both)->master(), options_of(srun())->master());
+  EXPECT_EQ(options_of(both)->rank(), 5);
+}
+
 // srun runs mpirun's helpers, each of which starts several ranks.
 TEST(Launcher, TakesTheInnermost) {
   auto both = srun();

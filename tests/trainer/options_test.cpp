@@ -347,8 +347,14 @@ TEST(ParseCommandLine, TakesItsPlaceFromALauncher) {
   EXPECT_EQ(command.options.rank, 2);
   EXPECT_EQ(command.options.local_rank, 1);
   EXPECT_EQ(command.options.master, "10.0.0.7:2900");
-  EXPECT_THAT(
-      refusal({"--compare", "a"}), HasSubstr("is of no use with --compare"));
+  EXPECT_EQ(command.given.size(), 1U);
+  for (const auto* option : {"--compare", "--evaluate"}) {
+    EXPECT_THAT(
+        refusal({option, "a"}),
+        AllOf(
+            HasSubstr(std::string(option) + ": is for one process"),
+            HasSubstr("a launcher has started 3")));
+  }
   // What the command line says counts.
   const auto own = parse({"--world-size", "2", "--master", "host:1"}).options;
   EXPECT_EQ(own.world_size, 2);
@@ -378,9 +384,7 @@ TEST(ParseCommandLine, GivesAnEnsembleItsCycles) {
   EXPECT_EQ(parse({}).options.ensemble, 0);
   const auto options = parse({"--ensemble", "4", "--epochs", "10"}).options;
   EXPECT_EQ(options.ensemble, 4);
-  EXPECT_EQ(
-      options.schedule,
-      "warmup 0.25ep > cosine 2.25ep > cosine_restarts 2.5ep");
+  EXPECT_EQ(options.schedule, "warmup 0.25ep * cosine_restarts 2.5ep");
   EXPECT_EQ(
       parse({"--ensemble", "2", "--schedule", "cosine_restarts 50%"})
           .options.schedule,

@@ -295,7 +295,8 @@ TEST_F(ProcessesTest, AreStartedStoppedAndGoneOnWithByTheScript) {
 
   const auto alone = start("--resume --out '" + out().string() + "'");
   expect_refusal(alone, 1);
-  EXPECT_THAT(alone.err, HasSubstr("is one of 2 processes"));
+  EXPECT_THAT(
+      alone.err, HasSubstr("is one of 2 processes; start as many, not 1"));
   // As many epochs as are begun.
   const auto rows = column(out() / "steps.csv", "step").size();
   const auto epochs = std::to_string(rows / 4 + 1);

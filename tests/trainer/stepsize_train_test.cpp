@@ -212,6 +212,7 @@ TEST_F(StepsizeTrainTest, StopsEarlyAndKeepsTheBestWeights) {
 TEST_F(StepsizeTrainTest, TestsSnapshotsTogether) {
   const auto outcome = train("--ensemble 3 --epochs 3");
   EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_EQ(outcome.err, "");
   EXPECT_THAT(
       outcome.out,
       AllOf(
@@ -225,6 +226,12 @@ TEST_F(StepsizeTrainTest, TestsSnapshotsTogether) {
   EXPECT_EQ(
       std::vector<std::string>(accuracies.begin(), accuracies.begin() + 3),
       tests);
+  // A run that was stopped in the test of its snapshots tests them again.
+  const auto table = read_text(out() / "ensemble.csv");
+  fs::remove(out() / "ensemble.csv");
+  const auto again = start("--resume --out '" + out().string() + "'");
+  EXPECT_EQ(again.status, 0) << again.err;
+  EXPECT_EQ(read_text(out() / "ensemble.csv"), table);
   // Its checkpoint is tested without the snapshots.
   const auto evaluated = start(
       "--evaluate '" + (out() / "checkpoints" / "best.ckpt").string() + "'");

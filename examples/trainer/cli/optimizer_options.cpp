@@ -96,14 +96,14 @@ std::optional<double> given_or_default(
   return given ? given : preset;
 }
 
-// As many cycles of one length as the ensemble has snapshots, the first with
-// the usual warm-up.
+// As many cycles of one length as the ensemble has snapshots, with a warm-up in
+// the first tenth of the first.
 std::string cycles(const TrainOptions& options) {
   const double length = static_cast<double>(options.epochs) /
                         static_cast<double>(options.ensemble);
   const auto epochs = [](double count) { return CsvCell(count).text() + "ep"; };
-  return "warmup " + epochs(length / 10) + " > cosine " +
-         epochs(length - length / 10) + " > cosine_restarts " + epochs(length);
+  return "warmup " + epochs(length / 10) + " * cosine_restarts " +
+         epochs(length);
 }
 
 }  // namespace

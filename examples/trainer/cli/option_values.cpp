@@ -120,8 +120,8 @@ TrainOptions options_from(const OptionValues& values) {
   for (const auto& argument : arguments) {
     pointers.push_back(argument.c_str());
   }
-  const auto command =
-      parse_command_line(static_cast<int>(pointers.size()), pointers.data());
+  const auto command = parse_command_line(
+      static_cast<int>(pointers.size()), pointers.data(), Launchers::kIgnored);
   if (command.exit_status) {
     throw std::runtime_error(
         "the options in the checkpoint cannot be used, as said above");

@@ -200,7 +200,7 @@ void add_training_options(
          options.ensemble,
          "Keep the weights at the ends of N cycles of the rate,\n"
          "and test their mean prediction; the schedule is then\n"
-         "N cosines, the first with a warm-up")
+         "N cosines, with a warm-up in the first")
       ->check(whole_number(2, kMostSnapshots))
       ->type_name("N")
       ->group("Training");
@@ -528,7 +528,10 @@ void fill_defaults(TrainOptions& options, const OpenOptions& open) {
 
 // Where no option says which of several processes this is, its launcher may.
 // Returns whether there is one.
-bool take_launched(CommandLine& command) {
+bool take_launched(CommandLine& command, Launchers launchers) {
+  if (launchers == Launchers::kIgnored) {
+    return false;
+  }
   for (const auto* flag : {"--world-size", "--rank", "--master"}) {
     if (command.given.count(flag) > 0) {
       return false;
@@ -541,13 +544,16 @@ bool take_launched(CommandLine& command) {
     throw CLI::ValidationError(error.what_without_backtrace());
   }
   if (launched && launched->world_size() > 1) {
+    if (!command.compare.empty() || !command.evaluate.empty()) {
+      throw CLI::ValidationError(
+          command.compare.empty() ? "--evaluate" : "--compare",
+          "is for one process, and a launcher has started " +
+              std::to_string(launched->world_size()));
+    }
     command.options.world_size = launched->world_size();
     command.options.rank = launched->rank();
     command.options.local_rank = launched->local_rank();
     command.options.master = launched->master();
-    command.given["--world-size"] = std::to_string(launched->world_size());
-    command.given["--rank"] = std::to_string(launched->rank());
-    command.given["--master"] = launched->master();
   }
   return launched.has_value();
 }
@@ -652,7 +658,8 @@ constexpr const char* kVersion =
 
 }  // namespace
 
-CommandLine parse_command_line(int argc, const char* const* argv) {
+CommandLine parse_command_line(
+    int argc, const char* const* argv, Launchers launchers) {
   CLI::App app(kDescription, "stepsize-train");
   app.footer("\n" + optimizer_table() + kFooter);
   // Leaves 56 columns of 80 for the descriptions.
@@ -678,7 +685,7 @@ CommandLine parse_command_line(int argc, const char* const* argv) {
     app.parse(argc, argv);
     check_known(app);
     result.given = given_options(app);
-    if (!take_launched(result)) {
+    if (!take_launched(result, launchers)) {
       check_alone(result.given);
     }
     check_together(result);

@@ -116,8 +116,13 @@ struct CommandLine {
 /// Exit status of a command line that cannot be understood.
 constexpr int kBadCommandLine = 2;
 
+/// Whether the variables of a launcher say which of several processes this is,
+/// where no option does.
+enum class Launchers : std::uint8_t { kRead, kIgnored };
+
 /// Reads the command line of stepsize-train. Prints the help to stdout and
 /// what is wrong with an option to stderr.
-CommandLine parse_command_line(int argc, const char* const* argv);
+CommandLine parse_command_line(
+    int argc, const char* const* argv, Launchers launchers = Launchers::kRead);
 
 }  // namespace stepsize::trainer

@@ -120,6 +120,10 @@ TrainingEnd train(
     }
     ++state.epoch;
     state.in_epoch = false;
+    if (setup.ensemble != nullptr && state.epoch > setup.epochs) {
+      // Before the pause, so that a run which ends after it has them all.
+      setup.ensemble->add();
+    }
     if (!state.hopeless) {
       pause(listener, test->loss);
     }
@@ -128,9 +132,6 @@ TrainingEnd train(
     stopping->restore_best();
   } else {
     take_tested_weights(setup.optimizer, buffers);
-  }
-  if (setup.ensemble != nullptr) {
-    setup.ensemble->add();
   }
   return TrainingEnd::kFinished;
 }

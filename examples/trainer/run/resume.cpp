@@ -130,9 +130,12 @@ RunRequest read_request(const CommandLine& command, std::ostream& err) {
     throw std::invalid_argument(
         "--resume: " + run_in(options) + " is one of " +
         std::to_string(options.world_size) +
-        " processes; start them all, as scripts/launch.sh does");
+        (options.world_size == 1 ? " process" : " processes") +
+        "; start as many, not " + std::to_string(command.options.world_size) +
+        (options.world_size == 1 ? "" : ", as scripts/launch.sh does"));
   }
   options.rank = command.options.rank;
+  options.local_rank = command.options.local_rank;
   options.master = command.options.master;
   options.timeout = command.options.timeout;
   return {options, std::move(record)};
@@ -156,6 +159,13 @@ std::string nothing_left(const RunRequest& request) {
            ": there is nothing left to do" + to_export;
   }
   const bool has_ended = done == epochs_of(*request.earlier);
+  const bool lacks_table =
+      options.ensemble > 0 &&
+      !std::filesystem::exists(options.out / "ensemble.csv");
+  if (has_ended && options.epochs == done && lacks_table) {
+    // It was stopped while its snapshots were tested.
+    return {};
+  }
   if (options.epochs < done || (options.epochs == done && !has_ended)) {
     throw std::invalid_argument(
         "--epochs " + std::to_string(options.epochs) + ": " + run_in(options) +

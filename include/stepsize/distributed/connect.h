@@ -21,7 +21,7 @@ class ConnectOptions {
       : master_(std::move(master)) {}
 
   /// What the launcher of this process has set, empty where there is none: of
-  /// torchrun, else Open MPI's mpirun, else a step of SLURM (srun).
+  /// torchrun, else Open MPI's mpirun, MPICH's mpiexec, a step of SLURM (srun).
   ///
   ///     if (auto launched = ConnectOptions::from_environment()) {
   ///       ranks = connect(launched->timeout_seconds(300));
