@@ -29,7 +29,7 @@ class Room(NamedTuple):
 ROOMS: Dict[str, Room] = {
     # Private to all rooms: words, without LibTorch.
     "text": Room(),
-    "schedule": Room(),
+    "schedule": Room(others=("nlohmann/json.hpp",)),
     "report": Room(),
     "tensorboard": Room(
         others=(

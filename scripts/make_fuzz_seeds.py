@@ -116,6 +116,19 @@ def safetensors_seeds() -> Dict[str, bytes]:
     }
 
 
+def config_seeds() -> Dict[str, bytes]:
+    """The configurations of the goldens; behind some a run's length."""
+    goldens = pathlib.Path(__file__).parent.parent / (
+        "tests/schedule/goldens/configs.txt"
+    )
+    lines = goldens.read_text(encoding="utf-8").splitlines()
+    configs = [line[5:] for line in lines if line.startswith("case ")]
+    return {
+        f"{index:02}": (config + ("\n" if index % 2 else "")).encode()
+        for index, config in enumerate(configs)
+    }
+
+
 def cifar_seeds() -> Dict[str, bytes]:
     """Bytes: what to do, labels a record, bytes too many, then the labels."""
     return {
@@ -140,6 +153,7 @@ def main(out: pathlib.Path) -> None:
     targets = {
         "idx_reader": idx_seeds(),
         "cifar_reader": cifar_seeds(),
+        "config_text": config_seeds(),
         "gzip_file": gzip_seeds(),
         "tar_file": tar_seeds(),
         "checkpoint_load": checkpoint_edits(),

@@ -34,7 +34,7 @@ readonly packages=(
   libbenchmark-dev      # the benchmarks
   libcli11-dev          # the trainer's command line
   zlib1g-dev            # the trainer reads compressed data
-  nlohmann-json3-dev    # the headers of safetensors files
+  nlohmann-json3-dev    # safetensors headers, configurations, journals
   dataset-fashion-mnist # what the demo trains on
   openmpi-bin           # a launcher that the tests start ranks by
   libprotobuf-dev       # events for TensorBoard

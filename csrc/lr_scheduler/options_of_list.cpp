@@ -377,7 +377,8 @@ WarmupStableDecayLROptions warmup_stable_decay_of(const NamedOptions& list) {
        {"cosine", CooldownShape::kCosine},
        {"sqrt", CooldownShape::kSqrt},
        {"square", CooldownShape::kSquare},
-       {"exponential", CooldownShape::kExponential}});
+       {"exponential", CooldownShape::kExponential},
+       {"half_life", CooldownShape::kHalfLife}});
   reader.get("floor", options.floor());
   return options;
 }

@@ -30,6 +30,8 @@ const char* shape_text(CooldownShape shape) {
       return "square";
     case CooldownShape::kExponential:
       return "exponential";
+    case CooldownShape::kHalfLife:
+      return "half_life";
     case CooldownShape::kLinear:
       break;
   }

@@ -60,6 +60,7 @@ CooldownShape cooldown_shape(const Call& call) {
          : call.has_flag("sqrt")        ? CooldownShape::kSqrt
          : call.has_flag("square")      ? CooldownShape::kSquare
          : call.has_flag("exponential") ? CooldownShape::kExponential
+         : call.has_flag("half_life")   ? CooldownShape::kHalfLife
                                         : CooldownShape::kLinear;
 }
 
@@ -74,6 +75,8 @@ Schedule build_cooldown(const Call& call) {
       return ramp(call, RampShape::kSqrt);
     case CooldownShape::kSquare:
       return ramp(call, RampShape::kSquare);
+    case CooldownShape::kHalfLife:
+      return ramp(call, RampShape::kHalfLife);
     default:
       return ramp(call, RampShape::kLinear);
   }
@@ -197,11 +200,11 @@ std::vector<CurveSpec> make_specs() {
        {"linear", "cosine", "exponential", "sqrt", "logarithmic"},
        build_warmup},
       {"cooldown",
-       "cooldown [LENGTH] [linear|cosine|sqrt|square|exponential] [from A] "
-       "[to B]",
+       "cooldown [LENGTH] [linear|cosine|sqrt|square|exponential|half_life] "
+       "[from A] [to B]",
        1,
        {"from", "to"},
-       {"linear", "cosine", "sqrt", "square", "exponential"},
+       {"linear", "cosine", "sqrt", "square", "exponential", "half_life"},
        build_cooldown},
       {"power_cooldown",
        "power_cooldown [LENGTH] power P [scale C]",
@@ -363,11 +366,11 @@ std::vector<CurveSpec> make_specs() {
        {"cosine", "linear", "three_phase"},
        build_one_cycle},
       {"wsd",
-       "wsd WARMUP STABLE DECAY [linear|cosine|sqrt|square|exponential] "
-       "[to M]",
+       "wsd WARMUP STABLE DECAY "
+       "[linear|cosine|sqrt|square|exponential|half_life] [to M]",
        3,
        {"to"},
-       {"linear", "cosine", "sqrt", "square", "exponential"},
+       {"linear", "cosine", "sqrt", "square", "exponential", "half_life"},
        build_wsd},
       {"tri_stage",
        "tri_stage WARMUP HOLD DECAY [init A] [final B]",

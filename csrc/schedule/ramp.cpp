@@ -14,6 +14,7 @@ namespace detail {
 namespace {
 
 constexpr double kPi = 3.14159265358979323846;
+constexpr double kLn2 = 0.69314718055994530942;
 
 // cos^2(pi x/2) = (1 + cos(pi x))/2 at x = done without the cancellation near
 // x = 1: relative accuracy down to the floor, and exactly 0 where left = 0.
@@ -48,6 +49,8 @@ RampShape ramp_shape(CooldownShape shape) {
       return RampShape::kSquare;
     case CooldownShape::kExponential:
       return RampShape::kGeometric;
+    case CooldownShape::kHalfLife:
+      return RampShape::kHalfLife;
     case CooldownShape::kLinear:
       break;
   }
@@ -89,6 +92,8 @@ RampName ramp_name(RampShape shape, bool is_warmup) {
       return {"warmup", " sqrt"};
     case RampShape::kLogarithmic:
       return {"warmup", " logarithmic"};
+    case RampShape::kHalfLife:
+      return {"cooldown", " half_life"};
     case RampShape::kSquare:
       break;
   }
@@ -188,6 +193,9 @@ double Ramp::remaining(double t) const {
     case RampShape::kLogarithmic:
       // 1 - ln(1 + t) / ln(1 + length), without the cancellation near the end.
       return std::log1p((length_ - t) / (1 + t)) / std::log1p(length_);
+    case RampShape::kHalfLife:
+      // Exact at both ends, without the cancellation near the second.
+      return left < 0.5 ? std::expm1(kLn2 * left) : std::exp2(left) - 1;
     case RampShape::kSquare:
       break;
   }

@@ -32,6 +32,7 @@ enum class RampShape : std::uint8_t {
   kSqrt,         // share done sqrt(x): fast start
   kSqrtUp,       // share done 1 - sqrt(1 - x): slow start
   kSquare,       // share done x^2
+  kHalfLife,     // share to go 2^(1 - x) - 1
   kLogarithmic,  // share done ln(1 + t) / ln(1 + length)
 };
 

@@ -135,6 +135,7 @@
 #include <stepsize/report/terminal_plot.h>
 #include <stepsize/schedule/cycle.h>
 #include <stepsize/schedule/decay.h>
+#include <stepsize/schedule/from_config.h>
 #include <stepsize/schedule/lint.h>
 #include <stepsize/schedule/parse.h>
 #include <stepsize/schedule/ramp.h>

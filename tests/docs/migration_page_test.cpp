@@ -1,6 +1,7 @@
 // The lines of docs/migration.md against the goldens of other libraries.
 
 #include <gtest/gtest.h>
+#include <stepsize/schedule/from_config.h>
 #include <stepsize/schedule/parse.h>
 #include <stepsize/stepsize.h>
 #include <torch/torch.h>
@@ -13,6 +14,7 @@
 #include <iterator>
 #include <map>
 #include <memory>
+#include <set>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -188,6 +190,8 @@ std::string migration_words(const std::string& text) {
   return result;
 }
 
+bool is_config(const std::string& cell) { return cell.rfind("`{", 0) == 0; }
+
 TEST(MigrationPage, EveryLineIsOneOfTheGoldensAndEveryGoldenALine) {
   std::map<std::string, std::string> goldens;
   for (const char* name :
@@ -201,13 +205,29 @@ TEST(MigrationPage, EveryLineIsOneOfTheGoldensAndEveryGoldenALine) {
   }
   std::size_t found = 0;
   for (const auto& cells : table_rows(kMigrationPage)) {
-    if (cells.size() != 2 || !is_code(cells[0])) {
+    if (cells.size() != 2 || !is_code(cells[0]) || is_config(cells[0])) {
       continue;
     }
     EXPECT_EQ(goldens[code_in(cells[0])], code_in(cells[1])) << cells[0];
     ++found;
   }
   EXPECT_EQ(found, goldens.size());
+}
+
+TEST(MigrationPage, EveryConfigurationIsTheLineBesideIt) {
+  ParseContext context;
+  context.run_length = 1000;
+  std::set<std::string> types;
+  for (const auto& cells : table_rows(kMigrationPage)) {
+    if (cells.size() != 2 || !is_config(cells[0])) continue;
+    const std::string config = code_in(cells[0]);
+    const Schedule schedule = from_config(config, context).schedule;
+    EXPECT_EQ(schedule, parse(code_in(cells[1])))
+        << config << "\nis " << schedule.to_string();
+    EXPECT_EQ(schedule.to_string(), code_in(cells[1]));
+    types.insert(config.substr(0, config.find_first_of(",}")));
+  }
+  EXPECT_EQ(types.size(), 20U);
 }
 
 TEST(MigrationPage, PythonsClassesAndTheirTextsGivePythonsRates) {
@@ -279,6 +299,21 @@ TEST(MigrationPage, CodeRuns) {
   torch::optim::AdamW optimizer(model->parameters(), 0.1);  // the base rate
   stepsize::ScheduleLR scheduler(optimizer, "warmup 10 from 0 > cosine 90");
   EXPECT_EQ(scheduler.lr_at(10)[0], 0.1);
+}
+
+TEST(MigrationPage, ConfigurationRuns) {
+  const torch::nn::Linear model(2, 1);
+  const stepsize::ConfiguredSchedule configured = stepsize::from_config(R"({
+    "lr_scheduler_type": "cosine_with_min_lr",
+    "lr_scheduler_kwargs": {"min_lr_rate": 0.1},
+    "learning_rate": 0.0003, "warmup_steps": 10, "max_steps": 100})");
+  torch::optim::AdamW optimizer(
+      model->parameters(), configured.lr.value_or(1e-3));
+  stepsize::ScheduleLR scheduler(optimizer, configured.schedule);
+  EXPECT_EQ(
+      configured.schedule.to_string(), "warmup 10 from 0 > cosine 90 to 0.1");
+  EXPECT_EQ(scheduler.lr_at(10)[0], 0.0003);
+  EXPECT_EQ(scheduler.lr_at(0)[0], 0);
 }
 
 }  // namespace

@@ -8,10 +8,12 @@
 
 namespace stepsize::test {
 
-/// A schedule of another library: scripts/make_schedule_goldens.py.
+/// A schedule of another library: scripts/make_schedule_goldens.py, and
+/// scripts/make_config_goldens.py, whose calls are configurations.
 struct ScheduleGolden {
   std::string call;  ///< as that library has it
   std::string ours;  ///< the text that has to give the same rates
+  double run = 0;    ///< updates of the run: scripts/make_config_goldens.py
   double base = 0;
   std::vector<double> rates;  ///< at t = 0, 1, 2, ...
 };
@@ -34,6 +36,8 @@ inline std::vector<ScheduleGolden> read_schedule_goldens(
       std::getline(words, goldens.back().ours);
     } else if (key == "base") {
       words >> goldens.back().base;
+    } else if (key == "run") {
+      words >> goldens.back().run;
     } else if (key == "lr") {
       for (double rate = 0; words >> rate;) {
         goldens.back().rates.push_back(rate);

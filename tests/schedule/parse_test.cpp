@@ -36,6 +36,8 @@ TEST(Parse, BuildsEveryCurve) {
       {"cooldown 9 cosine to 0.1", cooldown(9, CooldownShape::kCosine, 0.1)},
       {"cooldown 9 sqrt", cooldown(9, CooldownShape::kSqrt)},
       {"cooldown 9 square", cooldown(9, CooldownShape::kSquare)},
+      {"cooldown 9 half_life to 0.1",
+       cooldown(9, CooldownShape::kHalfLife, 0.1)},
       {"cooldown 9 exponential to 0.1",
        cooldown(9, CooldownShape::kExponential, 0.1)},
       {"cosine 9500 to 0.1", cosine(9500, 0.1)},

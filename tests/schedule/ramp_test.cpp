@@ -43,6 +43,7 @@ const CooldownShape kDownLinear = CooldownShape::kLinear;
 const CooldownShape kDownCosine = CooldownShape::kCosine;
 const CooldownShape kDownSqrt = CooldownShape::kSqrt;
 const CooldownShape kDownSquare = CooldownShape::kSquare;
+const CooldownShape kDownHalfLife = CooldownShape::kHalfLife;
 const CooldownShape kDownExponential = CooldownShape::kExponential;
 
 const RampCase kRamps[] = {
@@ -94,6 +95,11 @@ const RampCase kRamps[] = {
     {"cooldown_square",
      [](double n) { return cooldown(n, kDownSquare, 0.2); },
      [](double x) { return 0.2 + 0.8 * (1 - x * x); },
+     1,
+     0.2},
+    {"cooldown_half_life",
+     [](double n) { return cooldown(n, kDownHalfLife, 0.2); },
+     [](double x) { return 0.2 + 0.8 * (2 * std::pow(0.5, x) - 1); },
      1,
      0.2},
     {"cooldown_exponential",
@@ -207,6 +213,7 @@ TEST(Ramp, GivesValuesWorkedOutByHand) {
   EXPECT_DOUBLE_EQ(cosine(4, 0, 2)(2), (1 + half_root) / 2);
   EXPECT_DOUBLE_EQ(cooldown(4, kDownSqrt)(1), 0.5);
   EXPECT_DOUBLE_EQ(cooldown(4, kDownSquare)(2), 0.75);
+  EXPECT_DOUBLE_EQ(cooldown(4, kDownHalfLife)(2), std::sqrt(2.0) - 1);
   EXPECT_DOUBLE_EQ(warmup(4, kUpSqrt, 0)(3), 0.5);
   EXPECT_DOUBLE_EQ(rex(4)(2), 2.0 / 3);
   EXPECT_DOUBLE_EQ(polynomial(4, 2)(1), 9.0 / 16);

@@ -143,7 +143,7 @@ class RandomSchedules {
     const double s = share();
     const double m = zero_or(share());
     const auto up = static_cast<WarmupShape>(below(4));
-    const auto down = static_cast<CooldownShape>(below(5));
+    const auto down = static_cast<CooldownShape>(below(6));
     switch (below(21)) {
       case 0:
         return constant(zero_or(factor()));

@@ -92,6 +92,7 @@ TEST(WarmupStableDecay, IsItsThreeParts) {
       {CooldownShape::kCosine, 0.55},
       {CooldownShape::kSqrt, 1 - 0.9 * std::sqrt(0.5)},
       {CooldownShape::kSquare, 1 - 0.9 * 0.25},
+      {CooldownShape::kHalfLife, 0.1 + 0.9 * (std::sqrt(2.0) - 1)},
       {CooldownShape::kExponential, std::sqrt(0.1)}};
   for (const auto& c : cases) {
     const Schedule schedule = warmup_stable_decay(9, 50, 40, c.shape, 0.1);

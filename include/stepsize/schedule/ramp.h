@@ -29,6 +29,9 @@ enum class CooldownShape : std::uint8_t {
   kSqrt,         ///< m + (1 - m) (1 - sqrt(x)) (Haegele et al. 2024)
   kSquare,       ///< m + (1 - m) (1 - x^2)
   kExponential,  ///< m^x: equal ratios, needs m > 0
+  /// m + (1 - m) (2^(1 - x) - 1): the first half of a half-life, moved down to
+  /// end at m (Megatron-LM's exponential WSD)
+  kHalfLife,
 };
 
 /// The factor `factor` >= 0, without end. Text: `constant FACTOR`.
