@@ -1,6 +1,7 @@
 // Plots: sizes, ranges and marks.
 
 #include <stepsize/report/csv_writer.h>
+#include <stepsize/report/html_report.h>
 #include <stepsize/report/line_plot.h>
 #include <stepsize/report/svg.h>
 #include <stepsize/report/terminal_plot.h>
@@ -103,6 +104,21 @@ OptionTable report_table() {
       .refuses("columns", "{a, a}", {"columns", "got", "a"}, [] {
         CsvWriter("", {"a", "a"});
       });
+  OptionCases(table, "HtmlReport", "HtmlReport")
+      .refuses(
+          "table",
+          "no column",
+          {"column"},
+          [] { HtmlReport("").table({}, {}); })
+      .refuses(
+          "table",
+          "2 columns, 1 cell",
+          {"row", "2", "1"},
+          [] {
+            HtmlReport("").table({"a", "b"}, {{"c"}});
+          })
+      .refuses(
+          "svg", "<p/>", {"svg", "<p/>"}, [] { HtmlReport("").svg("<p/>"); });
   return table;
 }
 

@@ -349,7 +349,7 @@ TEST(RunLog, NamesTheFileThatItCannotReplace) {
   const TemporaryFolder folder;
   // A folder that is not empty is in the way of each file.
   std::vector<std::string> names = result_pictures();
-  names.insert(names.end(), {"log.csv", "steps.csv", "lr.svg"});
+  names.insert(names.end(), {"log.csv", "steps.csv", "lr.svg", "report.html"});
   for (const auto& name : names) {
     const auto out = folder / ("for-" + name);
     std::filesystem::create_directories(out / name / "in-the-way");

@@ -71,6 +71,9 @@ TEST_F(StepsizeTrainTest, FindsTheRateAndTrainsWithIt) {
   EXPECT_THAT(outcome.out, HasSubstr("range test: "));
   EXPECT_THAT(outcome.out, HasSubstr("suggested"));
   EXPECT_THAT(read_text(out() / "lr_range.svg"), HasSubstr("</svg>"));
+  EXPECT_THAT(
+      read_text(out() / "report.html"),
+      HasSubstr("<title>Learning rate range test</title>"));
   EXPECT_GT(column(out() / "lr_range.csv", "lr").size(), 30U);
   // The test has left no trace: a run at that rate is the same run.
   const auto log = timeless(out() / "log.csv");
