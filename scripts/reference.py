@@ -29,6 +29,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 CODE_SPAN = re.compile(r"`[^`\n]+(?:\n[^`\n]+)?`")
 LINK = re.compile(r"(!?)\[((?:[^][]|\[[^][]*\])*)\]\(([^)\s]+)\)")
 REFERENCE = re.compile(r'@ref \S+ "[^"\n]*"|\[[^]]*\]\(@ref \S+\)')
+BOLD = re.compile(r"\*\*((?:[^*\n]|\n(?!\n))+)\*\*")
 HIDDEN = re.compile(r"\0(\d+)\0")
 FENCE = re.compile(r"^(```.*?^```$)", re.MULTILINE | re.DOTALL)
 ARGUMENT = re.compile(r"^\s*TORCH_ARG\((.+),\s*(\w+)\)\s*(?:=\s*(.+?))?\s*;$")
@@ -102,6 +103,8 @@ def outside_code(text: str, page: pathlib.PurePath) -> str:
         return match.group()
 
     text = CODE_SPAN.sub(hide, text)
+    # Doxygen knows no bold text that begins or ends with code.
+    text = BOLD.sub(r"<b>\1</b>", text)
     text = LINK.sub(lambda match: rewritten(page, match), text)
     text = REFERENCE.sub(show_in_link, text)
     lines = [
@@ -172,10 +175,8 @@ def prepare(folder: pathlib.Path) -> None:
     commands = []
     for page in pages():
         text = (ROOT / page).read_text(encoding="utf-8")
-        # Doxygen takes any README.md for the main page.
-        inner = len(page.parts) > 1 and page.name == "README.md"
-        name = page.with_name("index_of_pages.md") if inner else page
-        write(f"source/{name}", filter_page(page, text))
+        # All in one folder, so that the list of files is one of headers.
+        write(f"source/{name_of_page(page)}.md", filter_page(page, text))
         for target in linked_files(page):
             if target.parts[0] == "examples" and target.suffix == ".cpp":
                 inner = target.relative_to("examples")
@@ -184,6 +185,8 @@ def prepare(folder: pathlib.Path) -> None:
                 copied = ROOT / target
                 write(f"html/files/{target}.txt", copied.read_text("utf-8"))
     write("source/programs.dox", "".join(sorted(set(commands))))
+    rooms = ROOT / "docs/reference/rooms.dox"
+    write("source/rooms.dox", rooms.read_text(encoding="utf-8"))
     for header in sorted((ROOT / "include").rglob("*.h")):
         path = header.relative_to(ROOT)
         text = header.read_text(encoding="utf-8")

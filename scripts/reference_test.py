@@ -103,6 +103,12 @@ class Pages(unittest.TestCase):
             with self.subTest(link):
                 self.assertEqual(self.filtered(link), wanted)
 
+    def test_bold_text_may_begin_with_code(self) -> None:
+        self.assertEqual(
+            self.filtered("**`x` and\ny** is `**` or *z*"),
+            "<b>`x` and\ny</b> is `**` or *z*",
+        )
+
     def test_code_stays(self) -> None:
         code = "```cpp\n# no heading\n[](int)(b.md)\n```\n"
         self.assertEqual(self.filtered(code), code)
