@@ -47,7 +47,6 @@ while (($# > 0)); do
 done
 if [[ $(id -u) != 0 ]]; then die "run this as root: it enters a chroot"; fi
 if [[ -n $dir && ! -d $dir ]]; then die "there is no folder $dir"; fi
-scripts/setup.sh
 scripts/setup.sh --for deb
 
 if [[ -z $build ]]; then
@@ -68,10 +67,10 @@ lintian --allow-root --fail-on error --tag-display-limit 0 "${debs[@]}" ||
   fail "lintian found errors"
 
 made=""
-mounted=""
+work=""
 # shellcheck disable=SC2329  # called by the trap
 clean_up() {
-  if [[ -n $mounted ]]; then umount "$mounted" || true; fi
+  if [[ -n $work ]]; then rm -rf "$work"; fi
   if [[ -n $made ]]; then rm -rf --one-file-system "$made"; fi
 }
 trap clean_up EXIT
@@ -104,12 +103,6 @@ in_chroot() {
 apt=(apt-get -qq -o DPkg::Lock::Timeout=120)
 work=$(mktemp -d "$dir/tmp/stepsize.XXXXXX")
 inside=/tmp/${work##*/}
-# shellcheck disable=SC2329  # called by the trap
-leave() {
-  rm -rf "$work"
-  clean_up
-}
-trap leave EXIT
 
 # files: all that the chroot has, but for what every dpkg run writes: the lists
 # of packages, caches and logs.
@@ -153,8 +146,9 @@ in_chroot bash -euc '
     -DCMAKE_CXX_FLAGS_DEBUG=-O0 -DCONSUMER_TAKES=find_package >/dev/null
   cmake --build build >/dev/null
   build/consumer
-  g++ -O0 $(pkg-config --cflags stepsize) quickstart.cpp -o quickstart \
-    $(pkg-config --libs stepsize)
+  standard=$(pkg-config --variable=cxx_standard stepsize)
+  g++ -O0 "-std=c++$standard" $(pkg-config --cflags stepsize) quickstart.cpp \
+    -o quickstart $(pkg-config --libs stepsize)
   ./quickstart
 ' consumer "$inside" || fail "a program that uses the packages"
 rm -r "$work/consumer"

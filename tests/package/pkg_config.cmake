@@ -28,11 +28,13 @@ if(NOT "-I/elsewhere/include/torch/csrc/api/include" IN_LIST elsewhere)
   message(FATAL_ERROR "torch_prefix is not taken: ${elsewhere}")
 endif()
 
+ask(standard --variable=cxx_standard)
 ask(compile --cflags)
 ask(link --libs)
 separate_arguments(flags UNIX_COMMAND "${FLAGS}")
 execute_process(
-  COMMAND ${COMPILER} ${flags} ${compile} "${SOURCE}" -o "${PROGRAM}" ${link}
+  COMMAND ${COMPILER} ${flags} -std=c++${standard} ${compile} "${SOURCE}" -o
+          "${PROGRAM}" ${link}
           COMMAND_ECHO STDOUT COMMAND_ERROR_IS_FATAL ANY)
 set(ENV{LD_LIBRARY_PATH} "${PREFIX}/${LIBDIR}:$ENV{LD_LIBRARY_PATH}")
 execute_process(COMMAND "${PROGRAM}" COMMAND_ERROR_IS_FATAL ANY)
