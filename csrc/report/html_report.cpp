@@ -39,7 +39,8 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.3rem 0.9rem 0.3rem 0; text-align: left;
   vertical-align: top; border-bottom: 1px solid var(--line); }
 thead th { color: var(--faint); font-weight: 600; white-space: nowrap; }
-tbody th { color: var(--faint); font-weight: 400; overflow-wrap: normal; }
+tbody th { color: var(--faint); font-weight: 400; }
+th { overflow-wrap: normal; }
 tbody tr:nth-child(even) { background: var(--band); }
 .number { text-align: right; white-space: nowrap; }
 figure { margin: 1rem 0; }
@@ -47,11 +48,13 @@ figure svg { display: block; max-width: 100%; height: auto; }
 @media print {
   :root { --ink: #000000; --paper: #ffffff; --faint: #444444;
     --line: #bbbbbb; --band: #ffffff; }
-  body { max-width: none; padding: 0; }
+  body { max-width: none; padding: 0; font-size: 10pt; }
+  .wide { overflow: visible; }
+  thead th { white-space: normal; }
   nav { display: none; }
   figure svg { filter: none; }
   figure, tr { break-inside: avoid; }
-  h2 { break-after: avoid; }
+  h2, section > p { break-after: avoid; }
 }
 )css";
 
