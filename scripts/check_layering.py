@@ -89,6 +89,7 @@ ROOMS: Dict[str, Room] = {
         ),
         torch=True,
         private_of=("state",),
+        others=("fcntl.h", "unistd.h"),  # a journal that processes share
         tests=("lr_scheduler",),  # whose CurvatureLR knows the same limit
     ),
     "checkpoint": Room(

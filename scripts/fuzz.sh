@@ -17,8 +17,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly all=(
-  schedule_text config_text gzip_file tar_file idx_reader cifar_reader
-  checkpoint_reader checkpoint_load safetensors_reader
+  schedule_text config_text search_text gzip_file tar_file idx_reader
+  cifar_reader checkpoint_reader checkpoint_load safetensors_reader
 )
 readonly build=${STEPSIZE_FUZZ_BUILD:-build/fuzz}
 readonly out=out/fuzz
@@ -73,7 +73,7 @@ scripts/make_fuzz_seeds.py "$out/seeds"
 most_bytes() {
   case $1 in
     schedule_text | config_text) echo 400 ;;
-    checkpoint_load) echo 1024 ;;
+    checkpoint_load | search_text) echo 1024 ;;
     gzip_file) echo 4096 ;;
     *) echo 8192 ;;
   esac

@@ -155,5 +155,9 @@
 #include <stepsize/tune/gradient_noise_scale.h>
 #include <stepsize/tune/lr_range_result.h>
 #include <stepsize/tune/lr_range_test.h>
+#include <stepsize/tune/lr_search.h>
+#include <stepsize/tune/lr_search_result.h>
 #include <stepsize/tune/lr_suggestion.h>
 #include <stepsize/tune/noise_scale.h>
+#include <stepsize/tune/search_space.h>
+#include <stepsize/tune/trial.h>

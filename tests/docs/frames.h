@@ -132,4 +132,13 @@ struct TuningFrame : LoopFrame {
   double validation_loss();
 };
 
+struct SearchFrame {
+  torch::nn::Linear make_model();
+  void train_epoch(
+      torch::nn::Linear& model,
+      torch::optim::Optimizer& optimizer,
+      stepsize::ScheduleLR& scheduler);
+  double validation_loss(torch::nn::Linear& model);
+};
+
 }  // namespace fragments

@@ -10,6 +10,7 @@
 #include <stepsize/tune/early_stopping.h>
 #include <stepsize/tune/gradient_noise_scale.h>
 #include <stepsize/tune/lr_range_test.h>
+#include <stepsize/tune/lr_search.h>
 #include <torch/torch.h>
 
 #include <cmath>
@@ -83,6 +84,73 @@ result.apply(optimizer);
   const double rate = optimizer.param_groups()[0].options().get_lr();
   EXPECT_GT(rate, 1e-3);
   EXPECT_LT(rate, 10);
+}
+
+TEST(TuningPageSearch, FindsWhatTrainsBest) {
+  const auto folder = std::filesystem::current_path();
+  const auto own =
+      std::filesystem::path(testing::TempDir()) / "stepsize_search_page";
+  std::filesystem::remove_all(own);
+  std::filesystem::create_directory(own);
+  std::filesystem::current_path(own);
+  const auto inputs = torch::randn({40, 3}, torch::kFloat64);
+  const auto outputs = inputs.sum(1, /*keepdim=*/true);
+  const auto make_model = [] {
+    torch::nn::Linear made(3, 1);
+    made->to(torch::kFloat64);
+    return made;
+  };
+  const auto loss_of = [&](torch::nn::Linear& made) {
+    return torch::mse_loss(made->forward(inputs), outputs);
+  };
+  const auto train_epoch = [&](torch::nn::Linear& made,
+                               torch::optim::Optimizer& optimizer,
+                               ScheduleLR& scheduler) {
+    optimizer.zero_grad();
+    loss_of(made).backward();
+    optimizer.step();
+    scheduler.step();
+  };
+  const auto validation_loss = [&](torch::nn::Linear& made) {
+    return loss_of(made).item<double>();
+  };
+  testing::internal::CaptureStdout();
+  // clang-format off
+auto train = [&](stepsize::Trial& trial) {
+  auto model = make_model();
+  torch::optim::SGD sgd(
+      model->parameters(),
+      torch::optim::SGDOptions(trial.lr()).momentum(trial["momentum"]));
+  stepsize::ScheduleLR scheduler(sgd, trial.schedule());
+  double loss = 0;
+  for (int64_t epoch = 1; epoch <= 10; ++epoch) {
+    train_epoch(model, sgd, scheduler);
+    loss = validation_loss(model);
+    if (!trial.report(epoch, loss)) break;
+  }
+  return loss;
+};
+stepsize::SearchSpace numbers("momentum:0.5..0.99 log1m");
+numbers.add_schedule(
+    "warmup {w:1%..20% log} > cosine to {f:0..0.3}",
+    {/*steps_per_epoch=*/100, /*run_length=*/1000});
+auto result = stepsize::lr_search(
+    train,
+    stepsize::LRSearchOptions(1e-5, 10)
+        .numbers(numbers)
+        .trials(40)
+        .journal("search.jsonl"));
+std::cout << result << result.to_terminal();
+result.write_csv("search.csv");
+result.write_svg("search.svg");
+  // clang-format on
+  EXPECT_NE(
+      testing::internal::GetCapturedStdout().find("best of 40 trials"),
+      std::string::npos);
+  EXPECT_TRUE(std::filesystem::exists("search.svg"));
+  EXPECT_LT(result.best().loss, 1e-2);
+  std::filesystem::current_path(folder);
+  std::filesystem::remove_all(own);
 }
 
 TEST_F(TuningPage, RatesFollowTheBatch) {

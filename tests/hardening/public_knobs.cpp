@@ -26,6 +26,7 @@ const Reasons& free_types() {
       {"TensorVector", kData},
       {"EvaluationClosure", kData},
       {"LRProgress", kData},
+      {"SearchProgress", kData},
       {"MomentumAccess", kData},
       {"AdjustLR", kEnum},
       {"AnnealStrategy", kEnum},
@@ -58,6 +59,7 @@ const Reasons& free_types() {
       {"Transform", kData},
       {"std::function<double()>", kData},
       {"Schedule", "checks itself when it is made"},
+      {"SearchSpace", "checks itself when it is made"},
   };
   return types;
 }
@@ -68,6 +70,9 @@ const Reasons& free_knobs() {
       {"AdaHessianOptions::seed", "every seed is one"},
       {"AdamHyperparameters::rounding_seed", "every seed is one"},
       {"CurvatureMeterOptions::seed", "every seed is one"},
+      {"LRSearchOptions::journal", "names a file, which may be there or not"},
+      {"LRSearchOptions::label", "words"},
+      {"LRSearchOptions::seed", "every seed is one"},
       {"PowerMethodSGDOptions::seed", "every seed is one"},
       {"ResumableSamplerOptions::seed", "every seed is one"},
       {"SGDHyperparameters::rounding_seed", "every seed is one"},

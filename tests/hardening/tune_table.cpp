@@ -2,10 +2,12 @@
 
 #include <stepsize/tune/early_stopping.h>
 #include <stepsize/tune/lr_range_test.h>
+#include <stepsize/tune/lr_search.h>
 #include <stepsize/tune/lr_suggestion.h>
 #include <torch/optim/sgd.h>
 
 #include <limits>
+#include <string>
 #include <vector>
 
 #include "tests/hardening/option_table.h"
@@ -100,6 +102,53 @@ void add_range_test(OptionTable& table) {
   cases.takes("group_ratios", "{}", [] { sweep(few().group_ratios({})); });
 }
 
+void add_search(OptionTable& table) {
+  using Options = LRSearchOptions;
+  const auto use = [](const Options& options) {
+    lr_search(
+        [](Trial& trial) { return trial.report(1, 1) ? 1.0 : 2.0; }, options);
+  };
+  OptionCases cases(table, "LRSearchOptions", "LRSearch");
+  cases
+      .number(
+          "low",
+          kNotPositive,
+          {kSmallest, 1},
+          [use](double v) { use(Options(v, 10).trials(2)); })
+      .number(
+          "high",
+          {1e-5, 0, -1, kNaN, kInfinity, -kInfinity},
+          {1.1e-5, kHuge},
+          [use](double v) { use(Options(1e-5, v).trials(2)); })
+      .count(
+          "trials",
+          kNotCount,
+          {1, 2},
+          [use](int64_t v) { use(Options().trials(v)); })
+      .count(
+          "startup",
+          kNegativeCount,
+          {0, 1, kMostCount},
+          [use](int64_t v) { use(Options().trials(2).startup(v)); })
+      .count(
+          "repeats",
+          {0, -1, INT64_MIN, 1001, kMostCount},
+          {1, 3, 1000},
+          [use](int64_t v) { use(Options().trials(1).repeats(v)); })
+      .number(
+          "halving",
+          {1, 0, -1, kNaN, -kInfinity},
+          {1.5, kHuge, kInfinity},
+          [use](double v) { use(Options().trials(5).halving(v)); });
+  std::string many;
+  for (int i = 0; i < 32; ++i) {
+    many += (i == 0 ? "x" : ", x") + std::to_string(i) + ":0..1";
+  }
+  cases.refuses("numbers", "32 of them", {"numbers", "got 32"}, [use, many] {
+    use(Options().numbers(many));
+  });
+}
+
 void add_early_stopping(OptionTable& table) {
   using Options = EarlyStoppingOptions;
   const auto use = [](const Options& options) {
@@ -150,6 +199,7 @@ void add_suggestions(OptionTable& table) {
 OptionTable tune_table() {
   OptionTable table;
   add_range_test(table);
+  add_search(table);
   add_early_stopping(table);
   add_suggestions(table);
   return table;

@@ -140,6 +140,31 @@ TEST(ParseCommandLine, TakesARateOrTheWordAuto) {
   }
 }
 
+TEST(ParseCommandLine, TakesASearch) {
+  const auto options = parse({"--search", "15"}).options;
+  EXPECT_EQ(options.search, 15);
+  EXPECT_TRUE(options.lr_auto);
+  EXPECT_EQ(options.lr, 0);
+  EXPECT_EQ(parse({}).options.search, 0);
+  EXPECT_EQ(parse({"--search", "3", "--lr", "auto"}).options.search, 3);
+  EXPECT_THAT(refusal({"--search", "0"}), HasSubstr("in 1 .. "));
+  EXPECT_THAT(
+      refusal({"--search", "3", "--lr", "0.1"}),
+      HasSubstr("--search: looks for the rate, and --lr names one"));
+  EXPECT_THAT(
+      refusal({"--search", "3", "--optimizer", "power-sgd"}),
+      HasSubstr("power-sgd measures its rate"));
+  for (const std::vector<const char*>& more :
+       {std::vector<const char*>{"--lr-find"},
+        {"--base-batch-size", "64"},
+        {"--batch-schedule", "512"},
+        {"--world-size", "2"}}) {
+    std::vector<const char*> words = {"--search", "3"};
+    words.insert(words.end(), more.begin(), more.end());
+    EXPECT_NE(refusal(words), "") << more[0];
+  }
+}
+
 TEST(ParseCommandLine, TakesBatchesAndTheirScaling) {
   const auto options = parse({"--accumulate",
                               "4",

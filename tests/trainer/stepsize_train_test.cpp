@@ -3,7 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstddef>
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <ios>
 #include <regex>
 #include <sstream>
 #include <string>
@@ -122,6 +126,51 @@ TEST_F(StepsizeTrainTest, DoesARangeTestAndNoMore) {
           Not(HasSubstr("train loss"))));
   EXPECT_TRUE(fs::exists(out() / "lr_range.csv"));
   EXPECT_FALSE(fs::exists(out() / "log.csv"));
+}
+
+TEST_F(StepsizeTrainTest, SearchesForARateAndTrainsAtIt) {
+  const auto outcome = train("--search 4");
+  ASSERT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_THAT(
+      outcome.out,
+      AllOf(HasSubstr("search: 4 trials of "), HasSubstr("taken ")));
+  EXPECT_THAT(read_text(out() / "lr_search.svg"), HasSubstr("95% band"));
+  const auto losses = column(out() / "lr_search.csv", "loss");
+  const auto rates = column(out() / "lr_search.csv", "lr");
+  ASSERT_EQ(losses.size(), 4U);
+  std::size_t best = 0;
+  for (std::size_t i = 1; i < losses.size(); ++i) {
+    if (std::stod(losses[i]) < std::stod(losses[best])) best = i;
+  }
+  // The search leaves no trace in the run.
+  const auto steps = read_text(out() / "steps.csv");
+  ASSERT_EQ(train("--no-lr-check --overwrite --lr " + rates[best]).status, 0);
+  EXPECT_EQ(read_text(out() / "steps.csv"), steps);
+}
+
+TEST_F(StepsizeTrainTest, GoesOnWithASearchThatWasKilled) {
+  ASSERT_EQ(train("--search 4").status, 0);
+  const auto table = read_text(out() / "lr_search.csv");
+  const auto journal = read_text(out() / "lr_search.jsonl");
+  const auto other = folder_ / "other";
+  const auto search_from = [&](const std::string& text,
+                               const std::string& more) {
+    fs::remove_all(other);
+    fs::create_directories(other);
+    std::ofstream(other / "lr_search.jsonl", std::ios::binary) << text;
+    return start(
+        "--data-dir '" + data().string() + "' --out '" + other.string() +
+        "' --batch-size 16 --threads 1 --epochs 2 --search 4 " + more);
+  };
+  const auto outcome =
+      search_from(journal.substr(0, journal.size() * 2 / 3), "");
+  ASSERT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_EQ(read_text(other / "lr_search.csv"), table);
+  // That of another run is refused, unless it is to be replaced.
+  const auto refused = search_from(journal, "--momentum 0.5");
+  expect_refusal(refused, 1);
+  EXPECT_THAT(refused.err, HasSubstr("the journal of another search: label"));
+  EXPECT_EQ(search_from(journal, "--momentum 0.5 --overwrite").status, 0);
 }
 
 TEST_F(StepsizeTrainTest, WarnsOfARateThatWillDiverge) {

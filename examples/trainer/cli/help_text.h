@@ -25,6 +25,7 @@ Training
   --early-stop N       end after N epochs without a lower test loss
   --ensemble N         test N snapshots of the run together
   --lr-find            the range test alone, with its picture
+  --search N           find the rate by N short trials; 15 are enough
   --monitor curvature  watch the sharpness, with its picture
 
 Runs
@@ -96,6 +97,8 @@ that has checkpoints there is replaced with --overwrite). Files in it:
                 last update's first micro-batch
   lr_range.csv, lr_range.svg
                 of the range test, with --lr auto and --lr-find
+  lr_search.csv, lr_search.svg, lr_search.jsonl
+                of the search, with --search; it goes on from the last one
   checkpoints/  the last two checkpoints, and best.ckpt, that of the epoch
                 with the lowest test loss
 

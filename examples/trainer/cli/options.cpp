@@ -113,6 +113,14 @@ void add_rate_options(CLI::App& app, TrainOptions& options, OpenOptions& open) {
          "Do the range test only: draw it, say which rates it\n"
          "suggests, and write lr_range.csv and lr_range.svg")
       ->group("Rate and batch");
+  app.add_option(
+         "--search",
+         options.search,
+         "Find the rate by N short trials, a Gaussian process says\n"
+         "where; 15 are enough. Goes on from lr_search.jsonl in --out")
+      ->check(whole_number(1, kMost))
+      ->type_name("N")
+      ->group("Rate and batch");
   app.add_flag(
          "--no-lr-check",
          open.no_lr_check,
@@ -422,6 +430,28 @@ void check_rate_and_batch(
       scales && (options.lr_auto || options.lr_find),
       "--base-batch-size",
       "is of no use: the range test is made with the batch of the run");
+  if (options.search > 0) {
+    refuse_if(measures, "--search", "is of no use: " + why);
+    refuse_if(
+        options.lr_given, "--search", "looks for the rate, and --lr names one");
+    refuse_if(
+        options.lr_find,
+        "--search",
+        "is of no use with --lr-find, which does the range test and no more");
+    refuse_if(
+        scales,
+        "--base-batch-size",
+        "is of no use: the search is made with the batch of the run");
+    refuse_if(
+        options.batch_schedule > 0,
+        "--search",
+        "is for a batch that does not grow, and --batch-schedule is given");
+    refuse_if(
+        options.world_size > 1,
+        "--search",
+        "is for one process, and --world-size is " +
+            std::to_string(options.world_size));
+  }
   const std::int64_t batch = options.whole_batch() * options.accumulate;
   refuse_if(
       options.batch_schedule > 0 && options.batch_schedule < batch,
@@ -519,6 +549,10 @@ void fill_defaults(TrainOptions& options, const OpenOptions& open) {
   options.lr_scaling =
       open.lr_scaling.value_or(optimizer_row(options.optimizer).lr_scaling);
   check_rate_and_batch(options, open);
+  if (options.search > 0) {
+    options.lr_auto = true;
+    options.lr = 0;
+  }
   options.monitor_every = open.monitor_every.value_or(options.monitor_every);
   options.monitor_budget = open.monitor_budget.value_or(options.monitor_budget);
   check_monitor(options, open);

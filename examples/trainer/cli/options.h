@@ -23,6 +23,9 @@ struct TrainOptions {
   bool lr_auto = false;
   /// Do the range test and no more.
   bool lr_find = false;
+  /// Find the rate by a search of so many short trials; `lr_auto` is then true.
+  /// 0: not so.
+  std::int64_t search = 0;
   /// Look before training whether a rate that was asked for is too high.
   bool lr_check = true;
   /// The batch that `lr` is meant for; 0: for that of the run.

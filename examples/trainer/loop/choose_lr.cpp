@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "examples/trainer/cli/text.h"
+#include "examples/trainer/loop/search_lr.h"
 #include "examples/trainer/loop/train.h"
 #include "examples/trainer/run/progress.h"
 #include "examples/trainer/run/run_log.h"
@@ -248,6 +249,10 @@ std::optional<double> choose_lr(
   if (options.rank == 0) {
     std::filesystem::remove(range_file(options, "csv"));
     std::filesystem::remove(range_file(options, "svg"));
+  }
+  if (options.search > 0) {
+    return search_lr(
+        options, run_schedule, model, source, should_stop, out, bar);
   }
   const double lr = scaled_lr(options);
   const auto choice = optimizer_choice(options, lr, ranks);

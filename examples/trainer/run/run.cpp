@@ -808,6 +808,9 @@ int start_run(CommandLine command, const Console& console) {
       if (!command.resume && !command.overwrite && !options.lr_find) {
         check_unused(options.out);
       }
+      if (command.overwrite) {
+        std::filesystem::remove(options.out / "lr_search.jsonl");
+      }
     }
   });
   describe_data(options, sets, *model, console.out);

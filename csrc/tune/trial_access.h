@@ -1,0 +1,29 @@
+#pragma once
+
+#include <stepsize/tune/trial.h>
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+namespace stepsize {
+
+/// Makes the trials of a search.
+class TrialAccess {
+ public:
+  static Trial make(
+      const SearchSpace& space,
+      const std::vector<double>& values,
+      int64_t number,
+      int64_t repeat,
+      int64_t seed,
+      Trial::Report report) {
+    Trial trial(space, values, seed);
+    trial.number_ = number;
+    trial.repeat_ = repeat;
+    trial.report_ = std::move(report);
+    return trial;
+  }
+};
+
+}  // namespace stepsize
