@@ -212,8 +212,10 @@ int main(int argc, char** argv) {
       int(seeds));
   stepsize::LinePlot distances("How far the images are from real ones");
   distances.x_label("update").y_label("Frechet distance").y_log();
-  stepsize::LinePlot products("The discriminator at its edge");
+  stepsize::LinePlot products("How near the discriminator is to its limit");
   products.x_label("update").y_label("rate times effective sharpness");
+  products.y_range(0, 9);
+  double limit = 0;
   std::vector<torch::Tensor> equal_rates;
   for (const double penalty : {0.0, kPenalty}) {
     for (const double times : {0.25, 1.0, 4.0}) {
@@ -249,15 +251,13 @@ int main(int argc, char** argv) {
           ends.std(/*unbiased=*/seeds > 1).item<double>(),
           late(&Result::sharpness),
           late(&Result::products),
-          results[0].limit);
+          limit = results[0].limit);
       std::fflush(stdout);
-      char name[64];
-      std::snprintf(
-          name,
-          sizeof name,
-          "%g times%s",
-          times,
-          penalty > 0 ? ", penalty" : "");
+      const std::string name = std::string(
+                                   times < 1   ? "a quarter"
+                                   : times > 1 ? "4 times"
+                                               : "equal") +
+                               (penalty > 0 ? ", penalty" : "");
       distances.line(name, results[0].updates, mean_curve(&Result::distances));
       products.line(name, results[0].measured, mean_curve(&Result::products));
     }
@@ -266,6 +266,7 @@ int main(int argc, char** argv) {
     const std::string folder = argv[2];
     std::filesystem::create_directories(folder);
     stepsize::write_svg(folder + "/gan.svg", distances);
+    products.line("limit", {0, double(updates)}, {limit, limit});
     stepsize::write_svg(folder + "/gan_sharpness.svg", products);
   }
   const bool better = (equal_rates[1] < equal_rates[0]).all().item<bool>();
