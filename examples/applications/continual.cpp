@@ -213,7 +213,7 @@ int main(int argc, char** argv) {
     plot.line("constant, replay", trunk.updates, trunk.first_task);
     for (int64_t j = 0; j < kTasks; ++j) {
       const double right = trunk.right[j][0].item<double>();
-      plot.points("its branches", {double(j + 1) * length}, {right});
+      plot.points("branches of it", {double(j + 1) * length}, {right});
       if (j > 0) plot.mark(double(j) * length, std::to_string(90 * j) + "°");
     }
     std::filesystem::create_directories(argv[2]);

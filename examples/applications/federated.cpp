@@ -156,7 +156,7 @@ int main(int argc, char** argv) {
   const int64_t images = recipes::argument(argc, argv, 20000);
   const bool full = images >= 10000;
   const int64_t rounds = full ? 60 : 20;
-  const uint64_t seeds = full ? 3 : 2;
+  const uint64_t seeds = full ? 5 : 2;
   const auto train = recipes::fashion_mnist(true, images);
   const auto test = recipes::fashion_mnist(false, 2000);
   const auto launched = stepsize::ConnectOptions::from_environment();
