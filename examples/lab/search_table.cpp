@@ -170,7 +170,7 @@ void compare(const std::string& name, const lab::Task& task, int64_t seeds) {
             .seed(seed)
             .repeats(kRepeats)
             .progress([&](const SearchedTrial& trial) {
-              found.see(static_cast<int>(trial.number()), trial.loss, grid);
+              found.see(static_cast<int>(trial.number), trial.loss, grid);
               return trial.number + 1 < kTrials || std::isinf(found.trials);
             }));
     ours.push_back(found);
