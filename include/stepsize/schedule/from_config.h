@@ -20,22 +20,21 @@ struct ConfiguredSchedule {
   std::vector<std::string> notes;
 };
 
-/// The schedule of a configuration in JSON, as the library meant by it would
-/// run it: ScheduleLR then has the same rate in the same update.
+/// The schedule of another library's configuration in JSON: ScheduleLR has
+/// their rate in the same update.
 ///
 ///     from_config(R"({"lr_scheduler_type": "cosine_with_min_lr",
 ///                     "lr_scheduler_kwargs": {"min_lr": 1e-5},
 ///                     "learning_rate": 1e-3, "warmup_ratio": 0.03,
 ///                     "max_steps": 10000})")
 ///
-/// The fields tell whose it is: `lr_scheduler_type` is Hugging Face's, `type`
-/// or a whole file with a `scheduler` DeepSpeed's, `lr_decay_style` or
-/// `train_iters` Megatron-LM's. docs/migration.md lists names, fields and
-/// differences. A length that it leaves open is context.run_length.
+/// `lr_scheduler_type` tells Hugging Face's, `type` or `scheduler` DeepSpeed's,
+/// `lr_decay_style` or `train_iters` Megatron-LM's: docs/migration.md lists
+/// names, fields and differences. A length left open is context.run_length.
 ///
 /// Throws std::invalid_argument that names the field, the rule and the value:
-/// no JSON, an unknown type or field, one that stands twice, a length or rate
-/// that is missing, a scheduler that goes by a metric.
+/// an unknown type or field, one that stands twice, a length or rate that is
+/// missing, a scheduler that goes by a metric, a text that is no JSON.
 ConfiguredSchedule from_config(
     const std::string& json, const ParseContext& context = {});
 
