@@ -2,7 +2,10 @@
 #include <stepsize/schedule/decay.h>
 #include <stepsize/schedule/ramp.h>
 
+#include <algorithm>
 #include <cmath>
+#include <string_view>
+#include <utility>
 
 #include "csrc/schedule/config.h"
 #include "csrc/schedule/ramp_node.h"

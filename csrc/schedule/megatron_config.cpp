@@ -5,7 +5,6 @@
 #include <cmath>
 
 #include "csrc/schedule/config.h"
-#include "csrc/schedule/ramp_node.h"
 #include "csrc/text/number.h"
 
 namespace stepsize::detail {
