@@ -82,10 +82,16 @@ SearchModel::SearchModel(
   }
   const double best = *std::min_element(finite.begin(), finite.end());
   const double worst = *std::max_element(finite.begin(), finite.end());
+  const auto cap_of = [&](const std::vector<double>& values) {
+    const double median = median_of(values);
+    return std::min(worst, median + (median - best));
+  };
+  // Low, as trials gather around the best: a cliff beside it would be taken for
+  // a slope.
+  const double diverged = cap_of(finite);
   // Where none of the first is finite, others must do.
   if (finite_first > 0) finite.resize(finite_first);
-  const double median = median_of(finite);
-  const double cap = std::min(worst, median + (median - best));
+  const double cap = std::max(cap_of(finite), diverged);
 
   Rows ended;
   Rows running;
@@ -98,7 +104,7 @@ SearchModel::SearchModel(
       continue;
     }
     ended.push_back(std::move(places));
-    double target = cap;
+    double target = diverged;
     double variance = 0;
     if (std::isfinite(*one.loss)) {
       target = std::min(is_log_ ? std::log(*one.loss) : *one.loss, cap);

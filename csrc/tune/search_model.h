@@ -32,9 +32,9 @@ struct SearchCurve {
 
 /// A Gaussian process of the loss over the places of the numbers; of its
 /// logarithm where all losses are > 0. What is above the median of the first
-/// trials, which lie all over the space, by more than the best is below it, and
-/// what has diverged, counts as that high: how far a run has diverged says
-/// nothing of where it would not.
+/// trials, which lie all over the space, by more than the best is below it,
+/// counts as that high: how bad a bad place is says nothing of the good ones.
+/// What has diverged counts as much above the median of all trials.
 class SearchModel {
  public:
   /// One observation at the least has a finite loss. `first`: how many of them
