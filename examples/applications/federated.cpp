@@ -8,7 +8,7 @@
 //   SGD with momentum   FedAvgM (Hsu, Qi, Brown 2019)
 //   Adam                FedAdam (Reddi et al. 2021, "Adaptive Federated
 //                       Optimization")
-//   stepsize::Lion      has no paper
+//   any other           stepsize::Lion, to have one more in the table
 //
 // The clients' own rate stays, or falls from round to round. Each process
 // stands for some of the clients:
