@@ -41,6 +41,9 @@ readonly packages=(
   protobuf-compiler     # likewise
   librsvg2-dev          # pictures in them
   pkgconf               # which finds that, and a test of stepsize.pc
+  # What two of the applications learn: a text, and recorded speech.
+  golang-github-andybalholm-brotli-dev
+  alsa-utils
 )
 # The sanitizers' libraries are no dependency of clang's.
 readonly fuzz_packages=(clang libclang-rt-dev)
@@ -157,7 +160,7 @@ setup: this is neither Debian nor Ubuntu, so nothing was installed. Needed are:
   - GoogleTest, Google Benchmark, CLI11, zlib, JSON for Modern C++;
     protobuf and librsvg for the component tensorboard
   - Fashion-MNIST's four .gz files, in the folder given to the trainer's
-    --data-dir
+    --data-dir (the applications' tests skip where their data are missing)
 With these in place, set STEPSIZE_SKIP_SETUP=1 and run the same command again.
 END
   exit 1
