@@ -68,30 +68,37 @@ std::int64_t time_of_name(const std::string& folder) {
 
 bool is_continuation(unsigned char byte) { return (byte & 0xc0U) == 0x80U; }
 
-// One tag that is not would make the whole event one that cannot be read.
-bool is_utf8(const std::string& text) {
-  for (std::size_t i = 0; i < text.size();) {
-    const auto first = static_cast<unsigned char>(text[i]);
-    const std::size_t size = first < 0x80   ? 1
-                             : first < 0xc2 ? 0
-                             : first < 0xe0 ? 2
-                             : first < 0xf0 ? 3
-                             : first < 0xf5 ? 4
-                                            : 0;
-    if (size == 0 || i + size > text.size()) return false;
-    for (std::size_t k = 1; k < size; ++k) {
-      if (!is_continuation(static_cast<unsigned char>(text[i + k])))
-        return false;
-    }
-    const auto second = static_cast<unsigned char>(size > 1 ? text[i + 1] : 0);
-    // Longer than need be, halves of a pair, and beyond the last character.
-    if ((first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f) ||
-        (first == 0xf0 && second < 0x90) || (first == 0xf4 && second > 0x8f)) {
-      return false;
-    }
-    i += size;
+// The bytes of the character of UTF-8 that begins at `i`; 0 where none does.
+std::size_t character_size(const std::string& text, std::size_t i) {
+  const auto first = static_cast<unsigned char>(text[i]);
+  const std::size_t size = first < 0x80   ? 1
+                           : first < 0xc2 ? 0
+                           : first < 0xe0 ? 2
+                           : first < 0xf0 ? 3
+                           : first < 0xf5 ? 4
+                                          : 0;
+  if (size == 0 || i + size > text.size()) return 0;
+  for (std::size_t k = 1; k < size; ++k) {
+    if (!is_continuation(static_cast<unsigned char>(text[i + k]))) return 0;
   }
-  return true;
+  const auto second = static_cast<unsigned char>(size > 1 ? text[i + 1] : 0);
+  // Longer than need be, halves of a pair, and beyond the last character.
+  const bool is_wrong =
+      (first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f) ||
+      (first == 0xf0 && second < 0x90) || (first == 0xf4 && second > 0x8f);
+  return is_wrong ? 0 : size;
+}
+
+// With U+FFFD in place of each byte that is of no character: readers give a tag
+// up for one such byte in its text.
+std::string as_utf8(const std::string& text) {
+  std::string result;
+  for (std::size_t i = 0; i < text.size();) {
+    const std::size_t size = character_size(text, i);
+    result += size == 0 ? "\xef\xbf\xbd" : text.substr(i, size);
+    i += std::max<std::size_t>(size, 1);
+  }
+  return result;
 }
 
 events::Event event_at(std::int64_t step) {
@@ -104,7 +111,8 @@ events::Event event_at(std::int64_t step) {
 // An event with one value, which is yet to be set.
 events::Summary::Value& add_value(
     events::Event& event, const std::string& tag) {
-  if (tag.empty() || !is_utf8(tag)) {
+  // One that is not would make the whole event one that cannot be read.
+  if (tag.empty() || as_utf8(tag) != tag) {
     throw std::invalid_argument(
         "EventWriter: tag must be UTF-8 and not empty, got '" + tag + "'");
   }
@@ -171,12 +179,24 @@ EventWriter::EventWriter(
   if (file_ == nullptr) fail("open", path_, errno);
   // Whole events are handed over at once, so a buffer would only delay them.
   std::setvbuf(file_.get(), nullptr, _IONBF, 0);
+  try {
+    begin(purge_step);
+  } catch (...) {
+    file_.reset();
+    fs::remove(path_, failure);
+    throw;
+  }
+}
+
+void EventWriter::begin(std::optional<std::int64_t> purge_step) {
   events::Event version = event_at(0);
   version.set_file_version("brain.Event:2");
   write(version.SerializeAsString());
   if (!purge_step) return;
   events::Event start = event_at(*purge_step);
   start.mutable_session_log()->set_status(events::SessionLog::START);
+  // Twice: the first that TensorBoard sees of a folder purges nothing.
+  write(start.SerializeAsString());
   write(start.SerializeAsString());
 }
 
@@ -195,7 +215,7 @@ void EventWriter::text(
   events::Tensor& tensor = *value.mutable_tensor();
   tensor.set_dtype(events::Tensor::DT_STRING);
   tensor.mutable_tensor_shape();
-  tensor.add_string_val(text);
+  tensor.add_string_val(as_utf8(text));
   write(event.SerializeAsString());
 }
 
@@ -223,6 +243,8 @@ void EventWriter::png(
   write(event.SerializeAsString());
 }
 
+bool EventWriter::draws_svg() { return tensorboard::draws_svg(); }
+
 void EventWriter::svg(
     const std::string& tag, std::int64_t step, const std::string& text) {
   png(tag, step, tensorboard::png_of_svg(text));
@@ -232,6 +254,9 @@ void EventWriter::write(const std::string& event) {
   const std::string record = tensorboard::record_of(event);
   std::error_code no_size;
   const auto size = fs::file_size(path_, no_size);
+  // As where the folder was removed: a write would still go through, to
+  // nowhere.
+  if (no_size) fail("write to", path_, no_size.value());
   errno = 0;
   const std::size_t written =
       std::fwrite(record.data(), 1, record.size(), file_.get());
@@ -239,7 +264,7 @@ void EventWriter::write(const std::string& event) {
   const int error = errno;
   std::clearerr(file_.get());
   std::error_code ignored;
-  if (!no_size) fs::resize_file(path_, size, ignored);
+  fs::resize_file(path_, size, ignored);
   fail("write to", path_, error);
 }
 

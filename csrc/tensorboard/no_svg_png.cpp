@@ -10,4 +10,6 @@ std::string png_of_svg(const std::string& /*svg*/) {
       "stepsize::tensorboard was built");
 }
 
+bool draws_svg() { return false; }
+
 }  // namespace stepsize::tensorboard

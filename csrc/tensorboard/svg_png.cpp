@@ -74,4 +74,6 @@ std::string png_of_svg(const std::string& svg) {
   return png;
 }
 
+bool draws_svg() { return true; }
+
 }  // namespace stepsize::tensorboard

@@ -8,4 +8,7 @@ namespace stepsize::tensorboard {
 /// EventWriter::svg() does.
 std::string png_of_svg(const std::string& svg);
 
+/// Whether it can: this was built with librsvg.
+bool draws_svg();
+
 }  // namespace stepsize::tensorboard
