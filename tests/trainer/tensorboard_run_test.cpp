@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <stepsize/tensorboard/event_writer.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -74,7 +75,13 @@ class TensorBoardRunTest : public TrainProgramTest {
 TEST_F(TensorBoardRunTest, HasTheRowsOfTheTables) {
   const auto outcome = train("--optimizer clipped-sgd" + option());
   ASSERT_EQ(outcome.status, 0) << outcome.err;
-  EXPECT_EQ(outcome.err.find("warning"), std::string::npos) << outcome.err;
+  // One warning, where there is nothing that could draw.
+  EXPECT_EQ(
+      outcome.err.find("warning") == std::string::npos,
+      EventWriter::draws_svg())
+      << outcome.err;
+  EXPECT_EQ(outcome.err.rfind("warning"), outcome.err.find("warning"))
+      << outcome.err;
   EXPECT_THAT(outcome.out, HasSubstr("curves: tensorboard --logdir "));
   ASSERT_EQ(files().size(), 1U);
   const auto file = files().front();
@@ -87,8 +94,9 @@ TEST_F(TensorBoardRunTest, HasTheRowsOfTheTables) {
   EXPECT_EQ(curve(file, "epoch/test_loss").size(), 2U);
 }
 
+// Of a schedule that has not come to its end, at a rate of 0.
 TEST_F(TensorBoardRunTest, ARunThatGoesOnHasAFileFromThereOn) {
-  ASSERT_EQ(train(option()).status, 0);
+  ASSERT_EQ(train("--schedule constant" + option()).status, 0);
   const auto outcome =
       start("--resume --out '" + out().string() + "' --epochs 3" + option());
   ASSERT_EQ(outcome.status, 0) << outcome.err;
@@ -101,11 +109,58 @@ TEST_F(TensorBoardRunTest, ARunThatGoesOnHasAFileFromThereOn) {
   EXPECT_EQ(records_of(files()[1]).at(1).substr(9), "\x10\x09:\x02\x08\x01");
 }
 
-TEST_F(TensorBoardRunTest, NamesAFolderThatCannotBe) {
+// TensorBoard shows a tag until the tag gets an event of a lower step.
+TEST_F(TensorBoardRunTest, ANewRunTakesThePlaceOfTheFilesOfTheEarlierOne) {
+  ASSERT_EQ(train("--monitor curvature" + option()).status, 0);
+  ASSERT_EQ(files().size(), 1U);
+  const auto earlier = files().front();
+  EXPECT_FALSE(curve(earlier, "curvature/sharpness").empty());
+  const auto other = events() / "events.out.tfevents.1700000000.a.stepsize.1.0";
+  std::ofstream(other) << "";
+  ASSERT_EQ(train(option()).status, 0);
+  ASSERT_EQ(files().size(), 2U);
+  EXPECT_FALSE(fs::exists(earlier));
+  EXPECT_TRUE(fs::exists(other));
+  for (const auto& file : files()) {
+    EXPECT_TRUE(curve(file, "curvature/").empty());
+  }
+}
+
+TEST_F(TensorBoardRunTest, AskedForItMayNotTakeThePlaceOfAnotherRun) {
+  ASSERT_EQ(train(option()).status, 0);
+  const auto before = files();
+  const auto outcome = start(
+      "--data-dir '" + data().string() + "' --out '" +
+      (folder_ / "other").string() + "' --epochs 1" + option());
+  expect_refusal(outcome, 1);
+  EXPECT_THAT(outcome.err, HasSubstr("holds the events of a run"));
+  EXPECT_EQ(files(), before);
+}
+
+// Neither a name that Markdown would read nor one that is no UTF-8 is lost.
+TEST_F(TensorBoardRunTest, ShowsTheOptionsAsTheyAre) {
+  const auto odd = folder_ / "a|b*\xe9";
+  write_bars(odd, 60, 40);
+  const auto outcome = train("--data-dir '" + odd.string() + "'" + option());
+  ASSERT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_THAT(
+      records_of(files().front()).at(1),
+      HasSubstr("a&#124;b&#42;\xef\xbf\xbd |\n"));
+}
+
+TEST_F(TensorBoardRunTest, AFolderThatCannotBeEndsTheRunAndLeavesTheOldOne) {
+  ASSERT_EQ(train("").status, 0);
+  const auto checkpoint = out() / "checkpoints" / "best.ckpt";
+  ASSERT_TRUE(fs::exists(checkpoint));
   std::ofstream(events()) << "";
-  const auto outcome = train(option());
-  EXPECT_NE(outcome.status, 0);
-  EXPECT_THAT(outcome.err, HasSubstr("cannot make \"" + events().string()));
+  // The second is found only when the folder is made.
+  for (const std::string& name : {std::string("x"), std::string(300, 'x')}) {
+    const auto folder = name == "x" ? events() / name : folder_ / name;
+    const auto outcome = train("--tensorboard '" + folder.string() + "'");
+    EXPECT_NE(outcome.status, 0);
+    EXPECT_THAT(outcome.err, HasSubstr(folder.string()));
+    EXPECT_TRUE(fs::exists(checkpoint));
+  }
 }
 
 }  // namespace

@@ -1,3 +1,4 @@
+#include <iosfwd>
 #include <stdexcept>
 
 #include "examples/trainer/run/tensorboard_log.h"
@@ -5,7 +6,10 @@
 // In place of tensorboard_log.cpp where stepsize::tensorboard is not there.
 namespace stepsize::trainer {
 
-void check_tensorboard(const std::filesystem::path& folder) {
+void check_tensorboard(
+    const std::filesystem::path& folder,
+    bool /*takes_over*/,
+    std::ostream& /*err*/) {
   if (!folder.empty()) {
     throw std::runtime_error(
         "--tensorboard " + folder.string() +
@@ -15,11 +19,9 @@ void check_tensorboard(const std::filesystem::path& folder) {
 }
 
 TensorBoardLog::TensorBoardLog(
-    const std::filesystem::path& folder,
+    const std::filesystem::path& /*folder*/,
     const OptionValues& /*options*/,
-    std::int64_t /*steps*/) {
-  check_tensorboard(folder);
-}
+    std::int64_t /*steps*/) {}
 
 void TensorBoardLog::add(const StepResult& /*result*/) {}
 

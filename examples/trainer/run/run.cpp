@@ -513,21 +513,22 @@ TrainingRun::TrainingRun(const RunSetup& setup, const Console& console)
 }
 
 void TrainingRun::open_log(const LogPlace& place, bool has_new_length) {
+  // First: where it throws, the run that was there is still whole.
+  if (!setup_.options.tensorboard.empty()) {
+    board_.emplace(
+        setup_.options.tensorboard,
+        option_values(setup_.request.options),
+        place.steps);
+  }
   if (resumes()) {
     log_.emplace(setup_.options.out, plan_, place);
     if (has_new_length && saves()) {
       checkpoints_.save(*log_, std::nullopt);
     }
   } else {
-    // First, so that they never stand beside the log of another run.
+    // Before the log, so that they never stand beside the log of another run.
     checkpoints_.clear();
     log_.emplace(setup_.options.out, plan_);
-  }
-  if (!setup_.options.tensorboard.empty()) {
-    board_.emplace(
-        setup_.options.tensorboard,
-        option_values(setup_.request.options),
-        place.steps);
   }
 }
 
@@ -797,7 +798,10 @@ int start_run(CommandLine command, const Console& console) {
   together(ranks.get(), [&] {
     if (options.rank == 0) {
       check_export(options.export_file);
-      check_tensorboard(options.tensorboard);
+      check_tensorboard(
+          options.tensorboard,
+          command.resume || command.overwrite,
+          console.err);
     }
   });
   choose_folder(options, ranks.get());

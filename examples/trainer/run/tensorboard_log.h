@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <iosfwd>
 #include <optional>
 #include <string>
 
@@ -13,9 +14,12 @@
 
 namespace stepsize::trainer {
 
-/// Throws std::runtime_error for a folder where this program was built without
-/// stepsize::tensorboard. Does nothing for an empty path.
-void check_tensorboard(const std::filesystem::path& folder);
+/// Throws std::runtime_error for a folder that cannot be or be written, or
+/// where this program was built without stepsize::tensorboard, and, unless the
+/// run `takes_over`, std::invalid_argument for one that has the events of a
+/// run. Warns where pictures cannot be drawn. Does nothing for an empty path.
+void check_tensorboard(
+    const std::filesystem::path& folder, bool takes_over, std::ostream& err);
 
 /// A run in a folder for TensorBoard: what log.csv, steps.csv and curvature.csv
 /// have, as curves over the updates.
@@ -24,9 +28,10 @@ void check_tensorboard(const std::filesystem::path& folder);
 /// run goes on.
 class TensorBoardLog {
  public:
-  /// Begins with the options, as a table. Of a run that goes on after `steps`
-  /// updates TensorBoard forgets what is beyond them, of a new one all that was
-  /// in the folder. Throws std::runtime_error where it cannot be written.
+  /// Begins with the options, as a table. A run that goes on after `steps`
+  /// updates adds a file to those that are there, as EventWriter has it; a new
+  /// one removes them, but for those of other programs. Throws
+  /// std::runtime_error where the folder cannot be written.
   TensorBoardLog(
       const std::filesystem::path& folder,
       const OptionValues& options,
