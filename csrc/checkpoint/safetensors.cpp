@@ -1,5 +1,6 @@
 #include <ATen/Functions.h>
 #include <ATen/MemoryOverlap.h>
+#include <c10/core/Device.h>
 #include <c10/core/GradMode.h>
 #include <c10/util/Exception.h>
 #include <stepsize/checkpoint/safetensors.h>
@@ -7,7 +8,11 @@
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
+#include <cstdint>
 #include <cstring>
+#include <functional>
+#include <optional>
 #include <set>
 #include <sstream>
 #include <tuple>
@@ -108,46 +113,49 @@ class SafetensorsFile {
   SafetensorsInfo info_;
 };
 
-void check_renames(const std::string& kind, const SafetensorsOptions& options) {
-  for (const auto& [in_file, here] : options.renames()) {
-    TORCH_CHECK(
-        in_file != here,
-        kind,
-        ": rename: both names are '",
-        here,
-        "'; one of them must differ");
-  }
-}
-
 // The name with its beginning `from`, whole parts of it between dots, in place
-// of `to`; the name itself where it does not begin so, or nothing would stay.
-std::string renamed(
+// of `to`; none where it does not begin so, or nothing would stay.
+std::optional<std::string> renamed(
     const std::string& name, const std::string& from, const std::string& to) {
-  if (name == from) return to.empty() ? name : to;
-  std::string rest = name;
-  if (!from.empty()) {
-    if (name.rfind(from + ".", 0) != 0) return name;
-    rest = name.substr(from.size() + 1);
+  std::string rest;
+  if (name != from) {
+    if (!from.empty() && name.rfind(from + ".", 0) != 0) return std::nullopt;
+    rest = from.empty() ? name : name.substr(from.size() + 1);
+  } else if (to.empty()) {
+    return std::nullopt;
   }
-  return to.empty() ? rest : to + "." + rest;
+  return to + (to.empty() || rest.empty() ? "" : ".") + rest;
 }
 
 std::string name_here(
     const SafetensorsOptions& options, const std::string& in_file) {
   for (const auto& [from, to] : options.renames()) {
-    const std::string name = renamed(in_file, from, to);
-    if (name != in_file) return name;
+    if (const auto name = renamed(in_file, from, to)) return *name;
   }
   return in_file;
 }
 
+// Throws where a load would not come back from it to the name here.
 std::string name_in_file(
-    const SafetensorsOptions& options, const std::string& here) {
+    const std::string& kind,
+    const SafetensorsOptions& options,
+    const std::string& here) {
+  std::optional<std::string> name;
   for (const auto& [to, from] : options.renames()) {
-    const std::string name = renamed(here, from, to);
-    if (name != here) return name;
+    if ((name = renamed(here, from, to))) break;
   }
-  return here;
+  const std::string in_file = name.value_or(here);
+  const std::string back = name_here(options, in_file);
+  TORCH_CHECK(
+      back == here,
+      kind,
+      ": rename: ",
+      quoted_name(here),
+      " becomes ",
+      quoted_name(in_file),
+      " in the file, which a load would take for ",
+      quoted_name(back));
+  return in_file;
 }
 
 // A parameter or a buffer.
@@ -174,36 +182,83 @@ std::vector<Member> members_of(const torch::nn::Module& module) {
   return members;
 }
 
-// Whether they are two names of one tensor.
-bool same_tensor(const at::Tensor& a, const at::Tensor& b) {
-  if (a.is_same(b)) return true;
-  return a.layout() == at::kStrided && b.layout() == at::kStrided &&
-         a.numel() > 0 && a.has_storage() && b.has_storage() &&
-         a.data_ptr() == b.data_ptr() && a.scalar_type() == b.scalar_type() &&
-         a.device() == b.device() && a.sizes() == b.sizes() &&
-         a.strides() == b.strides();
-}
+// The bytes from a tensor's first element to its last; none where it has no
+// memory, or is not dense or strided.
+struct Extent {
+  explicit Extent(const at::Tensor& tensor)
+      : device(tensor.device().type(), tensor.device().index()) {
+    if (tensor.layout() != at::kStrided || !tensor.has_storage() ||
+        tensor.numel() == 0 || tensor.data_ptr() == nullptr) {
+      return;
+    }
+    int64_t last = 0;
+    for (int64_t i = 0; i < tensor.dim(); ++i) {
+      last += (tensor.size(i) - 1) * tensor.stride(i);
+    }
+    begin = reinterpret_cast<uintptr_t>(tensor.data_ptr());
+    end = begin + static_cast<uintptr_t>(last + 1) *
+                      static_cast<uintptr_t>(tensor.element_size());
+  }
+  bool operator==(const Extent& other) const {
+    return device == other.device && begin == other.begin && end == other.end;
+  }
 
-// For each member the first one that is the same tensor, by the same address.
-std::vector<std::size_t> tied_to(const std::vector<Member>& members) {
-  std::vector<std::size_t> first(members.size());
-  std::multimap<const void*, std::size_t> known;
+  std::pair<c10::DeviceType, c10::DeviceIndex> device;
+  uintptr_t begin = 0;
+  uintptr_t end = 0;
+};
+
+// For each member the one whose values give its own: another name of the same
+// tensor, or a tensor without gaps that it lies in, as Python's save_model()
+// takes them; else itself. Only those that `may_hold` hold others.
+std::vector<std::size_t> holders(
+    const std::vector<Member>& members,
+    const std::function<bool(const Member&)>& may_hold) {
+  struct Place {
+    Extent extent;
+    int rank;  // 0: may hold what lies in it, 1: other names, 2: nothing
+    std::size_t index;
+  };
+  std::vector<std::size_t> holder(members.size());
+  std::vector<Place> places;
   for (std::size_t i = 0; i < members.size(); ++i) {
-    first[i] = i;
+    holder[i] = i;
     const at::Tensor& tensor = members[i].tensor;
-    if (tensor.layout() != at::kStrided || !tensor.has_storage()) continue;
-    const void* const address = tensor.data_ptr();
-    const auto [from, to] = known.equal_range(address);
-    const auto found = std::find_if(from, to, [&](const auto& entry) {
-      return same_tensor(members[entry.second].tensor, tensor);
-    });
-    if (found == to) {
-      known.emplace(address, i);
-    } else {
-      first[i] = found->second;
+    const Extent extent(tensor);
+    if (extent.end == 0) continue;
+    const int rank = !may_hold(members[i])                   ? 2
+                     : tensor.is_non_overlapping_and_dense() ? 0
+                                                             : 1;
+    places.push_back({extent, rank, i});
+  }
+  // Each after those that it lies in.
+  std::sort(places.begin(), places.end(), [](const Place& a, const Place& b) {
+    const Extent& x = a.extent;
+    const Extent& y = b.extent;
+    return std::tie(x.device, x.begin, y.end, a.rank, a.index) <
+           std::tie(y.device, y.begin, x.end, b.rank, b.index);
+  });
+  const Place* widest = nullptr;
+  for (std::size_t i = 0; i < places.size(); ++i) {
+    const Place& place = places[i];
+    const at::Tensor& tensor = members[place.index].tensor;
+    if (widest != nullptr && place.extent.device == widest->extent.device &&
+        place.extent.end <= widest->extent.end) {
+      holder[place.index] = widest->index;
+      continue;
+    }
+    if (place.rank == 0) widest = &place;
+    for (std::size_t j = i; j-- > 0 && places[j].extent == place.extent;) {
+      const at::Tensor& other = members[places[j].index].tensor;
+      if (places[j].rank == 1 && tensor.sizes() == other.sizes() &&
+          tensor.strides() == other.strides() &&
+          tensor.scalar_type() == other.scalar_type()) {
+        holder[place.index] = holder[places[j].index];
+        break;
+      }
     }
   }
-  return first;
+  return holder;
 }
 
 std::string type_text(const SafetensorsTensor& tensor) {
@@ -313,18 +368,14 @@ class ModuleLoad {
           ": rename: two tensors of the file become ",
           quoted_name(name));
     }
-    const std::vector<std::size_t> first = tied_to(members_);
-    std::vector<bool> has_value(members_.size(), false);
-    for (std::size_t i = 0; i < members_.size(); ++i) {
-      const std::string& name = members_[i].name;
-      if (in_file_.count(name) > 0 && choice_.wants(name)) {
-        has_value[first[i]] = true;
-      }
-    }
+    const std::vector<std::size_t> holder =
+        holders(members_, [this](const Member& member) {
+          return in_file_.count(member.name) > 0 && choice_.wants(member.name);
+        });
     std::set<std::string> names_here;
     for (std::size_t i = 0; i < members_.size(); ++i) {
       names_here.insert(members_[i].name);
-      add(members_[i], first[i], has_value[first[i]]);
+      add(members_[i], holder[i] != i);
     }
     for (const auto& [name, tensor] : in_file_) {
       if (names_here.count(name) > 0) continue;
@@ -355,21 +406,15 @@ class ModuleLoad {
         writes_.begin(), writes_.end(), [](const Write& a, const Write& b) {
           return a.source->offset < b.source->offset;
         });
-    std::map<std::size_t, const Write*> read;  // of tied members one
     for (Write& write : writes_) {
       at::Tensor value = file_.read(*write.source);
       const at::Tensor& place = write.member->tensor;
       if (value.scalar_type() != place.scalar_type()) {
         value = converted(value, place.scalar_type(), write);
       }
-      const auto [other, is_first] = read.emplace(write.first, &write);
-      if (!is_first && !same_bytes(value, other->second->value)) {
-        file_.fail(
-            "has other values of " + write.member->text() + " than of " +
-            other->second->member->text() + ", which are one tensor here");
-      }
       write.value = std::move(value);
     }
+    check_shared();
   }
 
   LoadResult apply() {
@@ -393,10 +438,10 @@ class ModuleLoad {
  private:
   struct Write {
     const Member* member;
-    std::size_t first;  // the member that it is tied to, or itself
     const SafetensorsTensor* source;
     at::Tensor value;
   };
+  using Shared = std::pair<Extent, const Write*>;
 
   void misfit(
       const std::string& which,
@@ -409,8 +454,8 @@ class ModuleLoad {
     }
   }
 
-  // `has_value`: whether the file has a name of the same tensor.
-  void add(const Member& member, std::size_t first, bool has_value) {
+  // `has_value`: whether the file has its values under another name.
+  void add(const Member& member, bool has_value) {
     if (!choice_.wants(member.name)) {
       result_.left_out.push_back({kModule, member.text(), "as asked"});
       return;
@@ -447,7 +492,7 @@ class ModuleLoad {
               "place in memory: a load cannot write it");
       return;
     }
-    writes_.push_back({&member, first, &source, {}});
+    writes_.push_back({&member, &source, {}});
   }
 
   at::Tensor converted(
@@ -463,8 +508,68 @@ class ModuleLoad {
     return result;
   }
 
-  static bool same_bytes(const at::Tensor& a, const at::Tensor& b) {
-    return std::memcmp(a.data_ptr(), b.data_ptr(), a.nbytes()) == 0;
+  // What lies in the same memory must have the same values there.
+  void check_shared() const {
+    std::vector<Shared> places;
+    for (const Write& write : writes_) {
+      const Extent extent(write.member->tensor);
+      if (extent.end != 0) places.emplace_back(extent, &write);
+    }
+    std::stable_sort(
+        places.begin(), places.end(), [](const Shared& a, const Shared& b) {
+          return std::tie(a.first.device, a.first.begin) <
+                 std::tie(b.first.device, b.first.begin);
+        });
+    for (auto from = places.cbegin(); from != places.cend();) {
+      uintptr_t end = from->first.end;
+      auto to = from + 1;
+      for (; to != places.cend() && to->first.device == from->first.device &&
+             to->first.begin < end;
+           ++to) {
+        end = std::max(end, to->first.end);
+      }
+      if (to - from > 1) check_group({from, to}, end);
+      from = to;
+    }
+  }
+
+  // Of extents that end before `end`: writes all of them to a copy of the
+  // memory, and looks what is still there.
+  void check_group(const std::vector<Shared>& group, uintptr_t end) const {
+    constexpr uintptr_t kAlignment = 16;
+    const uintptr_t base = group.front().first.begin / kAlignment * kAlignment;
+    std::vector<char> memory(end - base);
+    const auto view = [&](const Shared& part) {
+      const at::Tensor& tensor = part.second->member->tensor;
+      return at::from_blob(
+          memory.data() + (part.first.begin - base),
+          tensor.sizes(),
+          tensor.strides(),
+          at::TensorOptions(tensor.scalar_type()));
+    };
+    const auto write = [&](const Shared& part) {
+      view(part).copy_(part.second->value);
+    };
+    const auto is_there = [&](const Shared& part) {
+      const at::Tensor found = view(part).contiguous();
+      const at::Tensor& value = part.second->value;
+      return std::memcmp(found.data_ptr(), value.data_ptr(), value.nbytes()) ==
+             0;
+    };
+    for (const Shared& part : group) write(part);
+    for (const Shared& part : group) {
+      if (is_there(part)) continue;
+      write(part);
+      const auto other =
+          std::find_if(group.begin(), group.end(), [&](const Shared& later) {
+            write(later);
+            return !is_there(part);
+          });
+      file_.fail(
+          "has other values of " + part.second->member->text() + " than of " +
+          (other == group.end() ? part : *other).second->member->text() +
+          ", which share their memory here");
+    }
   }
 
   std::string place_;
@@ -488,7 +593,6 @@ void save_safetensors(
     const SafetensorsOptions& options) {
   const std::string kind = "save_safetensors";
   check_path(kind, path);
-  check_renames(kind, options);
   TORCH_CHECK(!options.what_fits(), kind, ": what_fits is for a load");
   const LoadOptions choices =
       LoadOptions()
@@ -498,7 +602,7 @@ void save_safetensors(
   std::vector<Member> members;
   for (Member& member : members_of(module)) {
     if (!choice.wants(member.name)) continue;
-    member.name = name_in_file(options, member.name);
+    member.name = name_in_file(kind, options, member.name);
     members.push_back(std::move(member));
   }
   choice.check_patterns(kind);
@@ -509,18 +613,13 @@ void save_safetensors(
   std::map<std::string, at::Tensor> tensors;
   Names metadata = options.metadata();
   metadata.emplace("format", "pt");
-  const std::vector<std::size_t> first = tied_to(members);
+  const std::vector<std::size_t> holder =
+      holders(members, [](const Member&) { return true; });
   for (std::size_t i = 0; i < members.size(); ++i) {
-    const std::string& name = members[i].name;
-    TORCH_CHECK(
-        i == 0 || members[i - 1].name != name,
-        kind,
-        ": two parameters or buffers become ",
-        quoted_name(name));
-    if (first[i] == i) {
-      tensors.emplace(name, members[i].tensor);
+    if (holder[i] == i) {
+      tensors.emplace(members[i].name, members[i].tensor);
     } else {
-      metadata.emplace(name, members[first[i]].name);
+      metadata.emplace(members[i].name, members[holder[i]].name);
     }
   }
   write_file(kind, path, tensors, metadata);
@@ -541,7 +640,6 @@ LoadResult load_safetensors(
     const SafetensorsOptions& options) {
   const std::string kind = "load_safetensors";
   check_path(kind, path);
-  check_renames(kind, options);
   TORCH_CHECK(options.metadata().empty(), kind, ": metadata is for a save");
   const c10::AutoGradMode no_grad(false);
   ModuleLoad load(kind, path, module, options);

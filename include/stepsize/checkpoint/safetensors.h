@@ -35,14 +35,15 @@ struct SafetensorsInfo {
 };
 
 /// What of a module is saved or loaded, and under which names. The same object
-/// serves both ways.
+/// serves both ways: a save that could not be loaded with it is refused.
 class SafetensorsOptions {
  public:
   /// The names of Python are LibTorch's. Where the file has others: `in_file`
   /// is the name there of what is called `here` in the program, a parameter,
   /// a buffer, or a module and all that is in it. ("module", "") takes the name
   /// of a wrapper away, ("", "body") gives one to all. The first that fits a
-  /// name holds.
+  /// name holds, ("head", "head") before ("", "body") so that the head keeps
+  /// its name.
   SafetensorsOptions& rename(
       const std::string& in_file, const std::string& here) {
     renames_.emplace_back(in_file, here);
@@ -70,9 +71,10 @@ class SafetensorsOptions {
 
 /// Writes a module's parameters and buffers in the format safetensors, or
 /// leaves the file that is there as it is (save_checkpoint() says how). Of
-/// names of one tensor (tied weights) the first by the alphabet is written, and
-/// the metadata tells the others: {"head.weight": "embedding.weight"}, as
-/// Python's save_model() does. Views are written as what they show.
+/// names of one tensor (tied weights) the first by the alphabet is written, of
+/// views that lie in a tensor without gaps that tensor, and the metadata tells
+/// the others: {"head.weight": "embedding.weight"}, as Python's save_model()
+/// does. Other views are written as what they show.
 ///
 /// Types: bool, integers, half, bfloat16, float, double, complex float. Throws
 /// c10::Error "save_safetensors: PATH: ..." for others, for what is not dense,
@@ -93,12 +95,12 @@ void save_safetensors(
 /// Python or from save_safetensors(). Names and shapes must be the file's;
 /// types too, but floating-point types are converted into one another. A name
 /// that the file lacks is no fault where it has another name of the same
-/// tensor. Returns what was loaded and what was not.
+/// tensor, or one that it is a view of. Returns what was loaded and what not.
 ///
 /// Throws c10::Error "load_safetensors: PATH: ..." where the file is not of the
-/// format, does not fit (up to ten reasons), or has a finite number that the
-/// module's type has not. Nothing is changed then: all is read before the first
-/// tensor is written. Memory until it returns: what is loaded, once more.
+/// format, does not fit (up to ten reasons), has a finite number that the
+/// module's type has not, or two values for one place. Nothing is changed then:
+/// all is read first. Memory until it returns: what is loaded, once more.
 LoadResult load_safetensors(
     const std::string& path,
     torch::nn::Module& module,
