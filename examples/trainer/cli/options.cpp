@@ -116,8 +116,9 @@ void add_rate_options(CLI::App& app, TrainOptions& options, OpenOptions& open) {
   app.add_option(
          "--search",
          options.search,
-         "Find the rate by N short trials, a Gaussian process says\n"
-         "where; 15 are enough. Goes on from lr_search.jsonl in --out")
+         "Find the rate by N short trials, of which a Gaussian\n"
+         "process says where; 15 are enough. Goes on from\n"
+         "lr_search.jsonl in --out")
       ->check(whole_number(1, kMost))
       ->type_name("N")
       ->group("Rate and batch");
