@@ -34,7 +34,7 @@ struct TiedNetImpl : torch::nn::Module {
 TORCH_MODULE(TiedNet);
 
 // As the format has it: the length, the header, the data.
-std::string file_of(const std::string& header, const std::string& data = {}) {
+std::string file_with(const std::string& header, const std::string& data = {}) {
   std::string bytes;
   for (int i = 0; i < 8; ++i) {
     bytes.push_back(static_cast<char>(header.size() >> (8 * i) & 0xFFU));
@@ -79,7 +79,7 @@ TEST_F(Safetensors, WritesTheBytesOfTheReference) {
   header.resize((header.size() + 7) / 8 * 8, ' ');
   const std::string data(
       "\xfe\xff\xff\xff\xff\xff\xff\xff\2\0\3\0\1\0\xff\xff\1", 17);
-  EXPECT_EQ(read(), file_of(header, data));
+  EXPECT_EQ(read(), file_with(header, data));
 }
 
 TEST_F(Safetensors, ReadsATensorAsItWasWritten) {
@@ -103,7 +103,7 @@ TEST_F(Safetensors, ReadsATensorAsItWasWritten) {
 }
 
 TEST_F(Safetensors, TellsWhatTheHeaderHas) {
-  write(file_of(
+  write(file_with(
       R"({ "t":{"shape":[1,2],"data_offsets":[0,2],"dtype":"F8_E4M3",)"
       R"("later":[{"x":null}]}, "__metadata__":{"by":"hand"}}  )",
       "ab"));
@@ -128,53 +128,54 @@ TEST_F(Safetensors, RefusesWhatIsNotOfTheFormat) {
       {std::string(7, '\0'), "too short"},
       {std::string(8, '\0'), "does not begin with '{'"},
       {std::string(8, '\xff'), "is not of the format safetensors"},
-      {file_of("{}", "x"), "1 bytes of data, and its header speaks of 0"},
-      {file_of(" {}"), "does not begin with '{'"},
-      {file_of("\xef\xbb\xbf{}"), "does not begin with '{'"},
-      {file_of("{} x"), "no JSON"},
-      {file_of("{\"t\":}"), "no JSON"},
-      {file_of("{\"\xff\":{}}"), "no JSON"},
-      {file_of("{\"t\":1}"), "'t', which is no object"},
-      {file_of("{\"t\":[]}"), "'t', which is no object"},
-      {file_of("{\"t\":{}}"), "'t' which has no dtype"},
-      {file_of("{\"__metadata__\":{\"k\":1}}"), "'k', which is no text"},
-      {file_of("{\"__metadata__\":{\"k\":{}}}"), "'k', which is no text"},
-      {file_of("{\"__metadata__\":{\"k\":\"\",\"k\":\"\"}}"), "'k' twice"},
-      {file_of("{\"__metadata__\":{},\"__metadata__\":{}}"), "twice"},
-      {file_of(tensor("\"dtype\":1")), "dtype of another kind"},
-      {file_of(tensor(u8 + "\"dtype\":\"U8\"")), "'dtype' twice"},
-      {file_of(tensor(u8 + "\"shape\":[-1]")), "no list of whole numbers"},
-      {file_of(tensor(u8 + "\"shape\":[1.0]")), "no list of whole numbers"},
-      {file_of(tensor(u8 + "\"shape\":[[1]]")), "no list of whole numbers"},
-      {file_of(tensor(u8 + "\"shape\":[9223372036854775808]")), "too large"},
-      {file_of(tensor(u8 + "\"shape\":[1],\"data_offsets\":[0]")), "no begin"},
-      {file_of(tensor(u8 + "\"shape\":[1],\"data_offsets\":[1,0]")),
+      {file_with("{}", "x"), "1 bytes of data, and its header speaks of 0"},
+      {file_with(" {}"), "does not begin with '{'"},
+      {file_with("\xef\xbb\xbf{}"), "does not begin with '{'"},
+      {file_with("{} x"), "no JSON"},
+      {file_with("{\"t\":}"), "no JSON"},
+      {file_with("{\"\xff\":{}}"), "no JSON"},
+      {file_with("{\"t\":1}"), "'t', which is no object"},
+      {file_with("{\"t\":[]}"), "'t', which is no object"},
+      {file_with("{\"t\":{}}"), "'t' which has no dtype"},
+      {file_with("{\"__metadata__\":{\"k\":1}}"), "'k', which is no text"},
+      {file_with("{\"__metadata__\":{\"k\":{}}}"), "'k', which is no text"},
+      {file_with("{\"__metadata__\":{\"k\":\"\",\"k\":\"\"}}"), "'k' twice"},
+      {file_with("{\"__metadata__\":{},\"__metadata__\":{}}"), "twice"},
+      {file_with(tensor("\"dtype\":1")), "dtype of another kind"},
+      {file_with(tensor(u8 + "\"dtype\":\"U8\"")), "'dtype' twice"},
+      {file_with(tensor(u8 + "\"shape\":[-1]")), "no list of whole numbers"},
+      {file_with(tensor(u8 + "\"shape\":[1.0]")), "no list of whole numbers"},
+      {file_with(tensor(u8 + "\"shape\":[[1]]")), "no list of whole numbers"},
+      {file_with(tensor(u8 + "\"shape\":[9223372036854775808]")), "too large"},
+      {file_with(tensor(u8 + "\"shape\":[1],\"data_offsets\":[0]")),
        "no begin"},
-      {file_of(tensor(u8 + "\"shape\":[1],\"data_offsets\":[0,1,2]")),
+      {file_with(tensor(u8 + "\"shape\":[1],\"data_offsets\":[1,0]")),
+       "no begin"},
+      {file_with(tensor(u8 + "\"shape\":[1],\"data_offsets\":[0,1,2]")),
        "more than 2"},
-      {file_of(tensor(u8 + "\"shape\":[2],\"data_offsets\":[0,1]"), "x"),
+      {file_with(tensor(u8 + "\"shape\":[2],\"data_offsets\":[0,1]"), "x"),
        "not those of its shape"},
-      {file_of(tensor(u8 + "\"shape\":[1],\"data_offsets\":[1,2]"), "xy"),
+      {file_with(tensor(u8 + "\"shape\":[1],\"data_offsets\":[1,2]"), "xy"),
        "hole"},
-      {file_of(tensor(
+      {file_with(tensor(
            u8 + "\"shape\":[4294967296,4294967296],\"data_offsets\":[0,0]")),
        "too large"},
-      {file_of(tensor(
+      {file_with(tensor(
            u8 + "\"shape\":[0,4294967296,4294967296],\"data_offsets\":[0,0]")),
        "too large"},
-      {file_of(tensor("\"dtype\":\"F64\",\"shape\":[2305843009213693952],"
-                      "\"data_offsets\":[0,0]")),
+      {file_with(tensor("\"dtype\":\"F64\",\"shape\":[2305843009213693952],"
+                        "\"data_offsets\":[0,0]")),
        "not those of its shape"},
-      {file_of(
+      {file_with(
            tensor("\"dtype\":\"BOOL\",\"shape\":[1],\"data_offsets\":[0,1]"),
            "\2"),
        "neither 0 nor 1"},
-      {file_of(
+      {file_with(
            R"({"t":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},)"
            R"("u":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}})",
            "xyz"),
        "'u' which overlaps another one"},
-      {file_of(
+      {file_with(
            R"({"t":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},)"
            R"("t":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}})",
            "xy"),
@@ -194,21 +195,21 @@ TEST_F(Safetensors, RefusesMoreThan64DimensionsAndDeepNesting) {
     return R"({"t":{"dtype":"U8","data_offsets":[0,1],"shape":[)" + shape +
            "]}}";
   };
-  EXPECT_EQ(refusal_of(file_of(header(ones), "x")), "nothing was thrown");
+  EXPECT_EQ(refusal_of(file_with(header(ones), "x")), "nothing was thrown");
   EXPECT_THAT(
-      refusal_of(file_of(header(ones + ",1"), "x")),
+      refusal_of(file_with(header(ones + ",1"), "x")),
       HasSubstr("more than 64 dimensions"));
   const std::string deep(1000000, '[');
   EXPECT_THAT(
-      refusal_of(file_of("{\"t\":{\"later\":" + deep)), HasSubstr("no JSON"));
+      refusal_of(file_with("{\"t\":{\"later\":" + deep)), HasSubstr("no JSON"));
 }
 
 // A length that the file does not have, and one that no reader takes.
 TEST_F(Safetensors, RefusesAHeaderThatIsTooLong) {
-  std::string bytes = file_of(std::string(200, ' '));
+  std::string bytes = file_with(std::string(200, ' '));
   bytes[3] = '\5';
   EXPECT_THAT(refusal_of(bytes), HasSubstr("would have 83886280 bytes"));
-  bytes = file_of("{}");
+  bytes = file_with("{}");
   bytes[0] = '\1';
   bytes[1] = '\xe1';
   bytes[2] = '\xf5';
