@@ -32,6 +32,14 @@ std::string shortened(const std::string& text) {
   return text.substr(0, end) + "...";
 }
 
+// By pieces: GCC 12 warns of what it makes of a literal plus a text.
+std::string in_quotes(const std::string& text, char quote) {
+  std::string result(1, quote);
+  result += shortened(text);
+  result += quote;
+  return result;
+}
+
 namespace {
 
 // Builds the tree, one event of the parser at a time: its own tree would keep
@@ -69,7 +77,7 @@ class ConfigBuilder : public nlohmann::json::json_sax_t {
   bool end_array() override { return close(); }
   bool key(string_t& name) override {
     if (open_.back()->find(name) != nullptr) {
-      refuse_config("'" + shortened(name) + "' stands twice in one object");
+      refuse_config(in_quotes(name) + " stands twice in one object");
     }
     key_ = name;
     return true;
@@ -172,7 +180,7 @@ std::string shown(const ConfigValue& value) {
     case ConfigKind::kNumber:
       return number_text(value.number);
     case ConfigKind::kText:
-      return "the text \"" + shortened(value.text) + "\"";
+      return "the text " + in_quotes(value.text, '"');
     case ConfigKind::kList:
       return "a list";
     case ConfigKind::kObject:
@@ -190,7 +198,7 @@ ConfigFields::ConfigFields(
   for (const auto& [name, value] : object.members) {
     if (std::find(known.begin(), known.end(), name) == known.end()) {
       refuse_config(
-          "'" + shortened(name) + "' is no field of " + place_ + "; " +
+          in_quotes(name) + " is no field of " + place_ + "; " +
           nearest_name(name, known) + "known are: " + name_list(known));
     }
   }

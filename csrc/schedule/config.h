@@ -48,8 +48,9 @@ ConfigValue read_config(const std::string& json);
 std::string nearest_name(const std::string& word, const ConfigNames& names);
 /// "a, b, c", or "none".
 std::string name_list(const ConfigNames& names);
-/// A text for a message, cut where it is long.
+/// A text for a message, cut where it is long; and that between quotes.
 std::string shortened(const std::string& text);
+std::string in_quotes(const std::string& text, char quote = '\'');
 /// A value for a message.
 std::string shown(const ConfigValue& value);
 

@@ -141,7 +141,7 @@ class DeepSpeedConfig {
       names.emplace_back(type.name);
     }
     refuse_config(
-        "type '" + shortened(*name) + "' is unknown; " +
+        "type " + in_quotes(*name) + " is unknown; " +
         nearest_name(*name, names) + "known are: " + name_list(names) +
         " (a scheduler of PyTorch goes by the class of its name)");
   }

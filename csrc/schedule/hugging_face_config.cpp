@@ -104,7 +104,7 @@ class HuggingFaceConfig {
     }
     names.insert(names.end(), {"reduce_lr_on_plateau", "greedy"});
     refuse_config(
-        "lr_scheduler_type '" + shortened(*name) + "' is unknown; " +
+        "lr_scheduler_type " + in_quotes(*name) + " is unknown; " +
         nearest_name(*name, names) + "known are: " + name_list(names));
   }
 

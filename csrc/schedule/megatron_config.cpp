@@ -17,7 +17,7 @@ ConfigValue with_underscores(const ConfigValue& config) {
   for (const auto& [name, value] : config.members) {
     std::string plain = megatron_name(name);
     if (made.find(plain) != nullptr) {
-      refuse_config("'" + shortened(name) + "' stands there in two spellings");
+      refuse_config(in_quotes(name) + " stands there in two spellings");
     }
     made.members.emplace_back(std::move(plain), value);
   }
