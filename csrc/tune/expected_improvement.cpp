@@ -1,6 +1,7 @@
 #include "csrc/tune/expected_improvement.h"
 
 #include <ATen/Functions.h>
+#include <ATen/TensorOperators.h>
 #include <c10/core/GradMode.h>
 
 #include <cmath>

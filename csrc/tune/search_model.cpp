@@ -1,6 +1,7 @@
 #include "csrc/tune/search_model.h"
 
 #include <ATen/Functions.h>
+#include <ATen/TensorOperators.h>
 #include <c10/core/GradMode.h>
 #include <c10/util/Exception.h>
 
