@@ -148,7 +148,7 @@ Result run(
 }  // namespace
 
 int main(int argc, char** argv) {
-  const int64_t images = recipes::argument(argc, argv, 12000);
+  const int64_t images = recipes::argument(argc, argv, 12000, 500);
   const uint64_t seeds = images < 6000 ? 1 : 3;
   const auto train = recipes::fashion_mnist(true, kTasks * images);
   std::vector<recipes::Images> tests;

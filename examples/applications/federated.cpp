@@ -153,7 +153,7 @@ std::vector<double> run(
 }  // namespace
 
 int main(int argc, char** argv) {
-  const int64_t images = recipes::argument(argc, argv, 20000);
+  const int64_t images = recipes::argument(argc, argv, 20000, 1000);
   const bool full = images >= 10000;
   const int64_t rounds = full ? 60 : 20;
   const uint64_t seeds = full ? 5 : 2;

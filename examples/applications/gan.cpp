@@ -183,7 +183,7 @@ Result run(
 }  // namespace
 
 int main(int argc, char** argv) {
-  const int64_t updates = recipes::argument(argc, argv, 1000);
+  const int64_t updates = recipes::argument(argc, argv, 1000, 50);
   const uint64_t seeds = updates < 500 ? 1 : 3;
   const auto train = recipes::fashion_mnist(true, 20000);
   const auto real = pixels_of(train);

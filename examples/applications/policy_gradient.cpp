@@ -154,7 +154,8 @@ Cell measure(double lr, const char* schedule, int64_t updates, int seeds) {
 
 int main(int argc, char** argv) {
   constexpr int64_t kUpdates = 600;
-  const int64_t updates = argc > 1 ? std::atoll(argv[1]) : kUpdates;
+  const int64_t updates =
+      argc > 1 ? std::max<int64_t>(20, std::atoll(argv[1])) : kUpdates;
   const bool is_short = updates < kUpdates;
   const int seeds = is_short ? 2 : 5;
   const auto rates = is_short ? std::vector<double>{1e-2}
@@ -175,6 +176,7 @@ int main(int argc, char** argv) {
   plot.x_label("update").y_label("pushes until it falls").y_range(0, 520);
   bool learns = true;
   bool clips = true;
+  std::vector<std::pair<double, double>> by_rate;
   for (const double lr : rates) {
     const Cell constant = measure(lr, "constant", updates, seeds);
     const Cell falling = measure(lr, "linear 100% from 1 to 0", updates, seeds);
@@ -192,6 +194,7 @@ int main(int argc, char** argv) {
     }
     std::printf("\n");
     std::fflush(stdout);
+    by_rate.emplace_back(constant.mean, falling.mean);
     if (lr > 1e-2 || is_short) {
       std::vector<double> steps;
       for (std::size_t i = 0; i < constant.lengths.size(); ++i) {
@@ -203,13 +206,19 @@ int main(int argc, char** argv) {
       plot.line(name + std::string("falling"), steps, falling.lengths);
     }
   }
+  const bool crosses = by_rate.front().first > by_rate.front().second &&
+                       by_rate.back().first < by_rate.back().second;
   if (argc > 2) {
     std::filesystem::create_directories(argv[2]);
     stepsize::write_svg(std::string(argv[2]) + "/policy_gradient.svg", plot);
   }
   std::printf(
-      "\nEach way learns: %s\nSome updates are clipped, and not all: %s\n",
+      "\nEach way learns: %s\nSome updates are clipped, and not all: %s\n"
+      "The constant rate is ahead at the lowest, the falling one at the "
+      "highest: %s\n",
       learns ? "yes" : "no",
-      clips ? "yes" : "no");
-  return learns && clips ? 0 : 1;
+      clips ? "yes" : "no",
+      crosses ? "yes" : "no");
+  // So few updates as a test's tell nothing of who is ahead.
+  return learns && clips && (crosses || is_short) ? 0 : 1;
 }

@@ -128,7 +128,8 @@ Run train(
 int main(int argc, char** argv) {
   constexpr int64_t kUpdates = 120;
   constexpr double kMaxNorm = 0.1;
-  const int64_t updates = argc > 1 ? std::atoll(argv[1]) : kUpdates;
+  const int64_t updates =
+      argc > 1 ? std::max<int64_t>(20, std::atoll(argv[1])) : kUpdates;
   const bool is_short = updates < kUpdates;
   const uint64_t seeds = is_short ? 1 : 3;
   auto series = torch::cat(
@@ -176,9 +177,10 @@ int main(int argc, char** argv) {
             train(series, test, lr, clips ? kMaxNorm : INFINITY, updates, seed);
         mean += run.error / double(seeds);
         clipped += run.clipped / double(seeds);
-        // Of errors that are not finite, too.
-        if (!(run.error <= worst_of[std::size_t(clips)]))
-          worst_of[std::size_t(clips)] = run.error;
+        // One that is not finite is the worst, for good.
+        worst_of[std::size_t(clips)] = std::max(
+            worst_of[std::size_t(clips)],
+            std::isfinite(run.error) ? run.error : INFINITY);
         largest_of[std::size_t(clips)] =
             std::max(largest_of[std::size_t(clips)], run.largest);
         if (lr == 1 && seed == 0) {

@@ -177,7 +177,7 @@ recipes::Images draw(
 int main(int argc, char** argv) {
   constexpr int64_t kImages = 30000;
   constexpr int64_t kFew = 10;  // of each kind
-  const int64_t images = recipes::argument(argc, argv, kImages);
+  const int64_t images = recipes::argument(argc, argv, kImages, 2000);
   const bool is_short = images < kImages;
   const auto all = recipes::fashion_mnist(true, images);
   const auto tests = recipes::fashion_mnist(false, is_short ? 2000 : 4000);
@@ -187,7 +187,7 @@ int main(int argc, char** argv) {
   std::printf(
       "Told right: %.3f of the kinds that were trained on before; of the "
       "others,\nafter %d updates on %d images of each:\n\n"
-      "               rate  told right      ahead of one rate in\n",
+      "               rate  mean, deviation  ahead of one rate in\n",
       recipes::accuracy(before, kinds(tests, 0)),
       int(kUpdates),
       int(kFew));
@@ -227,11 +227,11 @@ int main(int argc, char** argv) {
     const double lr = rates[std::size_t(best - by_rate.begin())];
     const auto right = rights[way.name] = measure(lr, 0, judging);
     std::printf(
-        "%-13s %.3f  %.3f +- %.3f",
+        "%-13s %.3f  %.3f, %.3f    ",
         way.name,
         lr,
         right.mean().item<double>(),
-        right.std().item<double>() / std::sqrt(double(judging)));
+        right.std().item<double>());
     if (rights.count("one rate") != 0) {
       const auto ahead = right.gt(rights["one rate"]).sum().item<int64_t>();
       std::printf("  %d of %d draws", int(ahead), int(judging));

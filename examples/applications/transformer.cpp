@@ -140,7 +140,8 @@ int main(int argc, char** argv) {
   constexpr int64_t kLargest = 16 * kBatch;
   constexpr double kAdamWRate = 3e-3;
   constexpr double kMuonRate = 2e-2;
-  const int64_t updates = argc > 1 ? std::atoll(argv[1]) : kUpdates;
+  const int64_t updates =
+      argc > 1 ? std::max<int64_t>(20, std::atoll(argv[1])) : kUpdates;
   const uint64_t seeds = updates < kUpdates ? 1 : 3;
   const auto text = applications::read_text();
   std::printf(
@@ -230,5 +231,7 @@ int main(int argc, char** argv) {
       *std::min_element(products.begin(), products.end()),
       *std::max_element(products.begin(), products.end()),
       is_measured ? "yes" : "no");
-  return learns && reads_alike && is_measured ? 0 : 1;
+  // So few updates as a test's tell nothing of who is ahead.
+  const bool holds = ahead || updates < kUpdates;
+  return learns && reads_alike && is_measured && holds ? 0 : 1;
 }
