@@ -49,8 +49,11 @@ find_library(
 mark_as_advanced(STEPSIZE_TORCH_LIBRARY)
 get_filename_component(torch_libdir "${STEPSIZE_TORCH_LIBRARY}" DIRECTORY)
 set(stepsize_pc_torch_libdir "${torch_libdir}")
-if(torch_libdir STREQUAL "${stepsize_pc_torch_prefix}/lib")
-  set(stepsize_pc_torch_libdir "\${torch_prefix}/lib")
+string(FIND "${torch_libdir}/" "${stepsize_pc_torch_prefix}/" found)
+if(found EQUAL 0)
+  string(LENGTH "${stepsize_pc_torch_prefix}" length)
+  string(SUBSTRING "${torch_libdir}" ${length} -1 below)
+  set(stepsize_pc_torch_libdir "\${torch_prefix}${below}")
 endif()
 
 list(JOIN flags " " flags)
@@ -61,14 +64,24 @@ string(
     "-I\${torch_includedir} -I\${torch_includedir}/torch/csrc/api/include ${flags} ${definitions}"
     stepsize_pc_cflags)
 
+# A LibTorch that torch_prefix names has its libraries in lib, whatever folder
+# this one has them in, and programs must load the one that they were linked
+# with: lib comes first, and is searched at run time too.
+set(stepsize_pc_torch_folders
+    "-L\${torch_prefix}/lib -Wl,-rpath,\${torch_prefix}/lib")
+if(NOT stepsize_pc_torch_libdir STREQUAL "\${torch_prefix}/lib")
+  string(APPEND stepsize_pc_torch_folders " -L\${torch_libdir}")
+  if(NOT torch_libdir IN_LIST CMAKE_CXX_IMPLICIT_LINK_DIRECTORIES)
+    string(APPEND stepsize_pc_torch_folders " -Wl,-rpath,\${torch_libdir}")
+  endif()
+endif()
+
 # LibTorch's kernels register themselves where they are loaded, also in programs
 # that name none of them.
-set(stepsize_pc_libs "-L\${libdir} -lstepsize -L\${torch_libdir}")
-if(NOT torch_libdir IN_LIST CMAKE_CXX_IMPLICIT_LINK_DIRECTORIES)
-  string(APPEND stepsize_pc_libs " -Wl,-rpath,\${torch_libdir}")
-endif()
-string(APPEND stepsize_pc_libs " -Wl,--push-state,--no-as-needed -ltorch"
-       " -Wl,--pop-state -ltorch_cpu -lc10")
+set(stepsize_pc_libs
+    "-L\${libdir} -lstepsize ${stepsize_pc_torch_folders}"
+    "-Wl,--push-state,--no-as-needed -ltorch -Wl,--pop-state -ltorch_cpu -lc10")
+list(JOIN stepsize_pc_libs " " stepsize_pc_libs)
 set(stepsize_pc_private_libs -lz)
 get_target_property(type stepsize TYPE)
 if(type STREQUAL "STATIC_LIBRARY")

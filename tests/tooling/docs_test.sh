@@ -14,7 +14,7 @@ fail() {
 mkdir "$work/bin"
 cat >"$work/bin/doxygen" <<'END'
 #!/usr/bin/env bash
-mkdir "$STEPSIZE_DOCS/html"
+mkdir -p "$STEPSIZE_DOCS/html"
 printf '<html><body>%s</body></html>\n' "$PAGE" >"$STEPSIZE_DOCS/html/index.html"
 exit "$STATUS"
 END
