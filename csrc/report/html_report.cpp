@@ -1,5 +1,6 @@
 #include <stepsize/report/html_report.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <set>
 #include <stdexcept>
@@ -77,6 +78,48 @@ std::string row_of(
   return row + "</tr>\n";
 }
 
+constexpr const char* kSvgStart = "<svg xmlns=\"http://www.w3.org/2000/svg\"";
+
+// Whether it may be the value of the attribute, without escapes. Of functions,
+// which might name a file, there is only the one of turned labels.
+bool is_plain_value(const std::string& attribute, const std::string& value) {
+  if (attribute == "xmlns") return value == "http://www.w3.org/2000/svg";
+  std::string rest = value;
+  if (attribute == "transform") {
+    const std::string start = "rotate(";
+    if (value.rfind(start, 0) != 0 || value.back() != ')') return false;
+    rest = value.substr(start.size(), value.size() - start.size() - 1);
+  }
+  return std::all_of(rest.begin(), rest.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+           (c >= '0' && c <= '9') ||
+           std::string(" #.,-").find(c) != std::string::npos;
+  });
+}
+
+// Whether escape_xml might have written it, but for quotes and line breaks,
+// which it may hold.
+bool is_plain_content(const std::string& text) {
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '<' || text[i] == '>') return false;
+    if (text[i] != '&') continue;
+    const auto begins = [&](const std::string& entity) {
+      return text.compare(i, entity.size(), entity) == 0;
+    };
+    if (!begins("&amp;") && !begins("&lt;") && !begins("&gt;") &&
+        !begins("&quot;") && !begins("&#39;")) {
+      return false;
+    }
+  }
+  return true;
+}
+
+// Whether it is valid UTF-8 that holds no controls but line breaks.
+bool is_clean(std::string text) {
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  return report::encode_utf8(report::decode_utf8(text)) == text;
+}
+
 // Whether the text between < and > begins an element, or is one, of those that
 // to_svg writes, with attributes of those that it gives them.
 bool is_plain_tag(const std::string& tag) {
@@ -109,17 +152,17 @@ bool is_plain_tag(const std::string& tag) {
       "r",
       "text-anchor",
       "transform"};
+  std::set<std::string> names;
   std::size_t at = tag.find_first_of(" /");
   if (kElements.count(tag.substr(0, at)) == 0) return false;
   while (at < tag.size() && tag.compare(at, std::string::npos, "/") != 0) {
     const std::size_t equals = tag.find("=\"", at);
-    if (equals == std::string::npos || tag[at] != ' ' ||
-        kAttributes.count(tag.substr(at + 1, equals - at - 1)) == 0) {
-      return false;
-    }
+    if (equals == std::string::npos || tag[at] != ' ') return false;
+    const std::string name = tag.substr(at + 1, equals - at - 1);
     const std::size_t end = tag.find('"', equals + 2);
-    // What is drawn might name a file.
-    if (end == std::string::npos || tag.find("url", equals) < end) {
+    if (kAttributes.count(name) == 0 || !names.insert(name).second ||
+        end == std::string::npos ||
+        !is_plain_value(name, tag.substr(equals + 2, end - equals - 2))) {
       return false;
     }
     at = end + 1;
@@ -129,6 +172,7 @@ bool is_plain_tag(const std::string& tag) {
 
 // Whether it is one element, closed in turn, of what to_svg writes.
 bool is_plain_svg(const std::string& text) {
+  if (text.rfind(kSvgStart, 0) != 0 || !is_clean(text)) return false;
   std::vector<std::string> open;
   std::size_t at = 0;
   do {
@@ -144,8 +188,12 @@ bool is_plain_svg(const std::string& text) {
       open.push_back(tag.substr(0, tag.find(' ')));
     }
     at = open.empty() ? end + 1 : text.find('<', end);
+    if (!open.empty() && at != std::string::npos &&
+        !is_plain_content(text.substr(end + 1, at - end - 1))) {
+      return false;
+    }
   } while (!open.empty() && at != std::string::npos);
-  return open.empty() && text.rfind("<svg ", 0) == 0 &&
+  return open.empty() &&
          (at == text.size() || text.compare(at, std::string::npos, "\n") == 0);
 }
 

@@ -156,6 +156,22 @@ TEST(HtmlReport, TakesPicturesOfToSvgOnly) {
            start + "<text x=\">\" onclick=\"a\">x</text></svg>",
            start + "<text x='>' onclick='a'>x</text></svg>",
            start + "<text fill=\"url(a)\">x</text></svg>",
+           start + "<text fill=\"URL(http://x/a#b)\">x</text></svg>",
+           start + "<text fill=\"&#117;rl(http://x/a#b)\">x</text></svg>",
+           start + "<g transform=\"rotate(0) url(a)\"></g></svg>",
+           start + "<g transform=\"\"></g></svg>",
+           start + "<text>a & b</text></svg>",
+           start + "<text>&nope;</text></svg>",
+           start + "<text>&#1;</text></svg>",
+           start + "<text>]]></text></svg>",
+           start + "<text>\x01</text></svg>",
+           start + "<text>\xff</text></svg>",
+           start + "<text>" + std::string(1, '\0') + "</text></svg>",
+           start + "<rect x=\"1\" x=\"2\"/></svg>",
+           start + "<rect x=\"<\"/></svg>",
+           start + "<g xmlns=\"http://www.w3.org/1999/xhtml\"></g></svg>",
+           "<svg xmlns=\"http://www.w3.org/1999/xhtml\"></svg>",
+           "<svg width=\"1\"></svg>",
            start + "<rect style=\"fill:red\"/></svg>",
            start + "<!-- --></svg>"}) {
     EXPECT_THROW(report.svg(bad), std::invalid_argument) << bad;
@@ -163,6 +179,17 @@ TEST(HtmlReport, TakesPicturesOfToSvgOnly) {
   EXPECT_EQ(to_html(report).find("Pictures"), std::string::npos);
   report.svg(start + "<g fill=\"red\"><rect width=\"1\"/></g></svg>\n");
   EXPECT_NE(to_html(report).find("<rect width=\"1\"/>"), std::string::npos);
+}
+
+TEST(HtmlReport, TakesWhatToSvgMakesOfAnyText) {
+  const std::string text = "a & <b> \"c\" 'd' \x01\xff \u00b5\n]]> url(e)";
+  LinePlot picture(text);
+  picture.x_label(text).y_label(text).mark(1.5, text);
+  for (int i = 0; i < 20; ++i) picture.line(text, {1, 2}, {1e-9, -3e7});
+  picture.points(text, {1, 2}, {0, 1});
+  HtmlReport report("Run");
+  report.svg(to_svg(picture));
+  EXPECT_EQ(count(to_html(report), "<figure>"), 1U);
 }
 
 TEST(HtmlReport, IsWrittenToAFile) {
