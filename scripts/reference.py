@@ -74,7 +74,7 @@ def rewritten(page: pathlib.PurePath, match: Match[str]) -> str:
         return f"[{text}](@ref {name})"
     if target.parts[0] == "include":
         return f'@ref {target.relative_to("include")} "{text}"'
-    if target.parts[0] == "examples":
+    if target.parts[0] == "examples" and target.suffix == ".cpp":
         return f'@ref {target.relative_to("examples")} "{text}"'
     if (ROOT / target).is_dir():
         return text

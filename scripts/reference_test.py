@@ -94,6 +94,10 @@ class Pages(unittest.TestCase):
             ("[x](https://a.b/c.md)", "[x](https://a.b/c.md)"),
             ("[x](../include/a/b.h)", '@ref a/b.h "x"'),
             ("[x](../examples/a/b.cpp)", '@ref a/b.cpp "x"'),
+            (
+                "[x](../examples/a/b.h)",
+                '<a href="files/examples/a/b.h.txt">x</a>',
+            ),
             ("[x](../LICENSE)", '<a href="files/LICENSE.txt">x</a>'),
             ("`[x](b.md)`", "`[x](b.md)`"),
             ("`ScheduleLR`", '@ref stepsize::ScheduleLR "ScheduleLR"'),
