@@ -76,7 +76,7 @@ class MegatronConfig {
     const auto first = [this](const ConfigNames& names) {
       return std::find_if(
           names.begin(), names.end(), [this](const std::string& name) {
-            return fields_.has(name.c_str());
+            return says_length(name);
           });
     };
     const auto sample = first(samples);
@@ -87,6 +87,16 @@ class MegatronConfig {
           " samples; give all in one of them");
     }
     return sample != samples.end();
+  }
+
+  // A warm-up of 0 is their default: it stands in every dump of the arguments.
+  bool says_length(const std::string& name) const {
+    if (!fields_.has(name.c_str())) return false;
+    const ConfigValue& value = *plain_.find(name);
+    const bool is_warmup =
+        name == "lr_warmup_iters" || name == "lr_warmup_samples";
+    return !(
+        is_warmup && value.kind == ConfigKind::kNumber && value.number == 0);
   }
 
   double factor(const char* name) const {

@@ -136,6 +136,24 @@ TEST(FromConfig, TakesTheLengthThatTheConfigurationLeavesOpen) {
       "constant 1");
 }
 
+TEST(FromConfig, TakesAWarmupOfZeroForNone) {
+  // Both are there in a dump of Megatron's arguments, and 0 by default.
+  const std::string iters =
+      "{'lr_decay_style': 'linear', 'train_iters': 9, 'lr_warmup_iters': ";
+  EXPECT_EQ(
+      text_of(iters + "1, 'lr_warmup_samples': 0}"),
+      "warmup 1 from 0 > linear 8");
+  EXPECT_EQ(text_of(iters + "0, '--lr-warmup-samples': 0}"), "linear 9");
+  EXPECT_EQ(
+      text_of("{'lr_decay_style': 'linear', 'train_samples': 90, "
+              "'global_batch_size': 10, 'lr_warmup_samples': 20, "
+              "'lr_warmup_iters': 0}"),
+      "warmup 2 from 0 > linear 7");
+  EXPECT_EQ(
+      text_of("{'lr_decay_style': 'linear', 'lr_warmup_samples': 0}", 9),
+      "linear 9");
+}
+
 TEST(FromConfig, TakesKwargsThatAreAText) {
   EXPECT_EQ(
       from_config(R"({"lr_scheduler_type": "cosine_with_min_lr",
@@ -391,6 +409,10 @@ TEST(FromConfig, RefusesValuesOutOfRangeAndOfOtherTypes) {
       {iters + "'lr_warmup_iters': 9, 'lr_warmup_fraction': 0.1}",
        {"lr_warmup_iters and lr_warmup_fraction say the same"}},
       {iters + "'train_iters': 9, 'lr_warmup_samples': 9}",
+       {"train_iters counts updates and lr_warmup_samples samples"}},
+      {iters + "'train_samples': 9, 'lr_warmup_iters': 9}",
+       {"lr_warmup_iters counts updates and train_samples samples"}},
+      {iters + "'train_iters': 9, 'lr_warmup_samples': '0'}",
        {"train_iters counts updates and lr_warmup_samples samples"}},
       {iters + "'train_samples': 90}",
        {"train_samples must come with global_batch_size", "got 90"}},
