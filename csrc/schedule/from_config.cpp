@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <stdexcept>
+#include <string_view>
 
 #include "csrc/schedule/config.h"
 #include "csrc/schedule/parse_part.h"
@@ -14,19 +15,48 @@ constexpr char kWhose[] =
     "lr_decay_style, lr_decay_iters, train_iters or train_samples "
     "(Megatron-LM's)";
 
+bool is_hugging_face(std::string_view name) {
+  return name == "lr_scheduler_type";
+}
+
+bool is_deepspeed(std::string_view name) {
+  return name == "type" || name == "scheduler";
+}
+
 // Those of Megatron's fields that nobody else has.
-bool is_megatron(const detail::ConfigValue& config) {
+bool is_megatron(std::string_view name) {
+  const detail::ConfigNames own = {
+      "lr_decay_style",
+      "lr_decay_iters",
+      "lr_decay_samples",
+      "train_iters",
+      "train_samples"};
+  return std::find(own.begin(), own.end(), detail::megatron_name(name)) !=
+         own.end();
+}
+
+bool has_field(
+    const detail::ConfigValue& config, bool (*is_theirs)(std::string_view)) {
   return std::any_of(
-      config.members.begin(), config.members.end(), [](const auto& member) {
-        const std::string name = detail::megatron_name(member.first);
-        const detail::ConfigNames own = {
-            "lr_decay_style",
-            "lr_decay_iters",
-            "lr_decay_samples",
-            "train_iters",
-            "train_samples"};
-        return std::find(own.begin(), own.end(), name) != own.end();
-      });
+      config.members.begin(),
+      config.members.end(),
+      [is_theirs](const auto& member) { return is_theirs(member.first); });
+}
+
+// A null of one library is no field of another's, which would refuse it.
+void drop_nulls_that_tell_whose(detail::ConfigValue& config) {
+  auto& members = config.members;
+  members.erase(
+      std::remove_if(
+          members.begin(),
+          members.end(),
+          [](const auto& member) {
+            const auto& [name, value] = member;
+            return value.kind == detail::ConfigKind::kNull &&
+                   (is_hugging_face(name) || is_deepspeed(name) ||
+                    is_megatron(name));
+          }),
+      members.end());
 }
 
 }  // namespace
@@ -34,11 +64,11 @@ bool is_megatron(const detail::ConfigValue& config) {
 ConfiguredSchedule from_config(
     const std::string& json, const ParseContext& context) {
   detail::check_context(context);
-  const detail::ConfigValue config = detail::read_config(json);
-  const bool hugging_face = config.find("lr_scheduler_type") != nullptr;
-  const bool deepspeed =
-      config.find("type") != nullptr || config.find("scheduler") != nullptr;
-  const bool megatron = is_megatron(config);
+  detail::ConfigValue config = detail::read_config(json);
+  drop_nulls_that_tell_whose(config);
+  const bool hugging_face = has_field(config, is_hugging_face);
+  const bool deepspeed = has_field(config, is_deepspeed);
+  const bool megatron = has_field(config, is_megatron);
   if (int{hugging_face} + int{deepspeed} + int{megatron} != 1) {
     detail::ConfigNames names;
     for (const auto& [name, value] : config.members) {

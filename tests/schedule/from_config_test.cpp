@@ -154,6 +154,24 @@ TEST(FromConfig, TakesAWarmupOfZeroForNone) {
       "linear 9");
 }
 
+TEST(FromConfig, TakesNullForNothingWhereItWouldTellWhoseItIs) {
+  const Worded rows[] = {
+      {"{'scheduler': null, 'type': 'LRRangeTest'}", "linear 1000 to 1.5"},
+      {"{'scheduler': {'type': 'LRRangeTest'}, 'type': null}",
+       "linear 1000 to 1.5"},
+      {"{'type': 'LRRangeTest', 'train-iters': null}", "linear 1000 to 1.5"},
+      {"{'lr_scheduler_type': null, 'lr_decay_style': 'linear'}",
+       "linear 1000"},
+      {"{'lr_decay_style': null, 'train_iters': 40}", "linear 40"},
+      {"{'lr_scheduler_type': 'linear', 'type': null, 'scheduler': null, "
+       "'lr_decay_style': null, '--train-samples': null}",
+       "linear 1000"},
+  };
+  for (const Worded& row : rows) {
+    EXPECT_EQ(text_of(row.config, 1000), row.text) << row.config;
+  }
+}
+
 TEST(FromConfig, TakesKwargsThatAreAText) {
   EXPECT_EQ(
       from_config(R"({"lr_scheduler_type": "cosine_with_min_lr",
@@ -241,6 +259,11 @@ TEST(FromConfig, RefusesWhatIsNoConfiguration) {
       {"null", {"must be a JSON object, got null"}},
       {"{}", {"must tell whose configuration it is", "got none"}},
       {"{'lr': 1}", {"whose configuration it is", "train_iters", "got lr"}},
+      {"{'scheduler': null}", {"whose configuration it is", "got none"}},
+      {"{'lr': 1, 'type': null, 'train-iters': null}",
+       {"whose configuration it is", "got lr"}},
+      {"{'train_iters': 9, 'warmup_steps': null}",
+       {"'warmup_steps' is no field of the configuration of Megatron-LM"}},
       {"{'lr_scheduler_type': 'linear', 'type': 'OneCycle'}",
        {"whose configuration it is", "got lr_scheduler_type, type"}},
       {"{'lr_decay_style': 'linear', 'lr_scheduler_type': 'linear'}",
@@ -308,7 +331,7 @@ TEST(FromConfig, NamesTheKnownFieldsAndTypes) {
            {"'total_num_steps' is no field of params of WarmupLR",
             "known are: warmup_min_lr, warmup_max_lr, warmup_num_steps, "
             "warmup_type"}},
-          {"{'scheduler': null}", {"scheduler must be an object, got null"}},
+          {"{'scheduler': 7}", {"scheduler must be an object, got 7"}},
           {"{'lr_decay_style': 'linear', 'lr_warmup': 9}",
            {"'lr_warmup' is no field of the configuration of Megatron-LM",
             "known are: lr, min_lr, lr_decay_style"}},
