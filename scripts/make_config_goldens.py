@@ -25,11 +25,12 @@ A file holds cases. A case is
     case {"lr_scheduler_type": "linear", ...}
     run 50
     base 0.1
+    every 20
     lr 0.0 0.01 ...
 
 the configuration, the updates of the run where the configuration does not say
 them (else 0), the rate that the optimizer was made with, and the rate of each
-update.
+update, or of each 20th: a long schedule would make a long file.
 """
 
 import ast
@@ -234,7 +235,7 @@ def hugging_face_rows():
         row("linear", warmup_steps=0.13, max_steps=50),
         row("linear", num_warmup_steps=7, num_training_steps=50),
         row("linear", warmup_steps=10, max_steps=-1, run=50),
-        row("linear", warmup_steps=80, max_steps=50, updates=50),
+        row("linear", warmup_steps=80, max_steps=50, updates=100),
         row("cosine", warmup_steps=10, max_steps=50, updates=51),
         row("cosine", {"num_cycles": 0.3}, max_steps=50, updates=51),
         row("cosine", {"num_cycles": 1}, warmup_steps=10, max_steps=50, updates=51),
@@ -295,10 +296,10 @@ def hugging_face_rows():
 
 
 def deepspeed_rows():
-    def row(kind, updates=60, run=0, **params):
-        return {"type": kind, "params": params}, run, updates
+    def row(kind, updates=60, run=0, every=1, **params):
+        return {"type": kind, "params": params}, run, updates, every
 
-    def whole(lr, kind, **params):
+    def whole(lr, kind, updates=60, **params):
         return (
             {
                 "train_batch_size": 32,
@@ -306,7 +307,7 @@ def deepspeed_rows():
                 "scheduler": {"type": kind, "params": params},
             },
             0,
-            60,
+            updates,
         )
 
     total = {"total_num_steps": 50}
@@ -316,20 +317,25 @@ def deepspeed_rows():
         row("WarmupLR", warmup_num_steps=20, warmup_max_lr=0.1, warmup_min_lr=0.01,
             warmup_type="linear"),
         row("WarmupLR", warmup_num_steps=1, warmup_max_lr=0.1),
-        row("WarmupLR"),
+        row("WarmupLR", updates=1100, every=20),
         whole(3e-4, "WarmupLR", warmup_num_steps=20),
         row("WarmupDecayLR", warmup_num_steps=20, warmup_max_lr=0.1, **total),
         row("WarmupDecayLR", warmup_num_steps=20, warmup_max_lr=0.1,
             warmup_min_lr=0.01, warmup_type="linear", **total),
         row("WarmupDecayLR", warmup_num_steps=20, run=50),
-        row("WarmupDecayLR", warmup_num_steps=80, **total),
+        row("WarmupDecayLR", warmup_num_steps=80, updates=100, **total),
+        row("WarmupDecayLR", warmup_num_steps=70, warmup_max_lr=0.1,
+            warmup_min_lr=0.01, warmup_type="linear", updates=90, **total),
+        row("WarmupDecayLR", run=1500, updates=1600, every=20),
         row("WarmupCosineLR", warmup_num_steps=20, **total),
         row("WarmupCosineLR", warmup_num_steps=20, warmup_min_ratio=0.1,
             cos_min_ratio=0.05, warmup_type="linear", **total),
         row("WarmupCosineLR", warmup_num_steps=20, warmup_min_ratio=0.1,
             warmup_type="log", **total),
         row("WarmupCosineLR", warmup_num_steps=1, warmup_type="linear", run=50),
-        whole(3e-4, "WarmupCosineLR", warmup_num_steps=60, **total),
+        whole(3e-4, "WarmupCosineLR", warmup_num_steps=60, updates=100, **total),
+        row("WarmupCosineLR", warmup_num_steps=60, warmup_type="linear",
+            updates=80, **total),
         row("OneCycle", cycle_first_step_size=20, **cycle),
         row("OneCycle", cycle_first_step_size=15, cycle_second_step_size=30,
             decay_step_size=5, decay_lr_rate=0.5, **cycle),
@@ -341,7 +347,7 @@ def deepspeed_rows():
         row("OneCycle", cycle_first_step_size=20, cycle_second_step_size=0, **cycle),
         row("OneCycle", cycle_first_step_size=20, cycle_first_stair_count=0,
             cycle_second_stair_count=5, **cycle),
-        row("OneCycle", **cycle),
+        row("OneCycle", updates=4500, every=50, **cycle),
         row("LRRangeTest", lr_range_test_min_lr=1e-4, lr_range_test_step_size=7,
             run=60),
         row("LRRangeTest", lr_range_test_min_lr=1e-4, lr_range_test_step_size=7,
@@ -434,12 +440,14 @@ def main():
         file.write(f"# torch {torch.__version__}\n")
         for name, (source, rows) in SOURCES.items():
             made = source(sources[name][0])
-            for config, run, updates in rows():
-                rates = made.rates(config, run, updates)
+            for config, run, updates, *stride in rows():
+                every = stride[0] if stride else 1
+                rates = made.rates(config, run, updates)[::every]
                 file.write(
                     f"\ncase {json.dumps(config)}\nrun {run}\n"
                     f"base {base_of(config)!r}\n"
-                    f"lr {' '.join(map(repr, rates))}\n"
+                    + (f"every {every}\n" if every > 1 else "")
+                    + f"lr {' '.join(map(repr, rates))}\n"
                 )
                 count += 1
     print(f"{count} cases, {os.path.getsize(path)} bytes")

@@ -8,7 +8,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <set>
 #include <string>
 #include <vector>
@@ -37,15 +39,32 @@ TEST(FromConfig, GivesTheirRateInEveryUpdate) {
         from_config(golden.call, run_of(golden.run));
     const double base = configured.lr.value_or(golden.base);
     ASSERT_GE(golden.rates.size(), 50U) << golden.call;
-    for (std::size_t t = 0; t < golden.rates.size(); ++t) {
-      const double theirs = golden.rates[t];
+    for (std::size_t i = 0; i < golden.rates.size(); ++i) {
+      const double t = static_cast<double>(i) * golden.every;
+      const double theirs = golden.rates[i];
       // 1 + cos loses digits where it is small: 1e-16 of the peak.
       ASSERT_NEAR(
-          base * configured.schedule(static_cast<double>(t)),
-          theirs,
-          1e-12 * theirs + 3e-16 * base)
+          base * configured.schedule(t), theirs, 1e-12 * theirs + 3e-16 * base)
           << golden.call << "\nis not " << configured.schedule.to_string()
           << " at update " << t;
+    }
+  }
+}
+
+// One that stops in the warm-up says nothing of what comes after it.
+TEST(FromConfig, IsComparedUpToItsEnd) {
+  for (const test::ScheduleGolden& golden : config_goldens()) {
+    double length =
+        from_config(golden.call, run_of(golden.run)).schedule.length();
+    // A run may end within a stair.
+    if (golden.run > 0) length = std::min(length, golden.run);
+    const std::size_t last = golden.rates.size() - 1;
+    if (std::isfinite(length)) {
+      EXPECT_GE(
+          static_cast<double>(last + 1) * golden.every, std::floor(length))
+          << golden.call;
+    } else {
+      EXPECT_LE(golden.rates[last], golden.rates[last - 1]) << golden.call;
     }
   }
 }

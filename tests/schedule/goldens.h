@@ -15,7 +15,8 @@ struct ScheduleGolden {
   std::string ours;  ///< the text that has to give the same rates
   double run = 0;    ///< updates of the run: scripts/make_config_goldens.py
   double base = 0;
-  std::vector<double> rates;  ///< at t = 0, 1, 2, ...
+  int every = 1;              ///< updates from rate to rate
+  std::vector<double> rates;  ///< at t = 0, every, 2 every, ...
 };
 
 inline std::vector<ScheduleGolden> read_schedule_goldens(
@@ -38,6 +39,8 @@ inline std::vector<ScheduleGolden> read_schedule_goldens(
       words >> goldens.back().base;
     } else if (key == "run") {
       words >> goldens.back().run;
+    } else if (key == "every") {
+      words >> goldens.back().every;
     } else if (key == "lr") {
       for (double rate = 0; words >> rate;) {
         goldens.back().rates.push_back(rate);
