@@ -5,8 +5,10 @@
 #include <stepsize/report/svg.h>
 #include <stepsize/schedule/ramp.h>
 
+#include <cmath>
 #include <cstdint>
 #include <filesystem>
+#include <limits>
 #include <string>
 
 #include "examples/trainer/run/run_log.h"
@@ -52,6 +54,25 @@ TEST(RunReport, HasWhatEveryRunMeasures) {
   for (const auto* title : {"Sharpness", "Batch", "Range test", "Options"}) {
     EXPECT_THAT(html, Not(HasSubstr(title)));
   }
+}
+
+TEST(RunReport, TakesNoNaNForTheLowestLoss) {
+  const TemporaryFolder folder;
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  RunLog log(folder.path(), plan_of_two());
+  log.add(EpochResult{1, 1, 0.5, 2, 0.5, std::copysign(nan, -1.0), 0.25, 100});
+  log.draw();
+  EXPECT_THAT(
+      read_text(folder / kRunReport),
+      AllOf(
+          HasSubstr(">none is finite<"),
+          HasSubstr("<td class=\"number\">nan</td>")));
+  log.add(EpochResult{2, 2, 0.5, 2, 0.5, 1.75, 0.625, 100});
+  log.add(EpochResult{3, 3, 0.5, 2, 0.5, 1.875, 0.625, 100});
+  log.draw();
+  EXPECT_THAT(
+      read_text(folder / kRunReport),
+      HasSubstr("1.75, accuracy 62.50%, epoch 2"));
 }
 
 TEST(RunReport, HasWhatARunMeasuresBesides) {

@@ -4,6 +4,7 @@
 #include <torch/version.h>
 
 #include <algorithm>
+#include <cmath>
 #include <fstream>
 #include <iterator>
 #include <stdexcept>
@@ -21,18 +22,28 @@ constexpr double kInPercent = 100;
 std::string percent_text(double share) {
   return format("%.2f%%", kInPercent * share);
 }
-std::string number_text(double value) { return format("%.4g", value); }
+std::string number_text(double value) {
+  // printf may give it a sign.
+  return std::isnan(value) ? "nan" : format("%.4g", value);
+}
+
+// Null where no test loss is finite.
+const EpochResult* lowest_of(const std::vector<EpochResult>& epochs) {
+  const EpochResult* lowest = nullptr;
+  for (const auto& epoch : epochs) {
+    if (std::isfinite(epoch.test_loss) &&
+        (lowest == nullptr || epoch.test_loss < lowest->test_loss)) {
+      lowest = &epoch;
+    }
+  }
+  return lowest;
+}
 
 HtmlReport::Facts outcome(const RunRows& rows) {
   HtmlReport::Facts facts;
   if (!rows.epochs.empty()) {
     const auto& last = rows.epochs.back();
-    const auto best = std::min_element(
-        rows.epochs.begin(),
-        rows.epochs.end(),
-        [](const EpochResult& a, const EpochResult& b) {
-          return a.test_loss < b.test_loss;
-        });
+    const auto* best = lowest_of(rows.epochs);
     const auto result = [](const EpochResult& epoch) {
       return number_text(epoch.test_loss) + ", accuracy " +
              percent_text(epoch.test_accuracy);
@@ -40,7 +51,9 @@ HtmlReport::Facts outcome(const RunRows& rows) {
     facts.emplace_back("test loss at the end", result(last));
     facts.emplace_back(
         "lowest test loss",
-        result(*best) + ", epoch " + std::to_string(best->epoch));
+        best == nullptr
+            ? "none is finite"
+            : result(*best) + ", epoch " + std::to_string(best->epoch));
     facts.emplace_back(
         "training loss, last epoch",
         number_text(last.train_loss) + ", accuracy " +
