@@ -19,6 +19,7 @@
 #include "csrc/core/check.h"
 #include "csrc/state/random_state.h"
 #include "csrc/tune/halton.h"
+#include "csrc/tune/search_columns.h"
 #include "csrc/tune/search_journal.h"
 #include "csrc/tune/search_model.h"
 #include "csrc/tune/search_state.h"
@@ -46,7 +47,7 @@ SearchSpace checked_space(const LRSearchOptions& options) {
       "high",
       "finite and > low (" + detail::number_text(low) + ")",
       high);
-  check(options.trials() >= 1, "trials", ">= 1", options.trials());
+  check(options.trials() >= 0, "trials", ">= 0", options.trials());
   check(options.startup() >= 0, "startup", ">= 0", options.startup());
   check(
       options.repeats() >= 1 && options.repeats() <= 1000,
@@ -63,6 +64,16 @@ SearchSpace checked_space(const LRSearchOptions& options) {
       "at most " + std::to_string(detail::kMostHaltonDimensions - 1) +
           " besides the rate",
       static_cast<int64_t>(space.size()) - 1);
+  for (const char* column : detail::kSearchColumns) {
+    for (const SearchNumber& number : space.numbers()) {
+      TORCH_CHECK(
+          number.name != column,
+          kLRSearch,
+          ": a number must not have the name of a column of write_csv(), got '",
+          number.name,
+          "'");
+    }
+  }
   return space;
 }
 
@@ -160,6 +171,8 @@ class Search {
     if (options.journal().empty()) return;
     SearchRecord head;
     head.space = space_.to_string();
+    head.context = {
+        space_.context().steps_per_epoch, space_.context().run_length};
     head.label = options.label();
     head.seed = options.seed();
     head.repeats = options.repeats();
@@ -217,11 +230,11 @@ class Search {
           if (!journal_ || journal_->claim(i)) return i;
           running = true;
         }
-        if (count < options_.trials()) {
+        if (count < trials()) {
           SearchRecord start;
           start.kind = SearchRecord::Kind::kStart;
           start.trial = count;
-          start.values = proposal(count);
+          start.values = sound_proposal(count);
           if (journal_) journal_->claim(count);
           record(start);
           return count;
@@ -235,6 +248,11 @@ class Search {
     }
   }
 
+  int64_t trials() const {
+    if (options_.trials() > 0) return options_.trials();
+    return 5 + 10 * static_cast<int64_t>(space_.size());
+  }
+
   int64_t startup() const {
     if (options_.startup() > 0) return options_.startup();
     return 3 + 2 * static_cast<int64_t>(space_.size());
@@ -243,6 +261,26 @@ class Search {
   detail::SearchModel model_of(
       const std::vector<detail::SearchObservation>& observations) const {
     return {space_, observations, static_cast<std::size_t>(startup())};
+  }
+
+  // A text that add_schedule() has tried at some places only may be none here:
+  // another place is taken then, before any process has begun with this one.
+  std::vector<double> sound_proposal(int64_t number) const {
+    std::vector<double> values = proposal(number);
+    if (!space_.has_schedule()) return values;
+    const detail::Halton sequence(
+        space_.size(), static_cast<std::uint64_t>(options_.seed()));
+    constexpr int64_t kMostTries = 1000;
+    constexpr int64_t kBeyondTrials = 1 << 20;
+    for (int64_t tried = 1;; ++tried) {
+      try {
+        space_.schedule(values);
+        return values;
+      } catch (const ParseError&) {
+        if (tried == kMostTries) throw;
+      }
+      values = space_.at(sequence.point(tried * kBeyondTrials + number));
+    }
   }
 
   std::vector<double> proposal(int64_t number) const {
@@ -276,7 +314,7 @@ class Search {
     end.repeat = repeat;
     end.status = "finished";
     int64_t told = -1;
-    const auto report = [&](int64_t step, double loss) {
+    const Trial::Report report = [&](int64_t step, double loss) {
       if (end.status != "finished") return false;
       end.step = step;
       end.loss = loss;
@@ -305,19 +343,21 @@ class Search {
     // Not above 2^63, for generators that take a signed seed.
     const auto seed =
         static_cast<int64_t>(mixed(options_.seed(), repeat) >> 1U);
+    // A trial that the closure keeps must not reach for what ends here.
+    const auto reporter = std::make_shared<Trial::Report>(report);
     Trial trial = TrialAccess::make(
         space_,
         state_.trials()[static_cast<std::size_t>(number)].values,
         number,
         repeat,
         seed,
-        report);
+        reporter);
     at::manual_seed(static_cast<std::uint64_t>(seed));
     try {
       const double loss = train_(trial);
       if (end.status == "finished") end.loss = loss;
     } catch (const TrialDiverged&) {
-      end.status = "diverged";
+      if (end.status == "finished") end.status = "diverged";
     }
     if (end.status != "stopped" && !std::isfinite(end.loss)) {
       end.status = "diverged";

@@ -6,11 +6,13 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <iterator>
 #include <limits>
 #include <ostream>
 #include <utility>
 
 #include "csrc/text/number.h"
+#include "csrc/tune/search_columns.h"
 
 namespace stepsize {
 namespace {
@@ -122,8 +124,8 @@ LinePlot LRSearchResult::plot(
   if (!responses.empty()) {
     const Response& response = responses[index];
     plot.line("model", response.values, response.losses);
-    plot.line("95% band", response.values, response.lows);
-    plot.line("95% band", response.values, response.highs);
+    plot.line("95% band of the mean", response.values, response.lows);
+    plot.line("95% band of the mean", response.values, response.highs);
   }
   const auto add = [&](const char* series, auto takes) {
     std::vector<double> x;
@@ -184,12 +186,12 @@ std::string LRSearchResult::table(int64_t rows) const {
 }
 
 void LRSearchResult::write_csv(const std::string& path) const {
-  std::vector<std::string> columns = {
-      "trial", "status", "loss", "loss_error", "steps"};
+  const auto* last = std::end(detail::kSearchColumns) - 1;
+  std::vector<std::string> columns(std::begin(detail::kSearchColumns), last);
   for (const SearchNumber& number : space.numbers()) {
     columns.push_back(number.name);
   }
-  if (space.has_schedule()) columns.emplace_back("schedule_text");
+  if (space.has_schedule()) columns.emplace_back(*last);
   CsvWriter csv(path, columns);
   for (const SearchedTrial& trial : trials) {
     std::vector<CsvCell> row = {

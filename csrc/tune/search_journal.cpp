@@ -11,6 +11,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include "csrc/text/number.h"
+
 namespace stepsize::detail {
 namespace {
 
@@ -38,6 +40,14 @@ struct flock region(short type, int64_t first) {
   return lock;
 }
 
+std::string numbers_text(const std::vector<double>& numbers) {
+  std::string text = "(";
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    text += (i == 0 ? "" : ", ") + number_text(numbers[i]);
+  }
+  return text + ")";
+}
+
 std::string difference_of(
     const SearchRecord& saved, const SearchRecord& present) {
   const auto say =
@@ -47,6 +57,12 @@ std::string difference_of(
       };
   if (saved.space != present.space) {
     return say("space", "'" + saved.space + "'", "'" + present.space + "'");
+  }
+  if (saved.context != present.context) {
+    return say(
+        "context (steps an epoch, steps of the run)",
+        numbers_text(saved.context),
+        numbers_text(present.context));
   }
   if (saved.label != present.label) {
     return say("label", "'" + saved.label + "'", "'" + present.label + "'");

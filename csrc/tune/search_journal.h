@@ -13,7 +13,9 @@ namespace stepsize::detail {
 /// that is not whole, as a killed process leaves it, is cut off.
 ///
 /// Locks are the system's (fcntl, of the open file where there are such) and
-/// end with the process that holds them, however it ends.
+/// end with the process that holds them, however it ends; those of an open file
+/// not before a child that it has forked, which has the file too, ends or calls
+/// exec.
 class SearchJournal {
  public:
   /// Opens the file, and begins it with the record of kind kSearch where it is

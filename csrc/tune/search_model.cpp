@@ -85,14 +85,21 @@ SearchModel::SearchModel(
   const double worst = *std::max_element(finite.begin(), finite.end());
   const auto cap_of = [&](const std::vector<double>& values) {
     const double median = median_of(values);
-    return std::min(worst, median + (median - best));
+    // With half of them at the best, or one alone, the rest says how far.
+    return median > best ? std::min(worst, median + (median - best)) : worst;
   };
   // Low, as trials gather around the best: a cliff beside it would be taken for
   // a slope.
-  const double diverged = cap_of(finite);
+  double diverged = cap_of(finite);
   // Where none of the first is finite, others must do.
   if (finite_first > 0) finite.resize(finite_first);
   const double cap = std::max(cap_of(finite), diverged);
+  // Never as good as the best, be the others ever so near to it.
+  constexpr double kLeastShare = 0.05;
+  diverged = std::max(diverged, best + kLeastShare * (cap - best));
+  if (!(diverged > best)) {
+    diverged = best + (is_log_ ? 1 : std::max(1.0, std::abs(best)));
+  }
 
   Rows ended;
   Rows running;
@@ -209,6 +216,12 @@ std::vector<double> SearchModel::importance() const {
   const at::Tensor others = halton_rows(kOthers, dimensions, /*seed=*/1);
   const at::Tensor levels =
       (at::arange(kLevels, at::kDouble) + 0.5) / static_cast<double>(kLevels);
+  // In proportion to what there is: losses may be small, or nearly the same.
+  constexpr double kFlat = 1e-12;
+  constexpr double kRounding = 1e-14;
+  const double flat = std::max(
+      kFlat * targets_.var(/*unbiased=*/false).item<double>(),
+      std::pow(kRounding * targets_.abs().max().item<double>(), 2));
   std::vector<double> shares;
   for (std::size_t j = 0; j < dimensions; ++j) {
     at::Tensor places = others.repeat({kLevels, 1});
@@ -217,8 +230,7 @@ std::vector<double> SearchModel::importance() const {
     const at::Tensor means = process_->at(places).mean.view({kLevels, kOthers});
     const double whole = means.var(/*unbiased=*/false).item<double>();
     const double alone = means.mean(1).var(/*unbiased=*/false).item<double>();
-    constexpr double kFlat = 1e-12;
-    shares.push_back(whole > kFlat ? alone / whole : 0);
+    shares.push_back(whole > flat ? alone / whole : 0);
   }
   return shares;
 }

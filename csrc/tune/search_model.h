@@ -26,7 +26,7 @@ struct SearchCurve {
   std::vector<double> values;
   std::vector<double> means;  ///< of the loss, or its median where the model
                               ///< is of its logarithm
-  std::vector<double> lows;   ///< and a band of 95 %
+  std::vector<double> lows;   ///< and a band of 95 %, without noise
   std::vector<double> highs;
 };
 
@@ -34,7 +34,8 @@ struct SearchCurve {
 /// logarithm where all losses are > 0. What is above the median of the first
 /// trials, which lie all over the space, by more than the best is below it,
 /// counts as that high: how bad a bad place is says nothing of the good ones.
-/// What has diverged counts as much above the median of all trials.
+/// What has diverged counts as much above the median of all trials, and as
+/// worse than the best where that is the median.
 class SearchModel {
  public:
   /// One observation at the least has a finite loss. `first`: how many of them

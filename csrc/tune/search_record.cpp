@@ -218,6 +218,7 @@ std::string SearchRecord::to_line() const {
     case Kind::kSearch:
       // Seeds reach beyond the whole numbers of JSON's readers.
       return "{\"lr_search\":1,\"space\":" + quoted_json(space) +
+             ",\"context\":" + values_json(context) +
              ",\"label\":" + quoted_json(label) + ",\"seed\":\"" +
              std::to_string(seed) +
              "\",\"repeats\":" + std::to_string(repeats) + "}";
@@ -248,8 +249,9 @@ std::optional<SearchRecord> SearchRecord::parse(const std::string& line) {
   if (members.has("lr_search")) {
     int64_t version = 0;
     record.kind = Kind::kSearch;
-    whole = members.has_only(5) && members.count("lr_search", version) &&
+    whole = members.has_only(6) && members.count("lr_search", version) &&
             version == 1 && members.text("space", record.space) &&
+            members.list("context", record.context) &&
             members.text("label", record.label) &&
             members.whole("seed", record.seed) &&
             members.count("repeats", record.repeats);

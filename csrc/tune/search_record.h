@@ -25,6 +25,8 @@ struct SearchRecord {
   std::vector<double> values;  ///< of kStart
 
   std::string space;  ///< of kSearch
+  /// What durations of the space's schedule count in: steps an epoch, a run.
+  std::vector<double> context = {0, 0};
   std::string label;
   int64_t seed = 0;
   int64_t repeats = 1;

@@ -4,10 +4,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
+#include <cstdint>
 #include <string>
 #include <utility>
 
 #include "csrc/text/number.h"
+#include "csrc/tune/halton.h"
 #include "csrc/tune/search_text.h"
 
 namespace stepsize {
@@ -177,15 +180,41 @@ SearchSpace& SearchSpace::add_schedule(
   whole.pieces_.push_back({text.substr(from), std::nullopt});
   whole.template_ = text;
   whole.context_ = context;
-  // A text that is none with any numbers is refused here, not in a trial.
-  for (const bool highest : {false, true}) {
-    std::vector<double> ends;
-    for (const SearchNumber& number : whole.numbers_) {
-      ends.push_back(highest ? number.high : number.low);
-    }
-    whole.schedule(ends);
-  }
+  whole.try_schedule();
   return *this = std::move(whole);
+}
+
+// A text that is none with some numbers is refused here, not in a trial.
+void SearchSpace::try_schedule() const {
+  std::vector<std::size_t> own;
+  for (const Piece& piece : pieces_) {
+    if (!piece.number) continue;
+    if (std::find(own.begin(), own.end(), *piece.number) == own.end()) {
+      own.push_back(*piece.number);
+    }
+  }
+  std::vector<double> places(size(), 0);
+  const auto try_at = [&](const auto& place_of_own) {
+    for (std::size_t i = 0; i < own.size(); ++i) {
+      places[own[i]] = place_of_own(i);
+    }
+    schedule(at(places));
+  };
+  constexpr std::size_t kMostForCorners = 6;
+  const bool has_all = own.size() <= kMostForCorners;
+  const std::size_t corners = has_all ? std::size_t{1} << own.size() : 2;
+  for (std::size_t corner = 0; corner < corners; ++corner) {
+    try_at([&](std::size_t i) {
+      return static_cast<double>(has_all ? (corner >> i) & 1U : corner);
+    });
+  }
+  if (own.size() > detail::kMostHaltonDimensions) return;
+  constexpr int64_t kBetween = 64;
+  const detail::Halton sequence(own.size(), /*seed=*/0);
+  for (int64_t tried = 0; tried < kBetween; ++tried) {
+    const auto point = sequence.point(tried);
+    try_at([&](std::size_t i) { return point[i]; });
+  }
 }
 
 std::size_t SearchSpace::index_of(const std::string& name) const {

@@ -29,7 +29,7 @@ bool Trial::report(int64_t step, double loss) {
       "), got ",
       std::to_string(step));
   last_step_ = step;
-  if (report_) return report_(step, loss);
+  if (const auto report = report_.lock()) return (*report)(step, loss);
   return std::isfinite(loss);
 }
 

@@ -3,7 +3,7 @@
 #include <stepsize/tune/trial.h>
 
 #include <cstdint>
-#include <utility>
+#include <memory>
 #include <vector>
 
 namespace stepsize {
@@ -17,11 +17,11 @@ class TrialAccess {
       int64_t number,
       int64_t repeat,
       int64_t seed,
-      Trial::Report report) {
+      const std::shared_ptr<Trial::Report>& report) {
     Trial trial(space, values, seed);
     trial.number_ = number;
     trial.repeat_ = repeat;
-    trial.report_ = std::move(report);
+    trial.report_ = report;
     return trial;
   }
 };

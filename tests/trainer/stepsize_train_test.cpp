@@ -134,7 +134,8 @@ TEST_F(StepsizeTrainTest, SearchesForARateAndTrainsAtIt) {
   EXPECT_THAT(
       outcome.out,
       AllOf(HasSubstr("search: 4 trials of "), HasSubstr("taken ")));
-  EXPECT_THAT(read_text(out() / "lr_search.svg"), HasSubstr("95% band"));
+  EXPECT_THAT(
+      read_text(out() / "lr_search.svg"), HasSubstr("95% band of the mean"));
   const auto losses = column(out() / "lr_search.csv", "loss");
   const auto rates = column(out() / "lr_search.csv", "lr");
   ASSERT_EQ(losses.size(), 4U);

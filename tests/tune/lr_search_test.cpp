@@ -13,6 +13,7 @@
 #include <fstream>
 #include <ios>
 #include <iterator>
+#include <optional>
 #include <set>
 #include <sstream>
 #include <stdexcept>
@@ -114,20 +115,96 @@ TEST(LRSearch, DivergenceMayBeThrownOrTold) {
   EXPECT_LT(valley(result.best("lr")), 1.1);
 }
 
+// What the search has stopped is not known to diverge.
+TEST(LRSearch, WhatIsThrownByAStoppedTrialDoesNotMakeItADivergedOne) {
+  const auto result = lr_search(
+      [](Trial& trial) {
+        for (int64_t step = 1; step <= 90; ++step) {
+          if (!trial.report(step, valley(trial.lr()))) throw TrialDiverged();
+        }
+        return valley(trial.lr());
+      },
+      wide());
+  int64_t stopped = 0;
+  for (const SearchedTrial& trial : result.trials) {
+    EXPECT_NE(trial.status, TrialStatus::kDiverged);
+    stopped += trial.status == TrialStatus::kStopped ? 1 : 0;
+  }
+  EXPECT_GE(stopped, 2);
+}
+
+TEST(LRSearch, ATrialThatIsKeptIsOneByItself) {
+  std::optional<Trial> kept;
+  const auto result = lr_search(
+      [&kept](Trial& trial) {
+        if (!kept) kept = trial;
+        return valley(trial.lr());
+      },
+      wide().trials(2));
+  ASSERT_TRUE(kept);
+  EXPECT_EQ(kept->lr(), result.trials[0].values[0]);
+  EXPECT_TRUE(kept->report(1, 0.5));
+  EXPECT_FALSE(kept->report(2, kNaN));
+}
+
+// One place of 2^7 is no schedule: add_schedule() does not come to it, the
+// proposals do not stay there.
+TEST(LRSearch, ProposesNumbersThatAreASchedule) {
+  SearchSpace space;
+  space.add_schedule(
+      "multi_step {a:10%..40%} {b:39%..60%} {c:60%..61%} {d:61%..62%} "
+      "{e:62%..63%} {f:63%..64%} {g:64%..65%}",
+      {0, /*run_length=*/1000});
+  const auto result = lr_search(
+      [](Trial& trial) {
+        EXPECT_GT(trial.schedule()(0), 0);
+        // Lowest where a is above b.
+        return 2 + std::abs(trial["a"] - 40) + std::abs(trial["b"] - 39);
+      },
+      wide().numbers(space).trials(30));
+  EXPECT_EQ(result.trials.size(), 30U);
+}
+
+TEST(LRSearch, RefusesNumbersNamedAsColumnsBeforeTheFirstTrial) {
+  for (const std::string name :
+       {"trial", "status", "loss", "loss_error", "steps", "schedule_text"}) {
+    EXPECT_THAT(
+        message_of([&] {
+          lr_search(
+              [](Trial&) -> double { throw std::runtime_error("called"); },
+              wide().numbers(name + ":1..2"));
+        }),
+        HasSubstr("write_csv(), got '" + name + "'"));
+  }
+}
+
+TEST(LRSearch, ImportanceIsThatOfTinyAndOfNearlyEqualLosses) {
+  // A loss below 0 is modelled as it is, not by its logarithm.
+  for (const double low : {-1e-9, 1.0}) {
+    const auto result = lr_search(
+        [low](Trial& trial) {
+          return low + 1e-9 * std::log10(trial.lr() / 1e-5);
+        },
+        wide().numbers("x:0..1").trials(15));
+    EXPECT_GT(result.importance[0], 0.9) << low;
+    EXPECT_LT(result.importance[1], 0.1) << low;
+  }
+}
+
 TEST(LRSearch, HasNoBestWhereAllDiverge) {
   const auto result =
       lr_search([](Trial&) { return kNaN; }, wide().numbers("x:0..1"));
-  EXPECT_EQ(result.trials.size(), 15U);
+  EXPECT_EQ(result.trials.size(), 25U);  // ten more for x
   EXPECT_FALSE(result.has_best());
   EXPECT_THAT(
       message_of([&] { result.best(); }),
-      HasSubstr("a trial that has finished, got none of 15"));
+      HasSubstr("a trial that has finished, got none of 25"));
   EXPECT_TRUE(std::isnan(result.importance[0]));
   EXPECT_TRUE(result.responses.empty());
   EXPECT_FALSE(result.to_terminal().empty());
   std::ostringstream text;
   text << result;
-  EXPECT_EQ(text.str(), "no trial of 15 has finished\n");
+  EXPECT_EQ(text.str(), "no trial of 25 has finished\n");
 }
 
 TEST(LRSearch, ALossThatIsTheSameEverywhereIsNoFault) {
@@ -436,6 +513,20 @@ TEST_F(LRSearchFiles, RefusesTheJournalOfAnotherSpace) {
   EXPECT_EQ(text_of(journal()), before);
 }
 
+TEST_F(LRSearchFiles, RefusesTheJournalOfAnotherRunLength) {
+  const auto search = [this](double run_length) {
+    SearchSpace space;
+    space.add_schedule("warmup {w:1%..20%} > cosine", {0, run_length});
+    lr_search(
+        [](Trial& trial) { return valley(trial.lr()); },
+        wide().numbers(space).trials(1).journal(journal()));
+  };
+  search(1000);
+  EXPECT_THAT(
+      message_of([&] { search(2000); }),
+      HasSubstr("steps of the run) is (0, 1000) in the file, (0, 2000) here"));
+}
+
 TEST_F(LRSearchFiles, LeavesOutStrangeLinesAndSaysHowMany) {
   lr_search(eventful, eventful_options().trials(3).journal(journal()));
   std::ofstream(journal(), std::ios::app)
@@ -467,7 +558,7 @@ TEST_F(LRSearchFiles, WritesTableAndPicture) {
   EXPECT_THAT(csv, HasSubstr("diverged,nan,nan,0,"));
   EXPECT_THAT(csv, HasSubstr(",cosine "));
   result.write_svg(stem_ + ".svg", "x");
-  EXPECT_THAT(text_of(stem_ + ".svg"), HasSubstr("95% band"));
+  EXPECT_THAT(text_of(stem_ + ".svg"), HasSubstr("95% band of the mean"));
   EXPECT_THAT(
       message_of([&] { result.plot("y"); }),
       HasSubstr("must be a number 'y', got lr, x, n"));

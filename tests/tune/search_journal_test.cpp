@@ -27,6 +27,7 @@ using Kind = SearchRecord::Kind;
 SearchRecord head() {
   SearchRecord record;
   record.space = "lr:1..2 log; cosine \"\\ {n:1..2}\n";
+  record.context = {0.5, 1000};
   record.seed = std::numeric_limits<int64_t>::min();
   record.repeats = 3;
   return record;
@@ -95,6 +96,7 @@ TEST(SearchRecord, LineReadsBackAsTheSame) {
   const auto first = SearchRecord::parse(head().to_line());
   ASSERT_TRUE(first);
   EXPECT_EQ(first->space, head().space);
+  EXPECT_EQ(first->context, head().context);
   EXPECT_EQ(first->seed, head().seed);
   const auto begun = SearchRecord::parse(start(0, {1.5, -2e-7}).to_line());
   ASSERT_TRUE(begun);
@@ -141,11 +143,14 @@ TEST(SearchRecord, RefusesWhatIsNoRecord) {
            "{\"end\":0,\"repeat\":0,\"step\":1,\"loss\":1,\"status\":\"well\"}",
            "{\"end\":0,\"repeat\":0,\"step\":1,\"loss\":\"1\","
            "\"status\":\"finished\"}",
-           "{\"lr_search\":2,\"space\":\"\",\"label\":\"\",\"seed\":\"0\","
+           "{\"lr_search\":2,\"space\":\"\",\"context\":[0,0],"
+           "\"label\":\"\",\"seed\":\"0\","
            "\"repeats\":1}",
-           "{\"lr_search\":1,\"space\":\"\",\"label\":\"\",\"seed\":\"0x\","
+           "{\"lr_search\":1,\"space\":\"\",\"context\":[0,0],"
+           "\"label\":\"\",\"seed\":\"0x\","
            "\"repeats\":1}",
-           "{\"lr_search\":1,\"space\":\"\\u00e9\",\"label\":\"\",\"seed\":"
+           "{\"lr_search\":1,\"space\":\"\\u00e9\",\"context\":[0,0],"
+           "\"label\":\"\",\"seed\":"
            "\"0\","
            "\"repeats\":1}",
        }) {

@@ -163,6 +163,11 @@ TEST(SearchSpace, RefusesATextThatIsNoScheduleWithItsNumbers) {
   EXPECT_THROW(space.add_schedule("cosine {n:-5..2}"), ParseError);
   // Shares of a run whose length nobody knows.
   EXPECT_THROW(space.add_schedule("cosine {n:1%..2%}"), ParseError);
+  // One with all numbers lowest and with all highest.
+  EXPECT_THROW(
+      space.add_schedule(
+          "multi_step {a:10%..50%} {b:40%..90%}", {0, /*run_length=*/1000}),
+      ParseError);
   EXPECT_EQ(space.size(), 0U);
   EXPECT_FALSE(space.has_schedule());
 }

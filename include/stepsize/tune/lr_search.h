@@ -28,11 +28,12 @@ class LRSearchOptions {
 
   TORCH_ARG(double, low);
   TORCH_ARG(double, high);
-  /// Other numbers to search for, and a schedule whose text has some.
+  /// Other numbers to search for, and a schedule whose text has some. None may
+  /// have the name of another column of LRSearchResult::write_csv().
   TORCH_ARG(SearchSpace, numbers);
-  /// Trials in all, those of a journal and of other processes too; >= 1. A rate
-  /// alone takes 15, each number more ten.
-  TORCH_ARG(int64_t, trials) = 15;
+  /// Trials in all, those of a journal and of other processes too; >= 1, or 0
+  /// for 15, and ten more for each number besides the rate.
+  TORCH_ARG(int64_t, trials) = 0;
   /// Trials at quasi-random places before the model is asked; >= 1, or 0 for
   /// 3 + 2 a number.
   TORCH_ARG(int64_t, startup) = 0;
@@ -80,16 +81,20 @@ class LRSearchOptions {
 /// taken over. The journal must lie where fcntl() locks work, on one machine
 /// or a file system that has them.
 ///
+/// The ranks of a data-parallel run must not each call it: they would train
+/// different trials. Search on one rank, and send the others its numbers.
+///
 /// Before each run torch::manual_seed() is called; the random state of the CPU
 /// and of CUDA devices is put back at the end. What `train` throws, other than
 /// TrialDiverged, passes through, and its trial is still to be done.
 ///
 /// Cost beside the trials: some tenths of a second a proposal, growing with the
-/// cube of the trials.
+/// cube of the trials. The journal is locked meanwhile: who reports or takes a
+/// trial waits for it.
 ///
 /// Throws c10::Error where an option is out of range, the journal is that of
-/// another search (space, label, seed or repeats), and std::runtime_error where
-/// it cannot be read or written.
+/// another search (space, context of its schedule, label, seed or repeats), and
+/// std::runtime_error where it cannot be read or written.
 LRSearchResult lr_search(
     const TrialClosure& train, const LRSearchOptions& options = {});
 

@@ -49,7 +49,8 @@ struct LRSearchResult {
   std::vector<double> importance;
 
   /// What the model says of the loss along one number, the others at their
-  /// best, with a band that holds the loss with a probability of 95 %.
+  /// best, with a band that holds the mean loss with a probability of 95 %: a
+  /// single run's noise comes on top.
   struct Response {
     std::vector<double> values, losses, lows, highs;
   };

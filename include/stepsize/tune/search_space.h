@@ -66,14 +66,16 @@ class SearchSpace {
   SearchSpace& add(const SearchNumber& number);
   SearchSpace& add(const SearchSpace& other);
   /// Adds the numbers in the braces of a schedule's text, of which a space has
-  /// one at most. The context is what its durations count in: the text must
-  /// be a schedule's with every number at its lowest and at its highest.
+  /// one at most. The context is what its durations count in. The text is tried
+  /// with its numbers at all corners of their ranges (of more than six: where
+  /// all are lowest, and highest) and at 64 places between.
   SearchSpace& add_schedule(
       const std::string& text, const ParseContext& context = {});
 
   std::size_t size() const { return numbers_.size(); }
   const std::vector<SearchNumber>& numbers() const { return numbers_; }
   bool has_schedule() const { return !pieces_.empty(); }
+  const ParseContext& context() const { return context_; }
   /// Where the number of that name stands. Throws c10::Error, naming those that
   /// there are.
   std::size_t index_of(const std::string& name) const;
@@ -100,6 +102,7 @@ class SearchSpace {
   };
 
   void check_count(const std::vector<double>& values) const;
+  void try_schedule() const;
 
   std::vector<SearchNumber> numbers_;
   std::vector<Piece> pieces_;

@@ -55,11 +55,12 @@ class Trial {
   int64_t number() const { return number_; }
   int64_t repeat() const { return repeat_; }
   /// A seed >= 0, another for each repeat and the same in all trials, so that
-  /// they are compared on the same start and data. torch::manual_seed() has
-  /// been called with it.
+  /// they are compared on the same start and data. A search has called
+  /// torch::manual_seed() with it; for a trial by itself call it.
   int64_t seed() const { return seed_; }
 
   /// Tells a loss after so many steps of any kind, the same kind in all trials.
+  /// A copy that outlives its run is a trial by itself.
   /// Returns whether to go on: false where the loss is not finite, or where the
   /// search stops a trial that is hopeless; what the closure returns then
   /// counts for nothing. Throws c10::Error unless step >= 0 is beyond the last.
@@ -77,7 +78,7 @@ class Trial {
   int64_t repeat_ = 0;
   int64_t seed_ = 0;
   int64_t last_step_ = -1;
-  Report report_;
+  std::weak_ptr<Report> report_;  // the search has it while the run lasts
 };
 
 }  // namespace stepsize
