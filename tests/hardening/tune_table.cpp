@@ -122,9 +122,12 @@ void add_search(OptionTable& table) {
           [use](double v) { use(Options(1e-5, v).trials(2)); })
       .count(
           "trials",
-          kNotCount,
-          {1, 2},
-          [use](int64_t v) { use(Options().trials(v)); })
+          kNegativeCount,
+          {0, 1, 2, kMostCount},
+          [use](int64_t v) {
+            const auto end = [](const SearchedTrial&) { return false; };
+            use(Options().trials(v).progress(end));
+          })
       .count(
           "startup",
           kNegativeCount,

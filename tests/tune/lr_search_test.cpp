@@ -152,14 +152,14 @@ TEST(LRSearch, ATrialThatIsKeptIsOneByItself) {
 TEST(LRSearch, ProposesNumbersThatAreASchedule) {
   SearchSpace space;
   space.add_schedule(
-      "multi_step {a:10%..40%} {b:39%..60%} {c:60%..61%} {d:61%..62%} "
+      "multi_step {a:10%..39.2%} {b:39%..60%} {c:60%..61%} {d:61%..62%} "
       "{e:62%..63%} {f:63%..64%} {g:64%..65%}",
       {0, /*run_length=*/1000});
   const auto result = lr_search(
       [](Trial& trial) {
         EXPECT_GT(trial.schedule()(0), 0);
         // Lowest where a is above b.
-        return 2 + std::abs(trial["a"] - 40) + std::abs(trial["b"] - 39);
+        return 2 + std::abs(trial["a"] - 39.2) + std::abs(trial["b"] - 39);
       },
       wide().numbers(space).trials(30));
   EXPECT_EQ(result.trials.size(), 30U);
