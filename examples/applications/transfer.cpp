@@ -227,14 +227,14 @@ int main(int argc, char** argv) {
     const double lr = rates[std::size_t(best - by_rate.begin())];
     const auto right = rights[way.name] = measure(lr, 0, judging);
     std::printf(
-        "%-13s %.3f  %.3f, %.3f    ",
+        "%-13s %.3f  %.3f, %.3f",
         way.name,
         lr,
         right.mean().item<double>(),
         right.std().item<double>());
     if (rights.count("one rate") != 0) {
       const auto ahead = right.gt(rights["one rate"]).sum().item<int64_t>();
-      std::printf("  %d of %d draws", int(ahead), int(judging));
+      std::printf("     %d of %d draws", int(ahead), int(judging));
     }
     std::printf("\n");
     std::fflush(stdout);
