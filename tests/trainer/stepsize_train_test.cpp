@@ -289,6 +289,9 @@ TEST_F(StepsizeTrainTest, TestsSnapshotsTogether) {
   const auto evaluated = start(
       "--evaluate '" + (out() / "checkpoints" / "best.ckpt").string() + "'");
   EXPECT_EQ(evaluated.status, 0) << evaluated.err;
+  // The table of an earlier run does not pass for a later one's.
+  ASSERT_EQ(train("--overwrite").status, 0);
+  EXPECT_FALSE(fs::exists(out() / "ensemble.csv"));
 }
 
 TEST_F(StepsizeTrainTest, WarnsOfAScheduleWithOtherCycles) {

@@ -520,6 +520,8 @@ void TrainingRun::open_log(const LogPlace& place, bool has_new_length) {
         option_values(setup_.request.options),
         place.steps);
   }
+  // An earlier one would pass for that of the run which goes on or begins.
+  std::filesystem::remove(setup_.options.out / "ensemble.csv");
   if (resumes()) {
     log_.emplace(setup_.options.out, plan_, place);
     if (has_new_length && saves()) {
