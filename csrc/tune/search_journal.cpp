@@ -84,11 +84,12 @@ std::string difference_of(
 
 SearchJournal::SearchJournal(std::string path, const SearchRecord& search)
     : path_(std::move(path)) {
+  const std::string head = search.to_line() + "\n";
   file_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
   if (file_ < 0) fail("open");
   try {
     const Turn turn(*this);
-    begin(search);
+    begin(search, head);
   } catch (...) {
     ::close(file_);
     throw;
@@ -97,8 +98,7 @@ SearchJournal::SearchJournal(std::string path, const SearchRecord& search)
 
 SearchJournal::~SearchJournal() { ::close(file_); }
 
-void SearchJournal::begin(const SearchRecord& search) {
-  const std::string head = search.to_line() + "\n";
+void SearchJournal::begin(const SearchRecord& search, const std::string& head) {
   const std::string text = read_from(0);
   const std::size_t line_end = text.find('\n');
   if (line_end == std::string::npos) {

@@ -57,7 +57,7 @@ class SearchJournal {
   [[noreturn]] void fail(const std::string& what) const;
   bool lock(int64_t first, bool waits);
   void unlock(int64_t first);
-  void begin(const SearchRecord& search);
+  void begin(const SearchRecord& search, const std::string& head);
   std::string read_from(int64_t offset) const;
   void write(const std::string& text);
 

@@ -219,16 +219,18 @@ void SearchSpace::try_schedule() const {
 
 std::size_t SearchSpace::index_of(const std::string& name) const {
   std::string names;
-  for (std::size_t i = 0; i < numbers_.size(); ++i) {
-    if (numbers_[i].name == name) return i;
+  std::size_t i = 0;
+  while (i < numbers_.size() && numbers_[i].name != name) {
     names += (i == 0 ? "" : ", ") + numbers_[i].name;
+    ++i;
   }
   TORCH_CHECK(
-      false,
+      i < numbers_.size(),
       "SearchSpace: there must be a number '",
       name,
       "', got ",
       names.empty() ? "none" : names);
+  return i;
 }
 
 std::vector<double> SearchSpace::at(const std::vector<double>& places) const {

@@ -149,7 +149,7 @@ TEST(SearchRecord, RefusesWhatIsNoRecord) {
            "{\"lr_search\":1,\"space\":\"\",\"context\":[0,0],"
            "\"label\":\"\",\"seed\":\"0x\","
            "\"repeats\":1}",
-           "{\"lr_search\":1,\"space\":\"\\u00e9\",\"context\":[0,0],"
+           "{\"lr_search\":1,\"space\":\"\xe9\",\"context\":[0,0],"
            "\"label\":\"\",\"seed\":"
            "\"0\","
            "\"repeats\":1}",
@@ -264,6 +264,19 @@ TEST_F(SearchJournalTest, RefusesTheJournalOfAnotherSearch) {
   EXPECT_EQ(text(), before);
 }
 
+TEST_F(SearchJournalTest, TakesALabelInUtf8AndNoOther) {
+  SearchRecord search = head();
+  search.label = "r\xC3\xA9seau, \"small\"\t";
+  { const SearchJournal journal(path_, search); }
+  EXPECT_NO_THROW(SearchJournal(path_, search));
+  std::filesystem::remove(path_);
+  search.label = "r\xE9seau";
+  EXPECT_THAT(
+      message_of([&] { SearchJournal(path_, search); }),
+      HasSubstr("LRSearch: the label must be UTF-8"));
+  EXPECT_FALSE(std::filesystem::exists(path_));
+}
+
 TEST_F(SearchJournalTest, SaysWhyAFileCannotBeOpened) {
   try {
     const SearchJournal journal("/nowhere/at/all.jsonl", head());
@@ -293,7 +306,8 @@ TEST_F(SearchJournalTest, ATrialIsClaimedOnce) {
 // Random bytes behind a good first line.
 TEST_F(SearchJournalTest, LivesWithAnyBytes) {
   std::mt19937 generator(5);
-  const std::string letters("{}[]\":,0123456789.-einfaulrstdp \n\\\0\xff", 40);
+  constexpr char kLetters[] = "{}[]\":,0123456789.-einfaulrstdp \n\\\0\xff";
+  const std::string letters(kLetters, sizeof(kLetters) - 1);
   for (int i = 0; i < 300; ++i) {
     std::string bytes = head().to_line() + "\n";
     for (int j = 0; j < 300; ++j) {

@@ -48,8 +48,8 @@ class LRSearchOptions {
   /// A file that keeps all trials: a search that was killed goes on from it,
   /// and several processes that have the same one share the trials. "": none.
   TORCH_ARG(std::string, journal);
-  /// What is trained, in words that change with it: a journal with another
-  /// label is refused.
+  /// What is trained, in words (UTF-8) that change with it: a journal with
+  /// another label is refused.
   TORCH_ARG(std::string, label);
   /// Watches, and may end the search.
   TORCH_ARG(SearchProgress, progress) = nullptr;
