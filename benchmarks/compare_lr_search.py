@@ -10,11 +10,11 @@ rates from 1e-5 to 10 in their logarithm. Debian 12 has python3-optuna 3.1.0 and
 python3-sklearn 1.2.1. The searches are
 
     tpe        Optuna's TPESampler as it comes: 10 random trials first
-    tpe 5      the same after 5, as many as lr_search takes
+    tpe 3      the same after 3, as many as lr_search takes
     sklearn    a Gaussian process of scikit-learn with the kernel of
                scikit-optimize (Matern 5/2 and noise), fitted to the logarithm
                of the loss, with expected improvement on 1000 random places,
-               after 5 random trials
+               after 3 random trials
 """
 
 import math
@@ -79,7 +79,7 @@ def by_sklearn(seed, see):
     random = np.random.default_rng(seed)
     places, logs = [], []
     for trial in range(MOST):
-        if trial < 5:
+        if trial < 3:
             place = random.random()
         else:
             kernel = ConstantKernel(1.0) * Matern(
@@ -128,8 +128,8 @@ def main():
     samplers = optuna.samplers
     searches = {
         "tpe": lambda s, w: by_optuna(samplers.TPESampler(seed=s), w),
-        "tpe 5": lambda s, w: by_optuna(
-            samplers.TPESampler(seed=s, n_startup_trials=5), w
+        "tpe 3": lambda s, w: by_optuna(
+            samplers.TPESampler(seed=s, n_startup_trials=3), w
         ),
         "sklearn": by_sklearn,
     }

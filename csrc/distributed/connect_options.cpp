@@ -1,12 +1,11 @@
 #include <c10/util/Exception.h>
 
-#include <charconv>
 #include <cmath>
 #include <limits>
-#include <system_error>
 
 #include "csrc/core/check.h"
 #include "csrc/distributed/groups.h"
+#include "csrc/text/number.h"
 
 namespace stepsize::detail {
 
@@ -38,10 +37,8 @@ Master checked_master(const ConnectOptions& options) {
   Master master;
   if (colon != std::string::npos) {
     master.host = text.substr(0, colon);
-    const char* first = text.data() + colon + 1;
-    const char* last = text.data() + text.size();
-    const auto read = std::from_chars(first, last, master.port);
-    if (read.ec != std::errc() || read.ptr != last) master.port = 0;
+    master.port =
+        number_in<decltype(master.port)>(text.substr(colon + 1)).value_or(0);
   }
   if (master.host.size() > 2 && master.host.front() == '[' &&
       master.host.back() == ']') {

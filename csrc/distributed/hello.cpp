@@ -1,7 +1,8 @@
 #include "csrc/distributed/hello.h"
 
-#include <charconv>
 #include <cstddef>
+
+#include "csrc/text/number.h"
 
 namespace stepsize::detail {
 
@@ -27,9 +28,9 @@ std::optional<Hello> read_hello(const Words& words) {
     return std::nullopt;
   }
   Hello hello;
-  const char* end = words[1].data() + words[1].size();
-  const auto read = std::from_chars(words[1].data(), end, hello.rank);
-  if (read.ec != std::errc() || read.ptr != end) return std::nullopt;
+  const auto rank = number_in<decltype(hello.rank)>(words[1]);
+  if (!rank) return std::nullopt;
+  hello.rank = *rank;
   for (std::size_t i = 2; i < words.size(); i += 2) {
     hello.facts[words[i]] = words[i + 1];
   }

@@ -2,11 +2,11 @@
 
 #include <c10/util/Exception.h>
 
-#include <charconv>
 #include <cstdint>
 #include <cstdlib>
 #include <limits>
-#include <system_error>
+
+#include "csrc/text/number.h"
 
 namespace stepsize {
 namespace detail {
@@ -49,12 +49,9 @@ class Variables {
       int64_t most,
       const std::string& rule) const {
     const std::string text = environment_(name);
-    int64_t value = 0;
-    const char* end = text.data() + text.size();
-    const auto read = std::from_chars(text.data(), end, value);
+    const auto value = number_in<int64_t>(text);
     TORCH_CHECK(
-        read.ec == std::errc() && read.ptr == end && value >= least &&
-            value <= most,
+        value && *value >= least && *value <= most,
         kName,
         ": ",
         name,
@@ -63,7 +60,7 @@ class Variables {
         ", got '",
         text,
         "'");
-    return value;
+    return *value;
   }
 
  private:

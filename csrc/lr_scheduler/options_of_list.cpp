@@ -20,7 +20,6 @@
 #include <stepsize/lr_scheduler/warmup_cosine_lr.h>
 #include <stepsize/schedule/parse.h>
 
-#include <charconv>
 #include <cstddef>
 #include <map>
 #include <optional>
@@ -30,6 +29,7 @@
 #include <vector>
 
 #include "csrc/lr_scheduler/rules.h"
+#include "csrc/text/number.h"
 
 namespace stepsize::detail {
 namespace {
@@ -126,9 +126,9 @@ class Reader {
   template <typename Number>
   void read_number(
       const Option& option, const std::string& text, Number& value) const {
-    const char* end = text.data() + text.size();
-    const auto result = std::from_chars(text.data(), end, value);
-    if (result.ec != std::errc() || result.ptr != end) refuse(option);
+    const auto number = detail::number_in<Number>(text);
+    if (!number) refuse(option);
+    value = *number;
   }
   void read(const Option& option, double& value) const {
     read_number(option, option.value, value);

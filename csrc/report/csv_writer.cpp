@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <cmath>
 #include <filesystem>
 #include <optional>
@@ -13,6 +12,7 @@
 
 #include "csrc/report/csv_scan.h"
 #include "csrc/report/file_error.h"
+#include "csrc/text/number.h"
 
 namespace stepsize {
 namespace {
@@ -21,16 +21,11 @@ constexpr char kWho[] = "CsvWriter";
 
 // Nothing where the text is no number.
 std::optional<bool> is_below(const std::string& text, std::int64_t limit) {
-  const char* const end = text.data() + text.size();
-  std::int64_t integer = 0;
-  const auto whole = std::from_chars(text.data(), end, integer);
-  if (whole.ec == std::errc() && whole.ptr == end) return integer < limit;
-  double number = 0;
-  const auto real = std::from_chars(text.data(), end, number);
-  if (real.ec != std::errc() || real.ptr != end || std::isnan(number)) {
-    return std::nullopt;
-  }
-  return number < static_cast<double>(limit);
+  const auto whole = detail::number_in<std::int64_t>(text);
+  if (whole) return *whole < limit;
+  const auto number = detail::number_in<double>(text);
+  if (!number || std::isnan(*number)) return std::nullopt;
+  return *number < static_cast<double>(limit);
 }
 
 std::string join_cells(const std::vector<CsvCell>& cells) {

@@ -4,7 +4,6 @@
 #include "csrc/text/number.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <limits>
 
@@ -156,22 +155,20 @@ int64_t Call::count_or_forever(const std::string& keyword) const {
     return Schedule::kForever;
   }
   // Not by way of a double where it has more digits than that holds.
-  int64_t count = 0;
-  const char* last = token->text.data() + token->text.size();
-  const auto result = std::from_chars(token->text.data(), last, count);
-  if (result.ec != std::errc() || result.ptr != last) {
+  auto count = number_in<int64_t>(token->text);
+  if (!count) {
     const double number = token->number;
     const bool whole = token->unit == Unit::kNone &&
                        number == std::floor(number) &&
                        std::abs(number) <= 0x1p53;
     count = whole ? static_cast<int64_t>(number) : 0;
   }
-  if (count < 1) {
+  if (*count < 1) {
     fail(
         token->column,
         "expected a whole number >= 1, or no number to go on for ever");
   }
-  return count;
+  return *count;
 }
 
 std::uint64_t Call::seed() const {
@@ -180,13 +177,11 @@ std::uint64_t Call::seed() const {
     return 0;
   }
   // Not by way of a double: a seed may have all 64 bits.
-  std::uint64_t seed = 0;
-  const char* last = token->text.data() + token->text.size();
-  const auto result = std::from_chars(token->text.data(), last, seed);
-  if (result.ec != std::errc() || result.ptr != last) {
+  const auto seed = number_in<std::uint64_t>(token->text);
+  if (!seed) {
     fail(token->column, "expected a whole number from 0 to 2^64 - 1");
   }
-  return seed;
+  return *seed;
 }
 
 }  // namespace stepsize::detail

@@ -2,13 +2,12 @@
 
 #include <c10/util/Exception.h>
 
-#include <charconv>
 #include <cmath>
 #include <limits>
-#include <system_error>
 
 #include "csrc/core/archive.h"
 #include "csrc/core/check.h"
+#include "csrc/text/number.h"
 
 namespace stepsize::detail {
 namespace {
@@ -30,16 +29,10 @@ int64_t parsed(
     const std::string& kind,
     const OptionField& field,
     const std::string& text) {
-  int64_t value = 0;
-  const auto* end = text.data() + text.size();
-  const auto result = std::from_chars(text.data(), end, value);
+  const auto value = number_in<int64_t>(text);
   TORCH_CHECK(
-      result.ec == std::errc() && result.ptr == end,
-      kind,
-      ": '",
-      field.name,
-      "' of the archive is not an integer");
-  return value;
+      value, kind, ": '", field.name, "' of the archive is not an integer");
+  return *value;
 }
 
 OptionValue read_value(

@@ -3,7 +3,10 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <optional>
 #include <string>
+#include <string_view>
+#include <system_error>
 
 namespace stepsize::detail {
 
@@ -36,6 +39,17 @@ inline std::string short_number_text(double value, int digits = 4) {
   double rounded = value;
   std::from_chars(buffer.data(), written.ptr, rounded);
   return number_text(rounded);
+}
+
+/// The number that the whole text is, in any locale: no space, no leading plus,
+/// nothing behind it. Else none, as where it is beyond the type's range.
+template <typename Number>
+std::optional<Number> number_in(std::string_view text) {
+  Number number{};
+  const char* end = text.data() + text.size();
+  const auto read = std::from_chars(text.data(), end, number);
+  if (read.ec != std::errc() || read.ptr != end) return std::nullopt;
+  return number;
 }
 
 }  // namespace stepsize::detail

@@ -4,9 +4,9 @@
 #include <torch/nn/module.h>
 #include <torch/serialize/archive.h>
 
-#include <charconv>
 #include <cmath>
 #include <cstddef>
+#include <type_traits>
 #include <utility>
 
 #include "csrc/core/archive.h"
@@ -47,9 +47,9 @@ EarlyStoppingOptions options_of(const detail::NamedOptions& list) {
         ", cannot be taken from there");
   };
   const auto number = [](const std::string& text, auto& value) {
-    const char* end = text.data() + text.size();
-    const auto result = std::from_chars(text.data(), end, value);
-    return result.ec == std::errc() && result.ptr == end;
+    const auto parsed = detail::number_in<std::decay_t<decltype(value)>>(text);
+    if (parsed) value = *parsed;
+    return parsed.has_value();
   };
   read("mode", [&](const std::string& text) {
     options.mode(text == "max" ? MetricMode::kMax : MetricMode::kMin);

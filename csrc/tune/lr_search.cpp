@@ -255,7 +255,7 @@ class Search {
 
   int64_t startup() const {
     if (options_.startup() > 0) return options_.startup();
-    return 3 + 2 * static_cast<int64_t>(space_.size());
+    return 1 + 2 * static_cast<int64_t>(space_.size());
   }
 
   detail::SearchModel model_of(

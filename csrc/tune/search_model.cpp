@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 #include <utility>
 
 #include "csrc/tune/expected_improvement.h"
@@ -112,10 +113,17 @@ SearchModel::SearchModel(
       continue;
     }
     ended.push_back(std::move(places));
-    double target = diverged;
+    double target = std::isfinite(*one.loss)
+                        ? (is_log_ ? std::log(*one.loss) : *one.loss)
+                        : std::numeric_limits<double>::infinity();
     double variance = 0;
-    if (std::isfinite(*one.loss)) {
-      target = std::min(is_log_ ? std::log(*one.loss) : *one.loss, cap);
+    if (target > cap) {
+      target = std::isfinite(target) ? cap : diverged;
+      // Taken at its word it would make of a cliff a slope, which keeps the
+      // proposals away from what lies before it.
+      constexpr double kUncertain = 0.5;
+      variance = std::pow(kUncertain * (target - best), 2);
+    } else {
       // Of a logarithm, to first order.
       variance =
           is_log_ ? one.variance / (*one.loss * *one.loss) : one.variance;
@@ -127,7 +135,23 @@ SearchModel::SearchModel(
   running_ = matrix_of(running, space.size());
   targets_ = at::tensor(targets, at::kDouble);
   variances_ = at::tensor(variances, at::kDouble);
-  process_ = std::make_unique<GaussianProcess>(places_, targets_, variances_);
+  bowl_height_ = targets_.std(/*unbiased=*/false).item<double>();
+  process_ = std::make_unique<GaussianProcess>(
+      places_, targets_ - bowl(places_), variances_);
+}
+
+// In the units in which the process has its targets: from 0 in the middle to
+// one deviation where all numbers are at an end. Without it the first proposals
+// go to the ends, of which the process knows the least.
+at::Tensor SearchModel::bowl(const at::Tensor& places) const {
+  return bowl_height_ * (2 * places - 1).square().mean(-1);
+}
+
+GaussianProcess::Posterior SearchModel::posterior_at(
+    const GaussianProcess& process, const at::Tensor& places) const {
+  auto posterior = process.at(places);
+  posterior.mean = posterior.mean + bowl(places);
+  return posterior;
 }
 
 at::Tensor SearchModel::snapped(const at::Tensor& places) const {
@@ -153,14 +177,14 @@ std::vector<double> SearchModel::propose(std::uint64_t seed) const {
     taken = at::cat({places_, running_});
     process = GaussianProcess(
         taken,
-        at::cat({targets_, process_->at(running_).mean}),
+        at::cat({targets_, posterior_at(process, running_).mean}) - bowl(taken),
         at::cat({variances_, at::zeros({running_.size(0)}, at::kDouble)}),
         process_->numbers());
   }
-  const at::Tensor means = process.at(places_).mean;
+  const at::Tensor means = posterior_at(process, places_).mean;
   const double best = means.min().item<double>();
   const auto improvement = [&](const at::Tensor& places) {
-    const auto posterior = process.at(places);
+    const auto posterior = posterior_at(process, places);
     constexpr double kLeastVariance = 1e-30;
     at::Tensor value = log_expected_improvement(
         posterior.mean,
@@ -227,7 +251,8 @@ std::vector<double> SearchModel::importance() const {
     at::Tensor places = others.repeat({kLevels, 1});
     places.select(1, static_cast<int64_t>(j))
         .copy_(levels.repeat_interleave(kOthers));
-    const at::Tensor means = process_->at(places).mean.view({kLevels, kOthers});
+    const at::Tensor means =
+        posterior_at(*process_, places).mean.view({kLevels, kOthers});
     const double whole = means.var(/*unbiased=*/false).item<double>();
     const double alone = means.mean(1).var(/*unbiased=*/false).item<double>();
     shares.push_back(whole > flat ? alone / whole : 0);
@@ -251,7 +276,8 @@ SearchCurve SearchModel::curve(
     row[number] = static_cast<double>(i) / static_cast<double>(kPlaces - 1);
     rows.push_back(std::move(row));
   }
-  const auto posterior = process_->at(matrix_of(rows, space_.size()));
+  const auto posterior =
+      posterior_at(*process_, matrix_of(rows, space_.size()));
   const auto means = row_of(posterior.mean);
   const auto deviations = row_of(posterior.variance.sqrt());
   SearchCurve curve;

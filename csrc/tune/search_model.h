@@ -31,11 +31,14 @@ struct SearchCurve {
 };
 
 /// A Gaussian process of the loss over the places of the numbers; of its
-/// logarithm where all losses are > 0. What is above the median of the first
-/// trials, which lie all over the space, by more than the best is below it,
-/// counts as that high: how bad a bad place is says nothing of the good ones.
-/// What has diverged counts as much above the median of all trials, and as
-/// worse than the best where that is the median.
+/// logarithm where all losses are > 0. Its prior mean is a bowl, which rises to
+/// the ends of each number (Snoek et al., Scalable Bayesian Optimization Using
+/// Deep Neural Networks, 2015, section 3.2). What is above the median of the
+/// first trials, which lie all over the space, by more than the best is below
+/// it, counts as that high: how bad a bad place is says nothing of the good
+/// ones. What has diverged counts as much above the median of all trials, and
+/// as worse than the best where that is the median. Neither is a number to meet
+/// but a bound: the process takes it for uncertain.
 class SearchModel {
  public:
   /// One observation at the least has a finite loss. `first`: how many of them
@@ -62,9 +65,10 @@ class SearchModel {
   SearchCurve curve(
       std::size_t number, const std::vector<double>& values) const;
 
-  const GaussianProcess& process() const { return *process_; }
-
  private:
+  GaussianProcess::Posterior posterior_at(
+      const GaussianProcess& process, const at::Tensor& places) const;
+  at::Tensor bowl(const at::Tensor& places) const;
   at::Tensor snapped(const at::Tensor& places) const;
   double loss_of(double target) const;
 
@@ -74,6 +78,7 @@ class SearchModel {
   at::Tensor running_;  // of the others, [m, d]
   at::Tensor targets_;
   at::Tensor variances_;
+  double bowl_height_ = 0;
   std::unique_ptr<GaussianProcess> process_;
 };
 

@@ -2,12 +2,10 @@
 
 #include <c10/util/Exception.h>
 
-#include <charconv>
 #include <cmath>
 #include <cstddef>
 #include <limits>
 #include <nlohmann/json.hpp>
-#include <system_error>
 
 #include "csrc/text/number.h"
 
@@ -73,9 +71,9 @@ class Members {
   bool whole(const char* key, int64_t& out) const {
     std::string word;
     if (!text(key, word)) return false;
-    const char* last = word.data() + word.size();
-    const auto read = std::from_chars(word.data(), last, out);
-    return read.ec == std::errc() && read.ptr == last;
+    const auto number = number_in<int64_t>(word);
+    out = number.value_or(0);
+    return number.has_value();
   }
 
  private:

@@ -81,6 +81,22 @@ int significant_digits(const std::string& text) {
   return static_cast<int>(digits.find_last_not_of('0')) + 1;
 }
 
+TEST(NumberIn, IsThatOfTheWholeText) {
+  EXPECT_EQ(number_in<std::int64_t>("-12"), -12);
+  EXPECT_EQ(number_in<std::uint64_t>("18446744073709551615"), UINT64_MAX);
+  EXPECT_EQ(number_in<double>("1e-3"), 1e-3);
+  EXPECT_EQ(number_in<double>("-inf"), -kInfinity);
+  EXPECT_EQ(number_in<double>(std::string_view("0.5x").substr(0, 3)), 0.5);
+  for (const char* text : {"", " 1", "1 ", "+1", "1x", "0x1", "1,5", "-"}) {
+    EXPECT_FALSE(number_in<double>(text)) << text;
+    EXPECT_FALSE(number_in<std::int64_t>(text)) << text;
+  }
+  EXPECT_FALSE(number_in<std::int64_t>("1.0"));
+  EXPECT_FALSE(number_in<std::uint64_t>("-1"));
+  EXPECT_FALSE(number_in<std::int64_t>("9223372036854775808"));
+  EXPECT_FALSE(number_in<double>("1e999"));
+}
+
 TEST(NumberText, HasTheDigitsOfPython) {
   for (const Case& known : kCases) {
     EXPECT_EQ(number_text(known.value), known.text);

@@ -2,27 +2,17 @@
 
 #include <stepsize/report/csv_cell.h>
 
-#include <charconv>
 #include <cstdint>
 #include <set>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "examples/trainer/cli/text.h"
 #include "examples/trainer/loop/optimizer_table.h"
 
 namespace stepsize::trainer {
 namespace {
-
-// The number that the text is, if it is one.
-template <typename Number>
-std::optional<Number> number_in(const std::string& text) {
-  Number value = 0;
-  const char* end = text.data() + text.size();
-  const auto read = std::from_chars(text.data(), end, value);
-  const bool is_number = read.ec == std::errc() && read.ptr == end;
-  return is_number ? std::optional<Number>(value) : std::nullopt;
-}
 
 bool mean_the_same(const std::string& a, const std::string& b) {
   // A double has fewer digits than a seed may have.

@@ -1,8 +1,12 @@
 #pragma once
 
+#include <charconv>
 #include <cstdint>
 #include <cstdio>
+#include <optional>
 #include <string>
+#include <string_view>
+#include <system_error>
 
 namespace stepsize::trainer {
 
@@ -17,6 +21,16 @@ std::string format(const char* pattern, Values... values) {
 /// "1 epoch", "3 epochs".
 inline std::string counted(std::int64_t count, const std::string& what) {
   return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
+}
+
+/// The number that the whole text is, if it is one.
+template <typename Number>
+std::optional<Number> number_in(std::string_view text) {
+  Number number{};
+  const char* end = text.data() + text.size();
+  const auto read = std::from_chars(text.data(), end, number);
+  if (read.ec != std::errc() || read.ptr != end) return std::nullopt;
+  return number;
 }
 
 /// The text as one word of a command line: in quotes where a shell would read

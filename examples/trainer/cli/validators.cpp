@@ -1,8 +1,8 @@
 #include "examples/trainer/cli/validators.h"
 
-#include <charconv>
 #include <cmath>
-#include <system_error>
+
+#include "examples/trainer/cli/text.h"
 
 namespace stepsize::trainer {
 namespace {
@@ -46,13 +46,10 @@ CLI::Validator number_or(
 CLI::Validator whole_number(std::uint64_t smallest, std::uint64_t largest) {
   return CLI::Validator(
       [smallest, largest](const std::string& text) -> std::string {
-        std::uint64_t value = 0;
-        const auto* end = text.data() + text.size();
-        const auto read = std::from_chars(text.data(), end, value);
+        const auto value = number_in<std::uint64_t>(text);
         // CLI11 takes what starts with a zero for octal.
         const bool octal = text.size() > 1 && text.front() == '0';
-        if (read.ec != std::errc() || read.ptr != end || octal ||
-            value < smallest || value > largest) {
+        if (!value || octal || *value < smallest || *value > largest) {
           return "must be a whole number in " + std::to_string(smallest) +
                  " .. " + std::to_string(largest) +
                  (octal ? ", without a leading zero" : "") + ", got " + text;

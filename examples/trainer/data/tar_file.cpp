@@ -32,7 +32,7 @@ std::string text_in(const std::uint8_t* field, std::size_t length) {
 }
 
 // Octal digits between blanks or zeros, as tar writes them.
-std::uint64_t number_in(
+std::uint64_t field_number(
     const FileBytes& archive,
     std::size_t offset,
     std::size_t length,
@@ -68,7 +68,8 @@ void check_sum(const FileBytes& archive, std::size_t offset) {
     const bool in_sum = i >= kSumAt && i < kSumAt + kSumLength;
     sum += in_sum ? std::uint8_t{' '} : header[i];
   }
-  const auto said = number_in(archive, offset + kSumAt, kSumLength, "checksum");
+  const auto said =
+      field_number(archive, offset + kSumAt, kSumLength, "checksum");
   if (sum != said) {
     fail(
         archive,
@@ -111,7 +112,8 @@ std::vector<TarMember> tar_members(const FileBytes& archive) {
       fail(archive, offset, "a tar archive of more than 10000 entries");
     }
     check_sum(archive, offset);
-    const auto size = number_in(archive, offset + kSizeAt, kSizeLength, "size");
+    const auto size =
+        field_number(archive, offset + kSizeAt, kSizeLength, "size");
     const std::string name = name_in(header);
     const std::size_t start = offset + kBlock;
     if (size > whole - start) {

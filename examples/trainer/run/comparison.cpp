@@ -4,7 +4,6 @@
 #include <stepsize/report/svg.h>
 
 #include <algorithm>
-#include <charconv>
 #include <fstream>
 #include <map>
 #include <ostream>
@@ -66,15 +65,13 @@ std::vector<std::vector<double>> read_columns(
     auto& row = rows.emplace_back();
     for (const std::size_t place : places) {
       const std::string cell = place < cells.size() ? cells[place] : "";
-      const char* end = cell.data() + cell.size();
-      double value = 0;
-      const auto read = std::from_chars(cell.data(), end, value);
-      if (read.ec != std::errc() || read.ptr != end) {
+      const auto value = number_in<double>(cell);
+      if (!value) {
         cannot_compare(
             path,
             "line " + std::to_string(rows.size() + 1) + " is no row: " + line);
       }
-      row.push_back(value);
+      row.push_back(*value);
     }
   }
   return rows;

@@ -6,11 +6,11 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <stdexcept>
 #include <string>
 #include <system_error>
 
+#include "examples/trainer/cli/text.h"
 #include "examples/trainer/run/run_checkpoints.h"
 #include "examples/trainer/run/run_log.h"
 
@@ -25,14 +25,11 @@ std::int64_t number_of(const std::string& folder, const std::string& name) {
   if (folder.rfind(start, 0) != 0) {
     return 0;
   }
-  std::int64_t number = 0;
-  const char* end = folder.data() + folder.size();
-  const auto read = std::from_chars(folder.data() + start.size(), end, number);
-  const bool is_number = read.ec == std::errc() && read.ptr == end;
+  const auto number =
+      number_in<std::int64_t>(folder.substr(start.size())).value_or(0);
   // A name that no run of this program gets is left alone.
   constexpr std::int64_t kMostRuns = 1000000000;
-  return is_number && number < kMostRuns ? std::max<std::int64_t>(number, 0)
-                                         : 0;
+  return number < kMostRuns ? std::max<std::int64_t>(number, 0) : 0;
 }
 
 }  // namespace

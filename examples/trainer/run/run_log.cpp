@@ -1,4 +1,5 @@
 #include "examples/trainer/run/run_log.h"
+#include "examples/trainer/cli/text.h"
 #include "examples/trainer/run/run_report.h"
 
 #include <stepsize/tune/curvature_report.h>
@@ -8,7 +9,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -49,13 +49,8 @@ std::vector<std::string> cells_of(const std::string& line) {
 
 // False where the text is no number.
 bool read_cell(const std::string& text, std::optional<double>& value) {
-  if (text.empty()) {
-    value = std::nullopt;
-    return true;
-  }
-  const char* end = text.data() + text.size();
-  const auto read = std::from_chars(text.data(), end, value.emplace());
-  return read.ec == std::errc() && read.ptr == end;
+  value = number_in<double>(text);
+  return value || text.empty();
 }
 
 // Reads the first `rows` rows of a table with these columns; what comes after

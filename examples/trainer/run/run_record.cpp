@@ -4,7 +4,6 @@
 #include <zlib.h>
 
 #include <algorithm>
-#include <charconv>
 #include <sstream>
 #include <stdexcept>
 
@@ -34,13 +33,9 @@ const std::string& text_at(const Values& values, const std::string& key) {
 template <typename Number>
 Number number_at(const Values& values, const std::string& key) {
   const std::string& text = text_at(values, key);
-  Number number{};
-  const char* end = text.data() + text.size();
-  const auto read = std::from_chars(text.data(), end, number);
-  if (read.ec != std::errc() || read.ptr != end) {
-    refuse_entry(key, "is no number: " + text);
-  }
-  return number;
+  const auto number = number_in<Number>(text);
+  if (!number) refuse_entry(key, "is no number: " + text);
+  return *number;
 }
 
 std::int64_t count_at(

@@ -35,7 +35,7 @@ class LRSearchOptions {
   /// for 15, and ten more for each number besides the rate.
   TORCH_ARG(int64_t, trials) = 0;
   /// Trials at quasi-random places before the model is asked; >= 1, or 0 for
-  /// 3 + 2 a number.
+  /// 1 + 2 a number.
   TORCH_ARG(int64_t, startup) = 0;
   /// Seeds that each trial is run with; >= 1. Its loss is their mean.
   TORCH_ARG(int64_t, repeats) = 1;
