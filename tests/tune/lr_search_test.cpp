@@ -89,7 +89,7 @@ TEST(LRSearch, ATrialThatDivergesIsABadOne) {
           return trial.lr() > 0.05 ? bad : valley(trial.lr());
         },
         wide());
-    EXPECT_LT(result.best().loss, 1.1);
+    EXPECT_LT(result.best().loss, 1.01);
     for (const SearchedTrial& trial : result.trials) {
       EXPECT_EQ(trial.status == TrialStatus::kDiverged, trial.values[0] > 0.05);
       EXPECT_EQ(std::isnan(trial.loss), trial.values[0] > 0.05);
@@ -112,7 +112,7 @@ TEST(LRSearch, DivergenceMayBeThrownOrTold) {
       },
       wide());
   EXPECT_GT(told, 0);
-  EXPECT_LT(valley(result.best("lr")), 1.1);
+  EXPECT_NEAR(result.best("lr"), 0.03, 0.01);
 }
 
 // What the search has stopped is not known to diverge.
@@ -250,7 +250,7 @@ TEST(LRSearch, StopsHopelessTrialsAndLosesNothing) {
   steps = 0;
   lr_search(train, wide().halving(kInfinity));
   EXPECT_EQ(steps, 15 * 90);
-  EXPECT_LT(with, 15 * 85);
+  EXPECT_LT(with, 15 * 75);
   int64_t stopped = 0;
   for (const SearchedTrial& trial : halved.trials) {
     const bool is_stopped = trial.status == TrialStatus::kStopped;
@@ -260,7 +260,7 @@ TEST(LRSearch, StopsHopelessTrialsAndLosesNothing) {
       EXPECT_LE(trial.steps, 33);
     }
   }
-  EXPECT_GE(stopped, 2);
+  EXPECT_GT(stopped, 3);
   EXPECT_LT(halved.best().loss, 1.05 * (1 + 10.0 / 90));
 }
 
