@@ -11,6 +11,9 @@
 #   scripts/setup.sh --for deb
 #                               install what scripts/fuzz.sh, compat.sh,
 #                               tsan.sh, docs.sh or check_deb.sh need besides
+#   scripts/setup.sh --for python
+#                               install Python's PyTorch, with which tests
+#                               exchange files and whose torchrun starts ranks
 #   scripts/setup.sh --torch-dir
 #                               print the folder of the TorchConfig.cmake that
 #                               the environment names, or nothing
@@ -52,6 +55,7 @@ readonly compat_packages=(mmdebstrap)
 readonly tsan_packages=(libomp-dev)
 readonly docs_packages=(doxygen)
 readonly deb_packages=(mmdebstrap dpkg-dev file fakeroot lintian)
+readonly python_packages=(python3-torch)
 # Without OpenBLAS Debian's LibTorch multiplies matrices with the reference
 # BLAS, tens of times slower.
 # Its process groups over Gloo want Gloo's headers.
@@ -113,8 +117,9 @@ case ${1:-} in
       tsan) extra=("${tsan_packages[@]}") ;;
       docs) extra=("${docs_packages[@]}") ;;
       deb) extra=("${deb_packages[@]}") ;;
+      python) extra=("${python_packages[@]}") ;;
       *)
-        say "--for takes fuzz, compat, tsan, docs or deb, not '${2:-}'"
+        say "--for takes fuzz, compat, tsan, docs, deb or python, not '${2:-}'"
         exit 2
         ;;
     esac
