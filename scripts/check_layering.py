@@ -89,7 +89,8 @@ ROOMS: Dict[str, Room] = {
         ),
         torch=True,
         private_of=("state",),
-        others=("fcntl.h", "unistd.h"),  # a journal that processes share
+        # A journal of JSON that processes share.
+        others=("fcntl.h", "nlohmann/json.hpp", "unistd.h"),
         tests=("lr_scheduler",),  # whose CurvatureLR knows the same limit
     ),
     "checkpoint": Room(

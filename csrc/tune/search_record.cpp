@@ -118,14 +118,19 @@ std::string SearchRecord::to_line() const {
   } catch (const Json::type_error&) {
     TORCH_CHECK(
         false,
-        "LRSearch: the label must be UTF-8, as the journal is JSON, got '",
+        "LRSearch: label and space must be UTF-8, as the journal is JSON, got "
+        "'",
         label,
+        "' and '",
+        space,
         "'");
   }
   return "";
 }
 
 std::optional<SearchRecord> SearchRecord::parse(const std::string& line) {
+  // The parser takes it for the end of the text.
+  if (line.find('\0') != std::string::npos) return std::nullopt;
   // Of two members of one name the parser would keep one.
   std::size_t keys = 0;
   const auto count_keys =

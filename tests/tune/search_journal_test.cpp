@@ -122,6 +122,13 @@ TEST(SearchRecord, APartOfALineIsNone) {
   }
 }
 
+TEST(SearchRecord, AZeroEndsNoLine) {
+  const std::string line = start(0, {1}).to_line();
+  ASSERT_TRUE(SearchRecord::parse(line));
+  EXPECT_FALSE(SearchRecord::parse(line + std::string(1, '\0')));
+  EXPECT_FALSE(SearchRecord::parse(line + std::string(3, '\0') + line));
+}
+
 TEST(SearchRecord, RefusesWhatIsNoRecord) {
   for (const char* line : {
            "",
@@ -273,7 +280,7 @@ TEST_F(SearchJournalTest, TakesALabelInUtf8AndNoOther) {
   search.label = "r\xE9seau";
   EXPECT_THAT(
       message_of([&] { SearchJournal(path_, search); }),
-      HasSubstr("LRSearch: the label must be UTF-8"));
+      HasSubstr("LRSearch: label and space must be UTF-8"));
   EXPECT_FALSE(std::filesystem::exists(path_));
 }
 
