@@ -106,7 +106,12 @@ LinePlot LRSearchResult::plot(
       if (trial.loss < lowest) include(trial.loss);
     }
   }
-  const bool is_log = lowest > 0 && lowest < highest;
+  if (lowest > highest) {  // of all diverged: the places where they were
+    const SearchNumber& number = space.numbers()[index];
+    plot.x_range(number.low, number.high).y_range(0, 1);
+    highest = 1;
+  }
+  const bool is_log = lowest > 0 && lowest < highest && std::isfinite(lowest);
   plot.y_log(is_log);
   double top = highest;
   if (lowest < highest) {
@@ -144,8 +149,11 @@ LinePlot LRSearchResult::plot(
   add("stopped", [](const SearchedTrial& trial, bool beyond) {
     return trial.status == TrialStatus::kStopped && !beyond;
   });
-  add("diverged or off the top", [top](const SearchedTrial&, bool beyond) {
-    return beyond && std::isfinite(top);
+  add("off the top", [](const SearchedTrial& trial, bool beyond) {
+    return trial.status != TrialStatus::kDiverged && beyond;
+  });
+  add("diverged", [](const SearchedTrial& trial, bool) {
+    return trial.status == TrialStatus::kDiverged;
   });
   if (has_best()) {
     const double value = best().values[index];

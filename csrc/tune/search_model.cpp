@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <limits>
 #include <utility>
 
 #include "csrc/tune/expected_improvement.h"
@@ -36,6 +35,13 @@ double median_of(std::vector<double> values) {
   const auto middle = values.begin() + static_cast<int64_t>(values.size() / 2);
   std::nth_element(values.begin(), middle, values.end());
   return *middle;
+}
+
+// Also of numbers whose squares are too large.
+double deviation_of(const at::Tensor& targets) {
+  const double scale = targets.abs().max().item<double>();
+  if (scale == 0) return 0;
+  return scale * (targets / scale).std(/*unbiased=*/false).item<double>();
 }
 
 at::Tensor halton_rows(
@@ -84,22 +90,19 @@ SearchModel::SearchModel(
   }
   const double best = *std::min_element(finite.begin(), finite.end());
   const double worst = *std::max_element(finite.begin(), finite.end());
-  const auto cap_of = [&](const std::vector<double>& values) {
-    const double median = median_of(values);
-    // With half of them at the best, or one alone, the rest says how far.
-    return median > best ? std::min(worst, median + (median - best)) : worst;
-  };
-  // Low, as trials gather around the best: a cliff beside it would be taken for
-  // a slope.
-  double diverged = cap_of(finite);
-  // Where none of the first is finite, others must do.
-  if (finite_first > 0) finite.resize(finite_first);
-  const double cap = std::max(cap_of(finite), diverged);
-  // Never as good as the best, be the others ever so near to it.
-  constexpr double kLeastShare = 0.05;
-  diverged = std::max(diverged, best + kLeastShare * (cap - best));
-  if (!(diverged > best)) {
-    diverged = best + (is_log_ ? 1 : std::max(1.0, std::abs(best)));
+  // Of the first trials, as later ones gather around the best: their median
+  // says nothing of the space, and what diverged beside the best would count as
+  // good. Where none of the first is finite, others must do.
+  std::vector<double> early(
+      finite.begin(),
+      finite.begin() + static_cast<int64_t>(
+                           finite_first > 0 ? finite_first : finite.size()));
+  const double median = median_of(std::move(early));
+  // With half of them at the best, or one alone, the rest says how far.
+  double cap =
+      median > best ? std::min(worst, median + (median - best)) : worst;
+  if (!(cap > best)) {
+    cap = best + (is_log_ ? 1 : std::max(1.0, std::abs(best)));
   }
 
   Rows ended;
@@ -113,16 +116,16 @@ SearchModel::SearchModel(
       continue;
     }
     ended.push_back(std::move(places));
-    double target = std::isfinite(*one.loss)
-                        ? (is_log_ ? std::log(*one.loss) : *one.loss)
-                        : std::numeric_limits<double>::infinity();
+    const double loss = !std::isfinite(*one.loss) ? cap
+                        : is_log_                 ? std::log(*one.loss)
+                                                  : *one.loss;
+    const double target = std::min(loss, cap);
     double variance = 0;
-    if (target > cap) {
-      target = std::isfinite(target) ? cap : diverged;
-      // Taken at its word it would make of a cliff a slope, which keeps the
-      // proposals away from what lies before it.
-      constexpr double kUncertain = 0.5;
-      variance = std::pow(kUncertain * (target - best), 2);
+    if (loss >= cap) {
+      // Taken at its word a bound would make of a cliff a slope, up which no
+      // trial goes, however near the best lies before it.
+      constexpr double kUncertain = 0.25;
+      variance = std::pow(kUncertain * (cap - best), 2);
     } else {
       // Of a logarithm, to first order.
       variance =
@@ -135,14 +138,16 @@ SearchModel::SearchModel(
   running_ = matrix_of(running, space.size());
   targets_ = at::tensor(targets, at::kDouble);
   variances_ = at::tensor(variances, at::kDouble);
-  bowl_height_ = targets_.std(/*unbiased=*/false).item<double>();
+  bowl_height_ = deviation_of(targets_);
+  varies_ = bowl_height_ > 0;
+  if (!varies_) bowl_height_ = 1;
   process_ = std::make_unique<GaussianProcess>(
       places_, targets_ - bowl(places_), variances_);
 }
 
-// In the units in which the process has its targets: from 0 in the middle to
-// one deviation where all numbers are at an end. Without it the first proposals
-// go to the ends, of which the process knows the least.
+// From 0 in the middle to one deviation of the targets where all numbers are at
+// an end. Without it the first proposals go to the ends, of which the process
+// knows the least.
 at::Tensor SearchModel::bowl(const at::Tensor& places) const {
   return bowl_height_ * (2 * places - 1).square().mean(-1);
 }
@@ -237,6 +242,7 @@ std::vector<double> SearchModel::importance() const {
   constexpr int64_t kLevels = 24;
   constexpr int64_t kOthers = 256;
   const std::size_t dimensions = space_.size();
+  if (!varies_) return std::vector<double>(dimensions, 0.0);
   const at::Tensor others = halton_rows(kOthers, dimensions, /*seed=*/1);
   const at::Tensor levels =
       (at::arange(kLevels, at::kDouble) + 0.5) / static_cast<double>(kLevels);

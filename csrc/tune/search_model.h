@@ -33,12 +33,11 @@ struct SearchCurve {
 /// A Gaussian process of the loss over the places of the numbers; of its
 /// logarithm where all losses are > 0. Its prior mean is a bowl, which rises to
 /// the ends of each number (Snoek et al., Scalable Bayesian Optimization Using
-/// Deep Neural Networks, 2015, section 3.2). What is above the median of the
+/// Deep Neural Networks, 2015). What is above the median of the
 /// first trials, which lie all over the space, by more than the best is below
-/// it, counts as that high: how bad a bad place is says nothing of the good
-/// ones. What has diverged counts as much above the median of all trials, and
-/// as worse than the best where that is the median. Neither is a number to meet
-/// but a bound: the process takes it for uncertain.
+/// it, counts as that high, and so does what has diverged: how bad a bad place
+/// is says nothing of the good ones. Both are bounds, which the process takes
+/// for uncertain.
 class SearchModel {
  public:
   /// One observation at the least has a finite loss. `first`: how many of them
@@ -78,7 +77,8 @@ class SearchModel {
   at::Tensor running_;  // of the others, [m, d]
   at::Tensor targets_;
   at::Tensor variances_;
-  double bowl_height_ = 0;
+  double bowl_height_ = 1;
+  bool varies_ = false;
   std::unique_ptr<GaussianProcess> process_;
 };
 

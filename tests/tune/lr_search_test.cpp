@@ -220,6 +220,35 @@ TEST(LRSearch, HugeAndTinyLossesAreNoFault) {
       },
       wide());
   EXPECT_LT(result.best().loss, 1.1e-300);
+  const auto below = lr_search(
+      [](Trial& trial) {
+        return trial.lr() > 1e-4 ? 1e200 * trial.lr() : -1.0;
+      },
+      wide());
+  EXPECT_EQ(below.best().loss, -1);
+  for (const double loss : below.responses[0].losses) {
+    EXPECT_TRUE(std::isfinite(loss));
+  }
+}
+
+// Downhill to a cliff: not every trial goes over it.
+TEST(LRSearch, GoesNotAgainAndAgainWhereItDiverges) {
+  int diverged = 0;
+  int proposed = 0;
+  for (int64_t seed = 0; seed < 10; ++seed) {
+    const auto result = lr_search(
+        [](Trial& trial) {
+          return trial.lr() > 0.05 ? kNaN : 1 - 0.2 * std::log10(trial.lr());
+        },
+        wide().seed(seed));
+    for (const SearchedTrial& trial : result.trials) {
+      if (trial.number < 3) continue;  // quasi-random
+      ++proposed;
+      diverged += trial.status == TrialStatus::kDiverged ? 1 : 0;
+    }
+    EXPECT_GT(result.best("lr"), 0.02) << seed;
+  }
+  EXPECT_LT(diverged, proposed / 2);
 }
 
 // The first trials are the space's quasi-random points, all others depend on

@@ -43,5 +43,34 @@ TEST(SearchModel, WhatHasDivergedIsWorseThanTheBestOnesThatAreTheSame) {
   EXPECT_GT(as_bad, 2 * as_good);
 }
 
+// However near to the best the trials have come since.
+TEST(SearchModel, WhatHasDivergedStaysAsBadAsTheFirstTrialsSay) {
+  const SearchSpace space("lr:1e-5..10 log");
+  std::vector<SearchObservation> all{
+      {{1e-4}, 3, 0}, {{1e-2}, 1, 0}, {{1}, kNaN, 0}};
+  for (const double lr : {0.008, 0.009, 0.011, 0.012, 0.013, 0.014}) {
+    all.push_back({{lr}, 1.001, 0});
+  }
+  all.push_back({{0.3}, kNaN, 0});
+  const SearchModel model(space, all, 3);
+  EXPECT_GT(model.curve(0, {1e-2}).means[100], 2);  // at 1
+}
+
+// The bowl: of what lies far from all trials the middle is the better.
+TEST(SearchModel, WhereNothingIsKnownTheEndsAreTriedLast) {
+  const SearchSpace space("lr:1e-5..10 log");
+  const SearchModel one(space, {{{1e-2}, 1, 0}}, 1);
+  const auto curve = one.curve(0, {1e-2});
+  EXPECT_GT(curve.means[0], 1.5 * curve.means[60]);
+  EXPECT_GT(curve.means[120], 1.5 * curve.means[60]);
+  const SearchModel alike(space, {{{1e-3}, 1, 0}, {{1e-1}, 1, 0}}, 2);
+  for (const auto* model : {&one, &alike}) {
+    const double place = space.places_of(model->propose(7))[0];
+    EXPECT_GT(place, 0.1);
+    EXPECT_LT(place, 0.9);
+    EXPECT_EQ(model->importance()[0], 0);
+  }
+}
+
 }  // namespace
 }  // namespace stepsize::test

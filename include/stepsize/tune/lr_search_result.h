@@ -50,7 +50,8 @@ struct LRSearchResult {
 
   /// What the model says of the loss along one number, the others at their
   /// best, with a band that holds the mean loss with a probability of 95 %: a
-  /// single run's noise comes on top.
+  /// single run's noise comes on top. What is far above the best, or has
+  /// diverged, counts as less there (docs/tuning.md): a guess beyond a cliff.
   struct Response {
     std::vector<double> values, losses, lows, highs;
   };
