@@ -140,6 +140,8 @@ void SnapshotEnsemble::add() {
   }
   snapshots_.push_back(std::move(snapshot));
   ++added_;
+  // The cycle has ended here: a rise that follows ends no other one.
+  has_fallen_ = false;
   if (static_cast<int64_t>(snapshots_.size()) > options_.max_snapshots()) {
     snapshots_.erase(snapshots_.begin());
   }

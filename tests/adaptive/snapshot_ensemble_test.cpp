@@ -126,6 +126,15 @@ TEST_F(SnapshotEnsembleTest, FindsTheEndsOfCycles) {
   EXPECT_EQ(first_of(2), 37);
 }
 
+// As where a run that has ended gets another cycle.
+TEST_F(SnapshotEnsembleTest, ARiseAfterASnapshotByHandEndsNoOtherCycle) {
+  for (const double lr : {1.0, 0.5, 0.1}) EXPECT_FALSE(ensemble.step(lr));
+  ensemble.add();
+  for (const double lr : {1.0, 0.5, 0.1}) EXPECT_FALSE(ensemble.step(lr));
+  EXPECT_EQ(ensemble.size(), 1U);
+  EXPECT_TRUE(ensemble.step(1));
+}
+
 TEST_F(SnapshotEnsembleTest, ARateThatStaysEndsNoCycle) {
   std::vector<bool> ends;
   for (const double rate : {1.0, 1.0, 0.5, 0.5, 0.25, 0.25, 1.0, 1.0, 2.0}) {

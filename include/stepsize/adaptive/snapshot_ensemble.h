@@ -86,7 +86,8 @@ class SnapshotEnsemble {
 
   /// To be called after the scheduler's step with the rate of the coming
   /// update: adds a snapshot, and returns true, where the rate rises after it
-  /// has fallen, which is where a cycle has ended. Throws c10::Error, and
+  /// has fallen, which is where a cycle has ended, unless add() was called
+  /// there. Throws c10::Error, and
   /// changes nothing, unless the rate is finite and >= 0, and where add() does,
   /// as on a full disk: the same call may be made again.
   bool step(double lr);
