@@ -111,6 +111,16 @@ TEST_F(ComparisonTest, NamesFileAndLineOfABadTable) {
   EXPECT_THAT(error(), HasSubstr("log.csv: line 4 is of update 4"));
 }
 
+TEST_F(ComparisonTest, LeavesOutWhatWasStoppedBeforeItsTraining) {
+  const TemporaryFolder empty;
+  write_text(empty / "run.lock", "");
+  std::ostringstream out;
+  EXPECT_THAT(
+      message_of([&] { compare_runs({empty.path().string()}, {}, out); }),
+      HasSubstr("--compare: there is no run to compare"));
+  EXPECT_THAT(out.str(), HasSubstr("stopped before its training, left out"));
+}
+
 TEST(CompareRuns, RefusesMoreThanCanBeToldApart) {
   std::ostringstream out;
   EXPECT_THAT(

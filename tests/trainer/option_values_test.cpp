@@ -32,6 +32,7 @@ TEST(OptionValues, AreTheSameRunAgain) {
       {"--schedule", "warmup 10% > cosine = to 0.1"},
       {"--monitor", "curvature", "--monitor-every", "7"},
       {"--amp", "bf16"},
+      {"--search", "7"},
       {"--optimizer", "lion", "--state-type", "8bit"},
       {"--monitor", "curvature", "--monitor-budget", "2.5"},
       {"--dataset", "cifar10", "--data-dir", "d", "--model", "resnet20"}};
@@ -43,6 +44,7 @@ TEST(OptionValues, AreTheSameRunAgain) {
     // Spot checks of what the values themselves could hide.
     EXPECT_EQ(again.lr, options.lr);
     EXPECT_EQ(again.lr_auto, options.lr_auto);
+    EXPECT_EQ(again.search, options.search);
     EXPECT_EQ(again.lr_scaling, options.lr_scaling);
     EXPECT_EQ(again.weight_decay, options.weight_decay);
     EXPECT_EQ(again.max_norm, options.max_norm);

@@ -93,6 +93,33 @@ TEST(RunReport, HasWhatARunMeasuresBesides) {
           HasSubstr("<title>Found</title>")));
 }
 
+TEST(RunReport, HasTheSearchAndTheEnsembleOfARun) {
+  const TemporaryFolder folder;
+  write_svg(
+      (folder / "lr_search.svg").string(),
+      LinePlot("Trials").line("", {0, 1}, {0, 1}));
+  TrainOptions options;
+  options.search = 7;
+  options.lr_auto = true;
+  options.ensemble = 2;
+  RunPlan plan = plan_of_two();
+  describe_for_report(options, "60 images", plan);
+  EXPECT_THAT(
+      page(folder, plan),
+      AllOf(
+          HasSubstr(">Search</h2>"),
+          HasSubstr("<title>Trials</title>"),
+          HasSubstr("--search"),
+          Not(HasSubstr(">Range test</h2>")),
+          Not(HasSubstr(">Ensemble</h2>"))));
+  const std::string table =
+      "model,test_loss,test_accuracy\nsnapshot 1,0.5,0.8125\n";
+  write_plain(folder / "ensemble.csv", {table.begin(), table.end()});
+  EXPECT_THAT(
+      page(folder, plan),
+      AllOf(HasSubstr(">Ensemble</h2>"), HasSubstr("81.25%")));
+}
+
 TEST(RunReport, SaysThatThePictureOfTheRangeTestIsGone) {
   const TemporaryFolder folder;
   RunPlan plan = plan_of_two();

@@ -52,7 +52,9 @@ OptionValues option_values(const TrainOptions& options) {
   put_positive("--limit-train", options.limit_train);
   put_text("--model", options.model);
   put_text("--optimizer", options.optimizer);
-  if (options.lr_auto) {
+  if (options.search > 0) {
+    put("--search", options.search);
+  } else if (options.lr_auto) {
     put_text("--lr", "auto");
   } else {
     put("--lr", options.lr);

@@ -5,8 +5,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <deque>
+#include <filesystem>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -22,6 +25,8 @@ namespace {
 
 constexpr double kSearchLow = 1e-5;
 constexpr double kSearchHigh = 10;
+// Rows of the table that is printed.
+constexpr std::size_t kShown = 5;
 
 // A signal, on its way out of a trial that is to be done again.
 struct SearchEnded {};
@@ -81,9 +86,10 @@ std::string search_label(const TrainOptions& options, std::int64_t updates) {
   std::string label = std::to_string(updates) + " updates";
   for (const auto& [flag, value] : option_values(options)) {
     // Where the data lies, how long the run is beyond its schedule, and what it
-    // is computed on.
-    if (flag == "--data-dir" || flag == "--device" || flag == "--threads" ||
-        flag == "--early-stop" || flag == "--checkpoint-every") {
+    // is computed on; and how many trials there are.
+    if (flag == "--search" || flag == "--data-dir" || flag == "--device" ||
+        flag == "--threads" || flag == "--early-stop" ||
+        flag == "--checkpoint-every") {
       continue;
     }
     label += ' ' + flag + ' ' + value;
@@ -155,6 +161,10 @@ std::optional<double> search_lr(
   const auto end_bar = [&] {
     if (bar) out << "\r\x1b[K";
   };
+  std::error_code none;
+  if (std::filesystem::file_size(file("jsonl"), none) > 0 && !none) {
+    out << "search: goes on with the trials in " << file("jsonl") << '\n';
+  }
   try {
     const auto result = lr_search(
         train,
@@ -168,11 +178,15 @@ std::optional<double> search_lr(
     result.write_svg(file("svg"));
     out << "search: " << counted(result.trials.size(), "trial") << " of "
         << counted(updates, "update") << ", lr " << kSearchLow << " to "
-        << kSearchHigh << '\n';
+        << kSearchHigh
+        << (result.trials.size() > kShown
+                ? ", the best " + std::to_string(kShown) + " of them:"
+                : ":")
+        << '\n';
     TORCH_CHECK(
         result.has_best(),
         "--search found no rate: none of its trials came to an end");
-    out << result.table(5)
+    out << result.table(kShown)
         << format("  %-10s %-8.3g\n", "taken", result.best("lr"));
     return result.best("lr");
   } catch (const SearchEnded&) {

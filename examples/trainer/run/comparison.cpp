@@ -293,9 +293,22 @@ std::string comparison_svg(const std::vector<RunTables>& runs) {
 }
 
 int compare_runs(
-    const std::vector<std::string>& folders,
+    const std::vector<std::string>& all,
     const fs::path& folder,
     std::ostream& out) {
+  // One that was stopped while it looked for its rate is none to compare.
+  std::vector<std::string> folders;
+  for (const auto& run : all) {
+    if (fs::exists(fs::path(run) / "run.lock") &&
+        !fs::exists(fs::path(run) / "steps.csv")) {
+      out << run << ": stopped before its training, left out\n";
+    } else {
+      folders.push_back(run);
+    }
+  }
+  if (folders.empty()) {
+    throw std::invalid_argument("--compare: there is no run to compare");
+  }
   // More curves than this have no colours of their own.
   constexpr std::size_t kMostRuns = 12;
   if (folders.size() > kMostRuns) {

@@ -108,7 +108,10 @@ struct RunSetup {
 
 std::string resume_command(const TrainOptions& options) {
   const std::string arguments =
-      "--resume --out " + shell_word(options.out.string());
+      "--resume --out " + shell_word(options.out.string()) +
+      (options.tensorboard.empty()
+           ? ""
+           : " --tensorboard " + shell_word(options.tensorboard.string()));
   return options.world_size == 1
              ? "stepsize-train " + arguments
              : "scripts/launch.sh -n " + std::to_string(options.world_size) +
@@ -249,7 +252,9 @@ int report_end(
   if (const auto line = curvature_text(log.place().curvature); !line.empty()) {
     console.out << "curvature: " << line << '\n';
   }
-  report_ensemble(ensemble, setup.options.out, console);
+  if (report_ensemble(ensemble, setup.options.out, console)) {
+    draw_what_there_is(log, console.err);  // a report with its table
+  }
   if (setup.options.profile) {
     console.out << "\nwhere the time of the updates went:\n";
     for (const auto& line : setup.timer.report()) {
@@ -835,10 +840,13 @@ int start_run(CommandLine command, const Console& console) {
                                                          console.err,
                                                          console.bar);
   if (should_stop()) {
-    say_as(
-        options,
-        "stopped by " + signal_name(signal.last()) + ", before any training",
-        console.err);
+    std::string message =
+        "stopped by " + signal_name(signal.last()) + ", before any training";
+    if (options.search > 0) {
+      message += "\nto go on with the search: the same command with --out " +
+                 shell_word(options.out.string());
+    }
+    say_as(options, message, console.err);
     return kSignal + signal.last();
   }
   if (!lr) {

@@ -44,7 +44,10 @@ RunRecord read_record(const fs::path& run, std::ostream& err) {
     throw std::runtime_error(
         "--resume: there is no checkpoint in " +
         checkpoint_folder(run).string() +
-        "; leave --resume out to start a run");
+        "; leave --resume out to start a run" +
+        (fs::exists(run / "lr_search.jsonl")
+             ? ", which goes on with the search in " + run.string()
+             : ""));
   }
   for (const auto& damaged : found.passed_over) {
     err << "warning: " << damaged.path << " is passed over: " << damaged.reason

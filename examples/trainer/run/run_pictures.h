@@ -41,6 +41,10 @@ struct RunPlan {
   bool monitors = false;
   /// Whether the folder has the picture of a range test of this run.
   bool has_range_test = false;
+  /// Whether it has that of a search for the rate.
+  bool has_search = false;
+  /// Whether ensemble.csv, where it is there, is of this run.
+  bool has_ensemble = false;
   /// What a page says of the run: its title, what it is, and all its options.
   std::string title = "Run";
   HtmlReport::Facts facts = {};

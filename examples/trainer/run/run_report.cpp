@@ -7,6 +7,7 @@
 #include <cmath>
 #include <fstream>
 #include <iterator>
+#include <sstream>
 #include <stdexcept>
 #include <utility>
 #include <vector>
@@ -110,15 +111,43 @@ std::string file_text(const std::filesystem::path& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-void add_range_test(const std::filesystem::path& folder, HtmlReport& report) {
-  const auto picture = folder / "lr_range.svg";
-  report.section("Range test");
+void add_picture(
+    const char* title,
+    const std::filesystem::path& picture,
+    HtmlReport& report) {
+  report.section(title);
   try {
     report.svg(file_text(picture));
   } catch (const std::invalid_argument&) {
     // Taken away since, or replaced by another program's.
     report.text("There is no " + picture.filename().string() + " any more.");
   }
+}
+
+// What it was when the run came to its end.
+void add_ensemble(const std::filesystem::path& table, HtmlReport& report) {
+  std::ifstream file(table);
+  HtmlReport::Rows rows;
+  std::string line;
+  std::getline(file, line);  // the columns
+  while (std::getline(file, line)) {
+    std::istringstream cells(line);
+    std::string name;
+    std::string loss;
+    std::string accuracy;
+    std::getline(cells, name, ',');
+    std::getline(cells, loss, ',');
+    std::getline(cells, accuracy, ',');
+    rows.push_back(
+        {name,
+         number_text(number_in<double>(loss).value_or(NAN)),
+         percent_text(number_in<double>(accuracy).value_or(NAN))});
+  }
+  if (rows.empty()) {
+    return;
+  }
+  report.section("Ensemble");
+  report.table({"model", "test loss", "test accuracy"}, rows);
 }
 
 }  // namespace
@@ -138,7 +167,9 @@ void describe_for_report(
   for (const auto& [name, value] : option_values(options)) {
     plan.options.emplace_back(name, value);
   }
-  plan.has_range_test = options.lr_auto;
+  plan.has_range_test = options.lr_auto && options.search == 0;
+  plan.has_search = options.search > 0;
+  plan.has_ensemble = options.ensemble > 0;
 }
 
 void write_report(
@@ -169,7 +200,13 @@ void write_report(
     report.plot(picture.plot);
   }
   if (plan.has_range_test) {
-    add_range_test(folder, report);
+    add_picture("Range test", folder / "lr_range.svg", report);
+  }
+  if (plan.has_search) {
+    add_picture("Search", folder / "lr_search.svg", report);
+  }
+  if (plan.has_ensemble) {
+    add_ensemble(folder / "ensemble.csv", report);
   }
   report.section("Options").facts(plan.options);
   write_html((folder / kRunReport).string(), report);

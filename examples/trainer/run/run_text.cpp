@@ -101,12 +101,12 @@ void report_result(
       << clock_text(seconds) << '\n';
 }
 
-void report_ensemble(
+bool report_ensemble(
     const std::vector<EnsembleRow>& rows,
     const std::filesystem::path& folder,
     const Console& console) {
   if (rows.empty()) {
-    return;
+    return false;
   }
   constexpr double kPercent = 100;
   console.out << '\n'
@@ -129,6 +129,7 @@ void report_ensemble(
   } catch (const std::runtime_error& error) {
     console.err << "warning: " << error.what() << '\n';
   }
+  return true;
 }
 
 void report_summary(

@@ -47,8 +47,8 @@ void report_result(
     std::ostream& out);
 
 /// A table of what snapshots are worth together, which goes to ensemble.csv in
-/// the folder too; nothing where there are none.
-void report_ensemble(
+/// the folder too; nothing, and false, where there are none.
+bool report_ensemble(
     const std::vector<EnsembleRow>& rows,
     const std::filesystem::path& folder,
     const Console& console);
