@@ -34,8 +34,9 @@ struct SafetensorsInfo {
   std::vector<SafetensorsTensor> tensors;
 };
 
-/// What of a module is saved or loaded, and under which names. The same object
-/// serves both ways: a save that could not be loaded with it is refused.
+/// What of a module is saved or loaded, and under which names. These serve both
+/// ways: a save that could not be loaded with them is refused. So are what_fits
+/// of a save and metadata of a load.
 class SafetensorsOptions {
  public:
   /// The names of Python are LibTorch's. Where the file has others: `in_file`
