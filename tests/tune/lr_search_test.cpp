@@ -3,6 +3,7 @@
 #include <ATen/Functions.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <stepsize/report/svg.h>
 #include <torch/utils.h>
 
 #include <algorithm>
@@ -27,6 +28,7 @@
 namespace stepsize::test {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
 
 // Lowest at 0.03, where it is 1; nine times as high a decade away.
@@ -202,6 +204,9 @@ TEST(LRSearch, HasNoBestWhereAllDiverge) {
   EXPECT_TRUE(std::isnan(result.importance[0]));
   EXPECT_TRUE(result.responses.empty());
   EXPECT_FALSE(result.to_terminal().empty());
+  EXPECT_THAT(
+      to_svg(result.plot("lr", "Where they were")),
+      AllOf(HasSubstr(">diverged<"), HasSubstr(">1e-5<"), HasSubstr(">1e1<")));
   std::ostringstream text;
   text << result;
   EXPECT_EQ(text.str(), "no trial of 25 has finished\n");
