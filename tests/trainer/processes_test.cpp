@@ -238,7 +238,8 @@ TEST_P(LostRankTest, EndsTheOthersOfWhichOneSavesAllThatWasDone) {
   }
   const std::chrono::duration<double> passed =
       std::chrono::steady_clock::now() - killed_at;
-  EXPECT_LT(passed.count(), 20);
+  // At once where its connection tells, else by the time-out of 20 s.
+  EXPECT_LT(passed.count(), 25);
   const std::string who =
       processes == 2 ? "rank " + std::to_string(lost) : "another rank";
   for (const auto& outcome : left) {
