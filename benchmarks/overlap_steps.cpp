@@ -80,9 +80,6 @@ nn::Sequential resnet18() {
 }
 
 struct Arguments {
-  int64_t world_size = 1;
-  int64_t rank = 0;
-  std::string master = "127.0.0.1:29500";
   int64_t batch = 32;
   int64_t pixels = 64;
   int64_t steps = 11;
@@ -95,13 +92,7 @@ Arguments arguments_of(int argc, char** argv) {
     const std::string word = argv[i];
     if (i + 1 == argc) throw std::invalid_argument(word + " needs a value");
     const std::string value = argv[i + 1];
-    if (word == "--master") {
-      all.master = value;
-      continue;
-    }
-    int64_t* const number = word == "--world-size"   ? &all.world_size
-                            : word == "--rank"       ? &all.rank
-                            : word == "--batch"      ? &all.batch
+    int64_t* const number = word == "--batch"        ? &all.batch
                             : word == "--pixels"     ? &all.pixels
                             : word == "--steps"      ? &all.steps
                             : word == "--bucket-kib" ? &all.bucket_kib
@@ -109,11 +100,9 @@ Arguments arguments_of(int argc, char** argv) {
     if (number == nullptr) throw std::invalid_argument("what is " + word + "?");
     std::size_t length = 0;
     *number = std::stoll(value, &length);
-    const int64_t least = number == &all.rank ? 0 : 1;
-    if (length != value.size() || *number < least) {
+    if (length != value.size() || *number < 1) {
       throw std::invalid_argument(
-          word + " must be a number >= " + std::to_string(least) + ", got " +
-          value);
+          word + " must be a number >= 1, got " + value);
     }
   }
   return all;
@@ -139,10 +128,9 @@ void print(const char* what, const Times& times) {
 }
 
 void measure(const Arguments& arguments) {
-  const auto ranks =
-      stepsize::connect(stepsize::ConnectOptions(arguments.master)
-                            .rank(arguments.rank)
-                            .world_size(arguments.world_size));
+  const auto launched = stepsize::ConnectOptions::from_environment();
+  const auto ranks = stepsize::connect(
+      launched.value_or(stepsize::ConnectOptions("127.0.0.1:29500")));
   auto net = resnet18();
   stepsize::broadcast_state(net, *ranks);
   stepsize::OverlappedReduction overlapped(
@@ -152,7 +140,7 @@ void measure(const Arguments& arguments) {
           1024 * arguments.bucket_kib));
   torch::optim::SGD sgd(
       net->parameters(), torch::optim::SGDOptions(1e-3).momentum(0.9));
-  torch::manual_seed(static_cast<uint64_t>(arguments.rank) + 1);
+  torch::manual_seed(static_cast<uint64_t>(ranks->rank()) + 1);
   const auto images =
       torch::randn({arguments.batch, 3, arguments.pixels, arguments.pixels});
   const auto classes = torch::randint(1000, {arguments.batch}, torch::kLong);
@@ -197,10 +185,10 @@ void measure(const Arguments& arguments) {
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     same = same && parameters[i].grad().equal(wanted[i]);
   }
-  if (ranks->any(!same) && arguments.world_size == 2) {
+  if (ranks->any(!same) && ranks->world_size() == 2) {
     throw std::runtime_error("the two ways give other gradients");
   }
-  if (overlapped.sent_early() == 0 && arguments.world_size > 1) {
+  if (overlapped.sent_early() == 0 && ranks->world_size() > 1) {
     throw std::runtime_error("nothing was sent during backward()");
   }
 
@@ -215,11 +203,11 @@ void measure(const Arguments& arguments) {
     measured(during, times_during);
     ratios.push_back(times_during.wall.back() / times_after.wall.back());
   }
-  if (arguments.rank != 0) return;
+  if (ranks->rank() != 0) return;
   std::printf(
       "ResNet-18, %d ranks, batch %d of %d x %d pixels each, buckets of %d "
       "KiB, medians of %d steps by turns\n",
-      static_cast<int>(arguments.world_size),
+      static_cast<int>(ranks->world_size()),
       static_cast<int>(arguments.batch),
       static_cast<int>(arguments.pixels),
       static_cast<int>(arguments.pixels),
