@@ -111,7 +111,7 @@ LinePlot LRSearchResult::plot(
     plot.x_range(number.low, number.high).y_range(0, 1);
     highest = 1;
   }
-  const bool is_log = lowest > 0 && lowest < highest && std::isfinite(lowest);
+  const bool is_log = lowest > 0 && lowest < highest;
   plot.y_log(is_log);
   double top = highest;
   if (lowest < highest) {

@@ -33,11 +33,11 @@ struct SearchCurve {
 /// A Gaussian process of the loss over the places of the numbers; of its
 /// logarithm where all losses are > 0. Its prior mean is a bowl, which rises to
 /// the ends of each number (Snoek et al., Scalable Bayesian Optimization Using
-/// Deep Neural Networks, 2015). What is above the median of the
-/// first trials, which lie all over the space, by more than the best is below
-/// it, counts as that high, and so does what has diverged: how bad a bad place
-/// is says nothing of the good ones. Both are bounds, which the process takes
-/// for uncertain.
+/// Deep Neural Networks, 2015). What is above the median of the first trials,
+/// which lie all over the space, by more than the best is below it, counts as
+/// that high, and so does what has diverged: how bad a bad place is says
+/// nothing of the good ones. Both are bounds, which the process takes for
+/// uncertain.
 class SearchModel {
  public:
   /// One observation at the least has a finite loss. `first`: how many of them
