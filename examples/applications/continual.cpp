@@ -22,12 +22,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 #include <map>
 
 #include "../recipes/fashion_mnist.h"
+#include "outcome.h"
 
 namespace {
+
+using applications::say;
 
 constexpr int64_t kTasks = 4;
 constexpr int64_t kBatch = 64;
@@ -216,8 +218,7 @@ int main(int argc, char** argv) {
       plot.points("branches of it", {double(j + 1) * length}, {right});
       if (j > 0) plot.mark(double(j) * length, std::to_string(90 * j) + "°");
     }
-    std::filesystem::create_directories(argv[2]);
-    stepsize::write_svg(std::string(argv[2]) + "/continual.svg", plot);
+    applications::write_picture(argc, argv, "continual", plot);
   }
 
   bool same = true;
@@ -231,15 +232,11 @@ int main(int argc, char** argv) {
   };
   const bool cooled = less("constant", "branched", 0);
   const bool kept = less("rewarmed, replay", "rewarmed", 1);
-  std::printf(
-      "\nWith every seed\n"
-      "  the branches left the constant run as it was, bit for bit: %s\n"
-      "  a cooled branch knows its task better than the run it left: %s\n"
-      "  %d replayed images of %d keep more of the earlier tasks: %s\n",
-      same ? "yes" : "no",
-      cooled ? "yes" : "no",
-      int(kReplayed),
-      int(kBatch),
-      kept ? "yes" : "no");
+  std::printf("\nWith every seed\n");
+  say("  the branches left the constant run as it was, bit for bit", same);
+  say("  a cooled branch knows its task better than the run it left", cooled);
+  say("  " + std::to_string(kReplayed) + " replayed images of " +
+          std::to_string(kBatch) + " keep more of the earlier tasks",
+      kept);
   return same && cooled && kept ? 0 : 1;
 }

@@ -22,8 +22,6 @@
 #include <torch/torch.h>
 
 #include <algorithm>
-#include <cmath>
-#include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
@@ -31,15 +29,15 @@
 #include <random>
 
 #include "../recipes/fashion_mnist.h"
+#include "clients.h"
+#include "outcome.h"
 
 namespace {
 
 constexpr std::size_t kClients = 20;
 constexpr std::size_t kAsked = 5;  // a round
 constexpr int64_t kBatch = 20;
-// Of the Dirichlet distribution by which each class is spread: most of its
-// images are with two or three clients.
-constexpr double kEvenness = 0.1;
+constexpr double kEvenness = 0.1;  // of the classes, see clients.h
 constexpr double kClientRate = 0.1;
 
 using Optimizer = std::unique_ptr<torch::optim::Optimizer>;
@@ -54,31 +52,6 @@ torch::nn::Sequential make_model() {
       torch::nn::Linear(64, 10));
 }
 
-// The images of each client. Same seed, same clients, on every rank.
-std::vector<recipes::Images> clients_of(
-    const recipes::Images& images, std::mt19937_64& random) {
-  std::vector<std::vector<torch::Tensor>> parts(kClients);
-  for (int64_t label = 0; label < 10; ++label) {
-    const auto index = images.labels.eq(label).nonzero().flatten();
-    std::gamma_distribution<double> gamma(kEvenness);
-    std::vector<double> shares(kClients);
-    double sum = 0;
-    for (auto& share : shares) sum += share = gamma(random);
-    double end = 0;
-    for (std::size_t k = 0; k < kClients; ++k) {
-      const double begin = end;
-      end += shares[k] / sum * double(index.size(0));
-      parts[k].push_back(index.slice(
-          0,
-          std::lround(begin),
-          std::max(std::lround(begin), std::lround(end))));
-    }
-  }
-  std::vector<recipes::Images> clients;
-  for (const auto& part : parts) clients.push_back(images.at(torch::cat(part)));
-  return clients;
-}
-
 // Accuracy after each round.
 std::vector<double> run(
     const MakeOptimizer& make_server,
@@ -89,7 +62,8 @@ std::vector<double> run(
     uint64_t seed,
     stepsize::Reduction& ranks) {
   std::mt19937_64 random(seed);
-  const auto clients = clients_of(train, random);
+  const auto clients =
+      applications::clients_of(train, kClients, kEvenness, random);
   std::vector<std::size_t> order(kClients);
   std::iota(order.begin(), order.end(), 0);
   torch::manual_seed(seed);
@@ -246,18 +220,13 @@ int main(int argc, char** argv) {
     }
   }
   if (rank > 0) return 0;
-  if (argc > 2) {
-    std::filesystem::create_directories(argv[2]);
-    stepsize::write_svg(std::string(argv[2]) + "/federated.svg", plot);
-  }
+  applications::write_picture(argc, argv, "federated", plot);
   const bool higher =
       ends["FedAdam, stays"].first > ends["FedAvg, stays"].first;
   const bool calmer =
       ends["FedAdam, stays"].second < ends["FedAvg, stays"].second;
-  std::printf(
-      "\nWhere the clients' rate stays, FedAdam ends higher than FedAvg: %s,\n"
-      "and differs less from round to round: %s.\n",
-      higher ? "yes" : "no",
-      calmer ? "yes" : "no");
+  std::printf("\nWhere the clients' rate stays\n");
+  applications::say("  FedAdam ends higher than FedAvg", higher);
+  applications::say("  and differs less from round to round", calmer);
   return higher && calmer ? 0 : 1;
 }

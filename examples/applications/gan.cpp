@@ -13,12 +13,15 @@
 #include <torch/torch.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <functional>
 
 #include "../recipes/fashion_mnist.h"
+#include "frechet.h"
+#include "outcome.h"
 
 namespace {
+
+using applications::pixels_of;
 
 constexpr int64_t kNoise = 32;
 constexpr int64_t kBatch = 64;
@@ -26,65 +29,6 @@ constexpr int64_t kMeasured = 2000;
 
 constexpr double kGeneratorRate = 2e-3;
 constexpr double kPenalty = 1;
-
-// [N, 784], from 0 to 1.
-torch::Tensor pixels_of(const recipes::Images& images) {
-  return images.pixels.flatten(1).mul(90.02).add(72.94).div(255);
-}
-
-// The Frechet distance between two sets of features, [N, F], as if each were
-// normal (Heusel et al.).
-double frechet_distance(const torch::Tensor& a, const torch::Tensor& b) {
-  const auto mean_a = a.mean(0);
-  const auto mean_b = b.mean(0);
-  const auto covariance = [](const torch::Tensor& x,
-                             const torch::Tensor& mean) {
-    return (x - mean).t().matmul(x - mean) / double(x.size(0) - 1);
-  };
-  const auto root = [](const torch::Tensor& matrix) {
-    const auto parts = torch::linalg_eigh(matrix);
-    return std::get<1>(parts)
-        .mul(std::get<0>(parts).clamp_min(0).sqrt())
-        .matmul(std::get<1>(parts).t());
-  };
-  const auto of_a = covariance(a, mean_a);
-  const auto of_b = covariance(b, mean_b);
-  const auto root_a = root(of_a);
-  const auto cross = root(root_a.matmul(of_b).matmul(root_a));
-  return ((mean_a - mean_b).square().sum() + of_a.trace() + of_b.trace() -
-          2 * cross.trace())
-      .item<double>();
-}
-
-// A classifier, whose last but one layer makes the features.
-torch::nn::Sequential train_features(const recipes::Images& train) {
-  torch::manual_seed(0);
-  torch::nn::Sequential features(
-      torch::nn::Linear(784, 128),
-      torch::nn::ReLU(),
-      torch::nn::Linear(128, 32),
-      torch::nn::Tanh());
-  torch::nn::Linear head(32, 10);
-  auto parameters = features->parameters();
-  for (const auto& each : head->parameters()) parameters.push_back(each);
-  stepsize::ClippedAdamW optimizer(
-      parameters, stepsize::ClippedAdamWOptions(2e-3));
-  const int64_t updates = 3 * train.size() / kBatch;
-  stepsize::ScheduleLR scheduler(
-      optimizer, stepsize::one_cycle(double(updates)));
-  for (int64_t i = 0; i < updates; ++i) {
-    const auto batch =
-        train.at(torch::randint(train.size(), {kBatch}, torch::kInt64));
-    optimizer.zero_grad();
-    torch::nn::functional::cross_entropy(
-        head->forward(features->forward(pixels_of(batch))), batch.labels)
-        .backward();
-    optimizer.step();
-    scheduler.step();
-  }
-  for (auto& each : features->parameters()) each.set_requires_grad(false);
-  return features;
-}
 
 struct Result {
   std::vector<double> updates;
@@ -187,14 +131,14 @@ int main(int argc, char** argv) {
   const uint64_t seeds = updates < 500 ? 1 : 3;
   const auto train = recipes::fashion_mnist(true, 20000);
   const auto real = pixels_of(train);
-  auto features = train_features(train);
+  auto features = applications::train_features(train);
   const auto features_of = [&](const torch::Tensor& pixels) {
     return features->forward(pixels).to(torch::kDouble);
   };
   const auto of_test =
       features_of(pixels_of(recipes::fashion_mnist(false, 10000)));
   const auto distance = [&](const torch::Tensor& pixels) {
-    return frechet_distance(features_of(pixels), of_test);
+    return applications::frechet_distance(features_of(pixels), of_test);
   };
   std::printf(
       "Generator's rate %g, %d updates. Frechet distance from the test images\n"
@@ -262,17 +206,13 @@ int main(int argc, char** argv) {
       products.line(name, results[0].measured, mean_curve(&Result::products));
     }
   }
-  if (argc > 2) {
-    const std::string folder = argv[2];
-    std::filesystem::create_directories(folder);
-    stepsize::write_svg(folder + "/gan.svg", distances);
-    products.line("limit", {0, double(updates)}, {limit, limit});
-    stepsize::write_svg(folder + "/gan_sharpness.svg", products);
-  }
+  products.line("limit", {0, double(updates)}, {limit, limit});
+  applications::write_picture(argc, argv, "gan", distances);
+  applications::write_picture(argc, argv, "gan_sharpness", products);
   const bool better = (equal_rates[1] < equal_rates[0]).all().item<bool>();
-  std::printf(
-      "\nAt equal rates the penalty brings the images nearer, with every seed: "
-      "%s\n",
-      better ? "yes" : "no");
+  std::printf("\n");
+  applications::say(
+      "At equal rates the penalty brings the images nearer, with every seed",
+      better);
   return better ? 0 : 1;
 }

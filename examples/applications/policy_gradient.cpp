@@ -11,17 +11,18 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
-#include <filesystem>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "../recipes/argument.h"
 #include "cart_pole.h"
+#include "outcome.h"
 
 namespace {
 
 using applications::CartPole;
+using applications::say;
 
 constexpr int64_t kCarts = 16;   // side by side
 constexpr int64_t kPushes = 32;  // of each, for an update
@@ -154,8 +155,7 @@ Cell measure(double lr, const char* schedule, int64_t updates, int seeds) {
 
 int main(int argc, char** argv) {
   constexpr int64_t kUpdates = 600;
-  const int64_t updates =
-      argc > 1 ? std::max<int64_t>(20, std::atoll(argv[1])) : kUpdates;
+  const int64_t updates = recipes::argument(argc, argv, kUpdates, kPeriod);
   const bool is_short = updates < kUpdates;
   const int seeds = is_short ? 2 : 5;
   const auto rates = is_short ? std::vector<double>{1e-2}
@@ -208,17 +208,13 @@ int main(int argc, char** argv) {
   }
   const bool crosses = by_rate.front().first > by_rate.front().second &&
                        by_rate.back().first < by_rate.back().second;
-  if (argc > 2) {
-    std::filesystem::create_directories(argv[2]);
-    stepsize::write_svg(std::string(argv[2]) + "/policy_gradient.svg", plot);
-  }
-  std::printf(
-      "\nEach way learns: %s\nSome updates are clipped, and not all: %s\n"
-      "The constant rate is ahead at the lowest, the falling one at the "
-      "highest: %s\n",
-      learns ? "yes" : "no",
-      clips ? "yes" : "no",
-      crosses ? "yes" : "no");
+  applications::write_picture(argc, argv, "policy_gradient", plot);
+  std::printf("\n");
+  say("Each way learns", learns);
+  say("Some updates are clipped, and not all", clips);
+  say("The constant rate is ahead at the lowest, the falling one at the "
+      "highest",
+      crosses);
   // So few updates as a test's tell nothing of who is ahead.
   return learns && clips && (crosses || is_short) ? 0 : 1;
 }

@@ -16,44 +16,16 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
-#include <iostream>
-#include <iterator>
 #include <string>
 #include <vector>
 
+#include "../recipes/argument.h"
+#include "outcome.h"
+#include "wave.h"
+
 namespace {
 
-// The samples of a WAVE file of 16 bits and one channel, six of which become
-// one.
-torch::Tensor read_wave(const std::string& name) {
-  const std::string path = "/usr/share/sounds/alsa/" + name + ".wav";
-  std::ifstream file(path, std::ios::binary);
-  if (!file) {
-    std::cerr << "there is no " << path
-              << ": install Debian's package alsa-utils\n";
-    std::exit(77);
-  }
-  const std::string bytes{std::istreambuf_iterator<char>(file), {}};
-  const std::size_t data = bytes.find("data");
-  if (data == std::string::npos) {
-    std::cerr << path << " is no WAVE file\n";
-    std::exit(1);
-  }
-  std::vector<float> samples;
-  for (std::size_t i = data + 8; i + 12 <= bytes.size(); i += 12) {
-    float sum = 0;
-    for (std::size_t j = i; j < i + 12; j += 2) {
-      const auto low = static_cast<unsigned char>(bytes[j]);
-      const auto high = static_cast<signed char>(bytes[j + 1]);
-      sum += float(high * 256 + low);
-    }
-    samples.push_back(sum / 6);
-  }
-  return torch::tensor(samples);
-}
+using applications::read_wave;
 
 struct NetImpl : torch::nn::Module {
   NetImpl() {
@@ -128,8 +100,7 @@ Run train(
 int main(int argc, char** argv) {
   constexpr int64_t kUpdates = 120;
   constexpr double kMaxNorm = 0.1;
-  const int64_t updates =
-      argc > 1 ? std::max<int64_t>(20, std::atoll(argv[1])) : kUpdates;
+  const int64_t updates = recipes::argument(argc, argv, kUpdates, 20);
   const bool is_short = updates < kUpdates;
   const uint64_t seeds = is_short ? 1 : 3;
   auto series = torch::cat(
@@ -203,14 +174,13 @@ int main(int argc, char** argv) {
       saves = worst_of[1] < 0.5 && worst_of[1] < worst_of[0];
     }
   }
-  if (argc > 2) {
-    std::filesystem::create_directories(argv[2]);
-    stepsize::write_svg(std::string(argv[2]) + "/speech.svg", plot);
-  }
-  std::printf(
-      "\nAt a rate of 1 the gradient explodes, ten times over what it is in a "
-      "run\nthat is clipped: %s\nClipping saves that run: %s\n",
-      explodes ? "yes" : "no",
-      saves ? "yes" : "no");
+  applications::write_picture(argc, argv, "speech", plot);
+  std::printf("\n");
+  applications::say(
+      "At a rate of 1 the gradient explodes, ten times over what it is in a "
+      "run\n"
+      "that is clipped",
+      explodes);
+  applications::say("Clipping saves that run", saves);
   return explodes && saves ? 0 : 1;
 }

@@ -20,12 +20,12 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
-#include <filesystem>
 #include <map>
 #include <string>
 #include <vector>
 
 #include "../recipes/fashion_mnist.h"
+#include "outcome.h"
 
 namespace {
 
@@ -239,16 +239,12 @@ int main(int argc, char** argv) {
     std::printf("\n");
     std::fflush(stdout);
   }
-  if (argc > 2) {
-    std::filesystem::create_directories(argv[2]);
-    stepsize::write_svg(std::string(argv[2]) + "/transfer.svg", plot);
-  }
-  const bool pays =
-      (rights["one rate"].mean() > rights["from scratch"].mean()).item<bool>();
-  std::printf(
-      "\nWhat was learned before is of use: %s\n"
-      "What is frozen stays, bit for bit, and all else moves: %s\n",
-      pays ? "yes" : "no",
-      moves ? "yes" : "no");
+  applications::write_picture(argc, argv, "transfer", plot);
+  std::printf("\n");
+  const bool pays = applications::say(
+      "What was learned before is of use",
+      (rights["one rate"].mean() > rights["from scratch"].mean()).item<bool>());
+  moves = applications::say(
+      "What is frozen stays, bit for bit, and all else moves", moves);
   return pays && moves ? 0 : 1;
 }

@@ -16,12 +16,12 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
-#include <filesystem>
 #include <string>
 #include <vector>
 
+#include "../recipes/argument.h"
 #include "letters.h"
+#include "outcome.h"
 
 namespace {
 
@@ -31,6 +31,7 @@ const char* const kSchedule = "warmup 10% > constant for 60% > linear 30% to 0";
 
 using applications::kContext;
 using applications::loss_at;
+using applications::say;
 using applications::test_loss;
 using applications::Text;
 using applications::Transformer;
@@ -140,8 +141,7 @@ int main(int argc, char** argv) {
   constexpr int64_t kLargest = 16 * kBatch;
   constexpr double kAdamWRate = 3e-3;
   constexpr double kMuonRate = 2e-2;
-  const int64_t updates =
-      argc > 1 ? std::max<int64_t>(20, std::atoll(argv[1])) : kUpdates;
+  const int64_t updates = recipes::argument(argc, argv, kUpdates, 20);
   const uint64_t seeds = updates < kUpdates ? 1 : 3;
   const auto text = applications::read_text();
   std::printf(
@@ -191,12 +191,8 @@ int main(int argc, char** argv) {
     limits.push_back(row.limit.value_or(NAN));
   }
   sharpness.line("measured", at, products).line("limit", at, limits);
-  if (argc > 2) {
-    const std::string folder = argv[2];
-    std::filesystem::create_directories(folder);
-    stepsize::write_svg(folder + "/transformer.svg", plot);
-    stepsize::write_svg(folder + "/transformer_sharpness.svg", sharpness);
-  }
+  applications::write_picture(argc, argv, "transformer", plot);
+  applications::write_picture(argc, argv, "transformer_sharpness", sharpness);
 
   bool learns = true;
   for (const auto& of_one : runs) {
@@ -219,18 +215,15 @@ int main(int argc, char** argv) {
     is_measured =
         is_measured && products[i] > 0 && std::abs(limits[i] - 38) < 1e-6;
   }
+  std::printf("\n");
+  say("Each learns", learns);
+  say("Larger batches read as many letters in fewer updates", reads_alike);
+  say("Muon is ahead of AdamW with each seed", ahead);
   std::printf(
-      "\nEach learns: %s\n"
-      "Larger batches read as many letters in fewer updates: %s\n"
-      "Muon is ahead of AdamW with each seed: %s\n"
-      "AdamW's rate times its preconditioned sharpness was %.2g to %.2g, and\n"
-      "the limit is 38: %s\n",
-      learns ? "yes" : "no",
-      reads_alike ? "yes" : "no",
-      ahead ? "yes" : "no",
+      "AdamW's rate times its preconditioned sharpness was %.2g to %.2g, and\n",
       *std::min_element(products.begin(), products.end()),
-      *std::max_element(products.begin(), products.end()),
-      is_measured ? "yes" : "no");
+      *std::max_element(products.begin(), products.end()));
+  say("the limit is 38", is_measured);
   // So few updates as a test's tell nothing of who is ahead.
   const bool holds = ahead || updates < kUpdates;
   return learns && reads_alike && is_measured && holds ? 0 : 1;

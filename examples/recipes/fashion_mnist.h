@@ -12,6 +12,8 @@
 #include <string>
 #include <vector>
 
+#include "argument.h"
+
 namespace recipes {
 
 /// Images [N, 1, 28, 28] with mean 0 and deviation 1, and labels [N].
@@ -86,22 +88,6 @@ double accuracy(Model& model, const Images& images) {
   }
   model->train();
   return double(right) / double(images.size());
-}
-
-/// A number on the command line, or else `usual`: how many images to train on,
-/// which makes a recipe short enough for a test. Ends the program where there
-/// is no number of `least` or more.
-inline int64_t argument(
-    int argc, char** argv, int64_t usual, int64_t least = 1) {
-  if (argc < 2) return usual;
-  char* end = nullptr;
-  const int64_t value = std::strtoll(argv[1], &end, 10);
-  if (*end != '\0' || value < least) {
-    std::cerr << argv[0] << ": the first argument must be a number of " << least
-              << " or more, not '" << argv[1] << "'\n";
-    std::exit(2);
-  }
-  return value;
 }
 
 }  // namespace recipes
