@@ -1,12 +1,10 @@
 #!/usr/bin/env bash
-# Runs what is parallel under the thread sanitizer: the kernels, the inner
-# products and quotients of curvature, the gathering of images on several
-# threads, two threads that train two models, and ranks in threads of one process
-# that average, train, roll back, and look for their rate. Builds no more than
-# these tests, in build/tsan.
+# Runs what is parallel under the thread sanitizer: tests/parallel/CMakeLists.txt
+# says what that is. Builds no more than these tests, in build/tsan.
 #
 #   scripts/tsan.sh                         all of them
-#   scripts/tsan.sh hardening               the tests of some rooms
+#   scripts/tsan.sh '*TwoThreads*'          those that this filter of GoogleTest
+#                                           takes
 #
 # LibTorch is not instrumented, and its threads wait for each other in an OpenMP
 # library that the sanitizer cannot see into either: each parallel loop would be
@@ -20,10 +18,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly build=${STEPSIZE_TSAN_BUILD:-build/tsan}
-rooms=("$@")
-if ((${#rooms[@]} == 0)); then
-  rooms=(kernels curvature hardening distributed optim tune trainer)
-fi
+readonly filter=${1:-*}
 
 # The first of the libraries of this name that LLVM has put anywhere.
 find_library() {
@@ -51,47 +46,38 @@ if ! cmake -S . -B "$build" ${generator[@]+"${generator[@]}"} \
   -DCMAKE_BUILD_TYPE=RelWithDebInfo \
   "-DCMAKE_CXX_FLAGS=-fsanitize=thread -fno-omit-frame-pointer" \
   "-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 -g1" \
-  -DSTEPSIZE_BUILD_BENCHMARKS=OFF \
+  -DSTEPSIZE_BUILD_EXAMPLES=OFF -DSTEPSIZE_BUILD_BENCHMARKS=OFF \
   >out/tsan-configure.log 2>&1; then
   cat out/tsan-configure.log >&2
   exit 1
 fi
-cmake --build "$build" --target "${rooms[@]/%/_test}"
-
-# What each room has that is parallel.
-filter_of() {
-  case $1 in
-    curvature) echo 'VectorMath.*' ;;
-    hardening) echo '*TwoThreads*' ;;
-    optim | tune) echo '*Ranks.*' ;;
-    trainer) echo '*Gather*' ;;
-    *) echo '*' ;;
-  esac
-}
+cmake --build "$build" --target threads_test ranks_test
 
 failed=0
-for room in "${rooms[@]}"; do
-  echo "tsan: $room"
+found=0
+for binary in threads_test ranks_test; do
   suppressions=$PWD/tests/support/tsan.supp
-  case $room in
-    distributed | optim | tune)
-      suppressions=$PWD/tests/support/tsan_gloo.supp
-      ;;
-  esac
+  if [[ $binary == ranks_test ]]; then
+    suppressions=$PWD/tests/support/tsan_gloo.supp
+  fi
   # A report makes the exit code 66.
   run_test=(
     env "TSAN_OPTIONS=suppressions=$suppressions exitcode=66 history_size=4"
     "LD_PRELOAD=$openmp" "OMP_TOOL_LIBRARIES=$archer"
     OMP_NUM_THREADS=4 OMP_WAIT_POLICY=PASSIVE KMP_BLOCKTIME=0
-    "$build/bin/${room}_test" "--gtest_filter=$(filter_of "$room")"
+    "$build/bin/$binary" "--gtest_filter=$filter"
   )
   if ! tests=$("${run_test[@]}" --gtest_list_tests); then
-    echo "tsan: the tests of $room do not start" >&2
+    echo "tsan: $binary does not start" >&2
     failed=1
-  elif [[ $tests != *$'\n  '* ]]; then
-    echo "tsan: $room has no test that is parallel" >&2
-    failed=1
+  elif [[ $tests == *$'\n  '* ]]; then
+    found=1
+    echo "tsan: $binary"
+    "${run_test[@]}" --gtest_brief=1 || failed=1
   fi
-  "${run_test[@]}" --gtest_brief=1 || failed=1
 done
+if ((!found)); then
+  echo "tsan: no test that is parallel fits '$filter'" >&2
+  failed=1
+fi
 exit "$failed"
