@@ -94,6 +94,6 @@ endfunction()
 
 function(stepsize_set_up_program target)
   stepsize_set_warnings(${target})
-  target_compile_options(${target} PRIVATE ${stepsize_program_options})
   target_link_libraries(${target} PRIVATE ${ARGN})
+  stepsize_precompile_headers(${target})
 endfunction()

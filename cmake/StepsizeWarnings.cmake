@@ -7,6 +7,11 @@ function(stepsize_set_warnings)
     else()
       target_compile_options(
         ${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow)
+      # LibTorch's own macros are called without their last arguments.
+      if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+        target_compile_options(
+          ${target} PRIVATE -Wno-gnu-zero-variadic-macro-arguments)
+      endif()
     endif()
     set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF)
     if(STEPSIZE_WARNINGS_AS_ERRORS)

@@ -121,13 +121,14 @@ std::vector<bool> ParamGroupPlan::matched(
 }
 
 void ParamGroupPlan::check_has_weight_decay(const std::string& what) const {
+  const auto& options = *options_;
   TORCH_CHECK(
       weight_decay_ != nullptr,
       kParamGroups,
       ": ",
       what,
       " wants options with a weight_decay, got ",
-      c10::demangle(typeid(*options_).name()));
+      c10::demangle(typeid(options).name()));
 }
 
 void ParamGroupPlan::check_rule(

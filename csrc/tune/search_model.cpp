@@ -248,10 +248,10 @@ std::vector<double> SearchModel::importance() const {
       (at::arange(kLevels, at::kDouble) + 0.5) / static_cast<double>(kLevels);
   // In proportion to what there is: losses may be small, or nearly the same.
   constexpr double kFlat = 1e-12;
-  constexpr double kRounding = 1e-14;
+  constexpr double kRoundingError = 1e-14;
   const double flat = std::max(
       kFlat * targets_.var(/*unbiased=*/false).item<double>(),
-      std::pow(kRounding * targets_.abs().max().item<double>(), 2));
+      std::pow(kRoundingError * targets_.abs().max().item<double>(), 2));
   std::vector<double> shares;
   for (std::size_t j = 0; j < dimensions; ++j) {
     at::Tensor places = others.repeat({kLevels, 1});
