@@ -2,13 +2,15 @@
 # includes <torch/torch.h>, takes that header from where it was read once for all
 # of its kind, which is most of what a small one costs. GCC's precompiled header
 # fits whatever else is defined on the command line; that of other compilers does
-# not. It is for one level of optimization, so there are two kinds.
+# not. It is for one level of optimization, so there are two kinds; nor does one
+# serve executables and libraries where all code is position independent.
 #
 # Programs are optimized a little. Nothing is gained by more, and LibTorch's
 # headers, inlined into them, make newer compilers warn of what cannot happen.
 # Tests are not optimized at all: what they test is, and it takes a third off the
-# time to compile them. Nor has undefined behaviour of a test's own lines to be
-# watched, which would double it.
+# time to compile them. Nor is undefined behaviour watched in what is compiled for
+# them, inline functions of ours among it, which would double it: in the library's
+# own sources it is.
 set(stepsize_program_options)
 set(stepsize_test_options)
 if(CMAKE_BUILD_TYPE MATCHES "^(Release|RelWithDebInfo)$" AND CMAKE_CXX_COMPILER_ID
@@ -27,7 +29,9 @@ function(stepsize_precompile_headers target)
     set(kind test)
   endif()
   target_compile_options(${target} PRIVATE ${stepsize_${kind}_options})
-  if(NOT STEPSIZE_PRECOMPILE_HEADERS OR NOT CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  if(NOT STEPSIZE_PRECOMPILE_HEADERS
+     OR NOT CMAKE_CXX_COMPILER_ID STREQUAL "GNU"
+     OR CMAKE_POSITION_INDEPENDENT_CODE)
     return()
   endif()
   set(header stepsize_torch_header_of_${kind}s)

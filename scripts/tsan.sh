@@ -74,6 +74,9 @@ for binary in threads_test ranks_test; do
     found=1
     echo "tsan: $binary"
     "${run_test[@]}" --gtest_brief=1 || failed=1
+  elif [[ $filter == "*" ]]; then
+    echo "tsan: $binary has no tests" >&2
+    failed=1
   fi
 done
 if ((!found)); then

@@ -25,9 +25,10 @@ struct Release {
 void check(bool holds, GError* error) {
   const std::unique_ptr<GError, Release<g_error_free>> owner(error);
   if (holds) return;
-  throw std::invalid_argument(
-      std::string("EventWriter: the SVG cannot be drawn: ") +
-      (error == nullptr ? "its size is unknown" : error->message));
+  std::string why = error == nullptr ? "its size is unknown" : error->message;
+  // The parser's messages end in a line feed.
+  why.erase(why.find_last_not_of(" \n") + 1);
+  throw std::invalid_argument("EventWriter: the SVG cannot be drawn: " + why);
 }
 
 cairo_status_t append(

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <limits>
 #include <memory>
@@ -160,6 +161,30 @@ TrialStatus status_of(const std::string& word) {
   return word == "stopped" ? TrialStatus::kStopped : TrialStatus::kDiverged;
 }
 
+// The journals of the trials that a thread is in, the innermost last. A search
+// that is called in a trial of its own journal would wait for that trial, which
+// waits for it.
+class TrialOfThread {
+ public:
+  using File = std::pair<std::uint64_t, std::uint64_t>;
+
+  explicit TrialOfThread(File journal) { journals().push_back(journal); }
+  ~TrialOfThread() { journals().pop_back(); }
+  TrialOfThread(const TrialOfThread&) = delete;
+  TrialOfThread& operator=(const TrialOfThread&) = delete;
+
+  static bool is_in_trial_of(File journal) {
+    const auto& all = journals();
+    return std::find(all.begin(), all.end(), journal) != all.end();
+  }
+
+ private:
+  static std::vector<File>& journals() {
+    thread_local std::vector<File> files;
+    return files;
+  }
+};
+
 class Search {
  public:
   Search(const TrialClosure& train, const LRSearchOptions& options)
@@ -177,6 +202,13 @@ class Search {
     head.seed = options.seed();
     head.repeats = options.repeats();
     journal_ = std::make_unique<detail::SearchJournal>(options.journal(), head);
+    TORCH_CHECK(
+        !TrialOfThread::is_in_trial_of(journal_->file()),
+        kLRSearch,
+        ": ",
+        options.journal(),
+        " is the journal of the search that this one is called in; it must be "
+        "another");
   }
 
   LRSearchResult run() {
@@ -354,6 +386,8 @@ class Search {
         reporter);
     at::manual_seed(static_cast<std::uint64_t>(seed));
     try {
+      std::optional<TrialOfThread> place;
+      if (journal_) place.emplace(journal_->file());
       const double loss = train_(trial);
       if (end.status == "finished") end.loss = loss;
     } catch (const TrialDiverged&) {

@@ -2,6 +2,7 @@
 
 #include <c10/util/Exception.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -158,6 +159,12 @@ bool SearchJournal::claim(int64_t trial) {
 }
 
 void SearchJournal::release(int64_t trial) { unlock(kTrialBytes + trial); }
+
+std::pair<std::uint64_t, std::uint64_t> SearchJournal::file() const {
+  struct stat status = {};
+  if (::fstat(file_, &status) != 0) fail("read");
+  return {status.st_dev, status.st_ino};
+}
 
 void SearchJournal::fail(const std::string& what) const {
   throw std::runtime_error(

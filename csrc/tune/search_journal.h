@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "csrc/tune/search_record.h"
@@ -52,6 +53,8 @@ class SearchJournal {
   void release(int64_t trial);
 
   int64_t broken_lines() const { return broken_lines_; }
+  /// The file itself, whatever its path: its device, and its number there.
+  std::pair<std::uint64_t, std::uint64_t> file() const;
 
  private:
   [[noreturn]] void fail(const std::string& what) const;

@@ -1,5 +1,5 @@
-# The target headers_alone compiles each public header as the first of a
-# translation unit, so that none leaves an include to its user.
+# The target headers_alone compiles each public header with nothing of ours
+# before it, so that none leaves an include to its user.
 #
 # LibTorch's headers take nearly all of the time. A header is given those of the
 # heavy ones that it reaches by its includes, read once for all that reach the
@@ -44,6 +44,9 @@ foreach(header IN LISTS headers)
   string(MAKE_C_IDENTIFIER "with ${heavy}" kind)
   list(APPEND kinds "${kind}")
   set(heavy_${kind} "${heavy}")
+  # What it includes may change.
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS
+                                         "${PROJECT_SOURCE_DIR}/include/${header}")
   string(REPLACE / _ name "${header}")
   set(source "${CMAKE_CURRENT_BINARY_DIR}/headers_alone/${name}.cpp")
   file(CONFIGURE OUTPUT "${source}" CONTENT "#include <${header}>\n")
@@ -58,6 +61,7 @@ foreach(kind IN LISTS kinds)
   stepsize_set_warnings(${target})
   target_compile_options(${target} PRIVATE ${stepsize_test_options})
   target_link_libraries(${target} PRIVATE stepsize::stepsize)
+  set_target_properties(${target} PROPERTIES UNITY_BUILD OFF)
   add_dependencies(headers_alone ${target})
   if(STEPSIZE_PRECOMPILE_HEADERS AND heavy_${kind})
     list(TRANSFORM heavy_${kind} REPLACE "(.+)" "<\\1>")

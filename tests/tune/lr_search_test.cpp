@@ -547,6 +547,32 @@ TEST_F(LRSearchFiles, RefusesTheJournalOfAnotherSpace) {
   EXPECT_EQ(text_of(journal()), before);
 }
 
+// It would wait for the trial that it is called in.
+TEST_F(LRSearchFiles, RefusesTheJournalOfTheSearchItIsCalledIn) {
+  const auto options = eventful_options().trials(2).journal(journal());
+  const std::filesystem::path path = journal();
+  const auto other_name = path.parent_path() / "." / path.filename();
+  const auto nested = [&](Trial& trial) {
+    auto same = options;
+    EXPECT_THAT(
+        message_of([&] { lr_search(eventful, same.journal(other_name)); }),
+        HasSubstr("is the journal of the search that this one is called in"));
+    lr_search(eventful, eventful_options().trials(1));
+    return eventful(trial);
+  };
+  EXPECT_EQ(lr_search(nested, options).trials.size(), 2U);
+  // Between two trials nothing waits.
+  std::size_t trials_so_far = 0;
+  lr_search(
+      eventful,
+      eventful_options().trials(3).journal(journal()).progress(
+          [&](const SearchedTrial&) {
+            trials_so_far = lr_search(eventful, options).trials.size();
+            return true;
+          }));
+  EXPECT_EQ(trials_so_far, 3U);
+}
+
 TEST_F(LRSearchFiles, RefusesTheJournalOfAnotherRunLength) {
   const auto search = [this](double run_length) {
     SearchSpace space;

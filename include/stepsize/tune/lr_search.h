@@ -93,8 +93,9 @@ class LRSearchOptions {
 /// trial waits for it.
 ///
 /// Throws c10::Error where an option is out of range, the journal is that of
-/// another search (space, context of its schedule, label, seed or repeats), and
-/// std::runtime_error where it cannot be read or written.
+/// another search (space, context of its schedule, label, seed or repeats) or
+/// of the one that calls this one in a trial, and std::runtime_error where it
+/// cannot be read or written.
 LRSearchResult lr_search(
     const TrialClosure& train, const LRSearchOptions& options = {});
 
