@@ -90,7 +90,7 @@ ROOMS: Dict[str, Room] = {
         torch=True,
         private_of=("state",),
         # A journal of JSON that processes share.
-        others=("fcntl.h", "nlohmann/json.hpp", "unistd.h"),
+        others=("fcntl.h", "nlohmann/json.hpp", "sys/stat.h", "unistd.h"),
         tests=("lr_scheduler",),  # whose CurvatureLR knows the same limit
     ),
     "checkpoint": Room(
